@@ -1,0 +1,81 @@
+# Everything here needs only Python >= 3.12, make and a package index.
+# What is installed lives in $(VENV); it is installed again when pyproject.toml or constraints.txt change.
+
+VENV ?= .venv
+OUT ?= nestor-out/demo
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+BIN := $(VENV)/bin
+PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format types bench constraints clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@echo 'PYTHON=/path/to/python3.12 chooses the interpreter of a new $(VENV); PYTEST_ARGS="-k index" goes to pytest.'
+
+demo: $(VENV)/.installed-all  ## fit a simulated tree with every engine, compare them, draw pictures
+	$(BIN)/nestor demo --out $(OUT)
+
+test: $(VENV)/.installed-dev  ## run the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## repair style and formatting where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## check types
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev  ## run the benchmarks
+	$(BIN)/python -m pytest benchmarks/ $(BENCH_ARGS)
+
+constraints: $(VENV)/pyvenv.cfg  ## move constraints.txt to the newest versions
+	@$(FIND_UV); "$${uv:?is needed here, and could not be installed}" pip compile --quiet --upgrade \
+	  pyproject.toml --all-extras --group dev --python-version 3.12 --no-header --no-annotate \
+	  --output-file constraints.txt
+	@echo "Now: make test, and look at git diff constraints.txt."
+
+clean:  ## remove the environment, caches and build products; results in nestor-out stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find src backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first interpreter that runs and is new enough: a launcher may exist and fail.
+IS_NEW := import sys; sys.exit(sys.version_info < (3, 12))
+DESCRIBE := import platform, sys; print(platform.python_version(), "at", sys.executable)
+
+$(VENV)/pyvenv.cfg:
+	@found=none; \
+	for python in $(PYTHONS); do \
+	  if "$$python" -c '$(IS_NEW)' 2>/dev/null; then exec "$$python" -m venv $(VENV); fi; \
+	  if [ "$$found" = none ]; then found=$$("$$python" -c '$(DESCRIBE)' 2>/dev/null) || found=none; fi; \
+	done; \
+	echo "nestor needs Python >= 3.12; found $$found. Set PYTHON=/path/to/python3.12" >&2; exit 1
+
+# uv installs in seconds what takes pip minutes. It does not read pip's settings: where it cannot
+# reach the package index, pip does the work.
+FIND_UV = uv=$$(command -v uv) \
+  || { $(PIP) install --quiet uv >/dev/null 2>&1 && uv=$(BIN)/uv; } || uv=
+INSTALL = $(FIND_UV); \
+  if [ -n "$$uv" ] && "$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt $(1); then :; else \
+    echo "uv could not install; trying pip, which takes a few minutes." >&2; \
+    $(PIP) install --quiet --upgrade 'pip>=25.1' && $(PIP) install --quiet -c constraints.txt $(1); \
+  fi
+
+$(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing nestor and its engines into $(VENV)"
+	@$(call INSTALL,-e '.[all]')
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing nestor, its engines and the development tools into $(VENV)"
+	@$(call INSTALL,-e '.[all]' --group dev)
+	@touch $@ $(VENV)/.installed-all

@@ -1,0 +1,78 @@
+"""NumPyro backend: one vectorized model, sampled by NumPyro's NUTS on a CPU or a GPU."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from nestor.backend import Capabilities
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nestor.backend import Device, DType
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
+    from nestor_numpyro.compiled import NumPyroModel
+
+
+class NumPyroBackend:
+    """The backend ``numpyro``. Constructing it imports neither JAX nor NumPyro."""
+
+    name = "numpyro"
+    requires: tuple[str, ...] = ("numpyro", "jax")
+    samplers: tuple[str, ...] = ("nuts",)
+    implementation = "numpyro"
+
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        return Capabilities(
+            families=frozenset({"gaussian", "student_t"}),
+            centering=frozenset({"centered", "noncentered"}),
+            devices=frozenset({"cpu", "gpu"}),
+            dtypes=frozenset({"float64", "float32"}),
+            chain_methods=frozenset({"sequential", "parallel", "vectorized"}),
+            reasons={
+                "correlated": "not yet ours: correlated effects are not part of a problem yet",
+                "gpu parallel": "not in the library: one GPU runs programs one after another; "
+                "use vectorized",
+            },
+        )
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that decide its results."""
+        return {package: version(package) for package in ("numpyro", "jax", "jaxlib")}
+
+    def compile(
+        self,
+        problem: Problem,
+        formulation: Formulation,
+        *,
+        sampler: str | None,
+        device: Device,
+        dtype: DType,
+    ) -> NumPyroModel:
+        """Build the model and put its data on the device.
+
+        With ``sampler=None`` the log density is compiled at once; otherwise it is compiled when first
+        asked for, and the sampler's programs by `NumPyroModel.sample`, whose configuration is part of
+        them.
+
+        Raises
+        ------
+        Unsupported
+            For another sampler, outcome family or precision, or if JAX sees no such device.
+        """
+        if sampler not in (None, *self.samplers):
+            raise Unsupported(
+                f"numpyro has no sampler {sampler!r}; it has: {', '.join(self.samplers)}."
+            )
+        if problem.spec.family not in self.capabilities().families:
+            raise Unsupported(f"numpyro does not support the family {problem.spec.family!r} yet.")
+        from nestor_numpyro.place import find_place
+
+        place = find_place(device, dtype)
+        from nestor_numpyro.compiled import NumPyroModel
+
+        return NumPyroModel(problem, formulation, sampler=sampler, place=place)

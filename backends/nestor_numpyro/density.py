@@ -1,0 +1,133 @@
+"""Log density at a point of the canonical variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpyro.infer.util import log_density as site_log_density
+
+from nestor.resolve import blocks
+from nestor_numpyro.model import block_site, coefficient_site, deviation_site
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.formulation import Formulation
+    from nestor.priors import Prior
+    from nestor.problem import LevelDesign, Problem
+    from nestor_numpyro.data import ModelData
+    from nestor_numpyro.model import Model
+    from nestor_numpyro.place import Place
+
+Point = Mapping[str, "NDArray[np.float64]"]
+
+
+class LogDensity:
+    """The compiled log density of one model, with respect to its canonical variables.
+
+    Parameters
+    ----------
+    problem : Problem
+        Names, shapes and priors of the variables.
+    formulation : Formulation
+        Which levels are centred: for the others the change of variables from deviations to
+        coefficients costs minus the sum of the logarithms of their scales.
+    model : callable
+        The NumPyro model.
+    data : ModelData
+        Its argument.
+    place : Place
+        Device and precision.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        formulation: Formulation,
+        model: Model,
+        data: ModelData,
+        place: Place,
+    ) -> None:
+        import jax
+
+        self._problem = problem
+        self._formulation = formulation
+        self._data = data
+        self._place = place
+
+        def density(sites: Mapping[str, Any], data: ModelData) -> Any:
+            return site_log_density(model, (data,), {}, sites)[0]
+
+        self._example = {v.name: np.ones(v.shape) for v in problem.variables.values()}
+        with place.scope():
+            sites, _ = self._sites(self._example)
+            self._program: Callable[..., Any] = jax.jit(density).lower(sites, data).compile()
+
+    def __call__(self, point: Point) -> float:
+        """Log density at `point`; minus infinity outside the support."""
+        if not all(_inside(prior, value) for prior, value in _entries(self._problem, point)):
+            return -math.inf
+        sites, jacobian = self._sites(self._problem.with_inherited(point))
+        with self._place.scope():
+            return float(self._program(sites, self._data)) + jacobian
+
+    def _sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
+        """Values of the model's sites at a point, and the log Jacobian of getting there."""
+        problem, priors = self._problem, self._problem.priors
+        sites = _block_values("beta", priors.beta, point["beta"][problem.population_mask])
+        if priors.gamma:
+            sites |= _block_values("gamma", priors.gamma, point["gamma"])
+        jacobian = 0.0
+        above = np.where(problem.population_mask, point["beta"], 0.0)[None, :]
+        for level in problem.levels:
+            own = point[f"beta_{level.name}"]
+            if len(level.varying):
+                tau = point[f"tau_{level.name}"]
+                sites |= _block_values(f"tau_{level.name}", priors.tau[level.name], tau)
+                values = own[:, level.varying]
+                if self._formulation.is_centered(level.name):
+                    sites[coefficient_site(level.name)] = values.T
+                else:
+                    scale = level.scale_of_nodes(tau)
+                    mean = above[level.parent][:, level.varying]
+                    sites[deviation_site(level.name)] = ((values - mean) / scale).T
+                    jacobian -= float(np.log(scale).sum())
+            above = own
+        for name, prior in priors.family.items():
+            if not prior.is_fixed:
+                sites[name] = np.asarray(point[name])
+        return {n: np.ascontiguousarray(v, self._place.dtype) for n, v in sites.items()}, jacobian
+
+
+def _block_values(
+    name: str, priors: Mapping[str, Prior], values: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Split the last axis of `values` by prior family, as the model's sites have it: (q, ...)."""
+    return {
+        block_site(name, block.family): np.asarray(values)[..., list(block.positions)].T
+        for block in blocks(priors)
+    }
+
+
+def _entries(problem: Problem, point: Point) -> Iterable[tuple[Prior, Any]]:
+    """Every prior with the values that it governs."""
+    priors = problem.priors
+    beta = np.asarray(point["beta"])[problem.population_mask]
+    yield from zip(priors.beta.values(), beta, strict=True)
+    for level in problem.levels:
+        if len(level.varying):
+            tau = np.asarray(point[f"tau_{level.name}"])
+            yield from zip(priors.tau[level.name].values(), tau.T, strict=True)
+    if priors.gamma:
+        yield from zip(priors.gamma.values(), np.asarray(point["gamma"]), strict=True)
+    for name, prior in priors.family.items():
+        if not prior.is_fixed:
+            yield prior, point[name]
+
+
+def _inside(prior: Prior, value: Any) -> bool:
+    lower, upper = prior.bounds
+    return bool(np.all((lower < np.asarray(value)) & (np.asarray(value) < upper)))

@@ -1,0 +1,25 @@
+"""The prior families of nestor as NumPyro distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpyro.distributions as dist
+
+#: From a family's name to a distribution of its parameters, in the order of `nestor.priors`.
+#: NumPyro calls InverseGamma's scale "rate". It has no half Student-t: folding the symmetric one at zero
+#: doubles its density.
+DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
+    "Normal": dist.Normal,
+    "StudentT": dist.StudentT,
+    "Cauchy": dist.Cauchy,
+    "HalfNormal": dist.HalfNormal,
+    "HalfStudentT": lambda nu, sigma: dist.FoldedDistribution(dist.StudentT(nu, 0.0, sigma)),
+    "HalfCauchy": dist.HalfCauchy,
+    "Exponential": dist.Exponential,
+    "Gamma": lambda shape, rate: dist.Gamma(shape, rate),
+    "InverseGamma": lambda shape, scale: dist.InverseGamma(shape, scale),
+    "LogNormal": dist.LogNormal,
+    "Uniform": dist.Uniform,
+}

@@ -1,0 +1,205 @@
+"""The compiled programs of one sampler configuration: start, advance, convert.
+
+NumPyro's own `MCMC` compiles inside its warmup and reports nothing while it runs. Here its NUTS kernel is
+driven by three programs that are compiled ahead of time, so that compilation, warmup and sampling are
+timed apart, and one program advances any number of iterations, so that progress is reported as often as
+wanted without compiling again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import jax
+import jax.numpy as jnp
+from numpyro.infer import NUTS
+from numpyro.infer.util import constrain_fn
+
+if TYPE_CHECKING:
+    from nestor.backend import SamplerConfig
+    from nestor_numpyro.data import ModelData
+    from nestor_numpyro.model import Model
+
+#: NumPyro's defaults, stated so that records hold what was used.
+TARGET_ACCEPT = 0.8
+MAX_TREE_DEPTH = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sampler's programs depend on; runs with equal plans share them.
+
+    Parameters
+    ----------
+    warmup, draws : int
+        Iterations of each chain.
+    target_accept : float
+        Target of the step size's adaptation.
+    max_tree_depth : int
+        Doublings of a trajectory at most.
+    lanes : int or None
+        Number of chains in one vectorized program; None for programs of one chain.
+    """
+
+    warmup: int
+    draws: int
+    target_accept: float
+    max_tree_depth: int
+    lanes: int | None
+
+    @classmethod
+    def of(cls, config: SamplerConfig) -> Self:
+        """Return the plan of a configuration, with NumPyro's defaults where it says None."""
+        target, depth = config.target_accept, config.max_tree_depth
+        return cls(
+            warmup=config.warmup,
+            draws=config.draws,
+            target_accept=TARGET_ACCEPT if target is None else target,
+            max_tree_depth=MAX_TREE_DEPTH if depth is None else depth,
+            lanes=config.chains if config.chain_method == "vectorized" else None,
+        )
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Compiled programs of one chain, or of several side by side (a leading axis everywhere).
+
+    Parameters
+    ----------
+    plan : Plan
+        What they were compiled for.
+    start : callable
+        (key, data) to (state, buffers): a starting point, and room for the kept draws.
+    advance : callable
+        (state, buffers, n, data) to (state, buffers, divergences): n more iterations, n being an
+        ordinary argument; buffers are consumed. Divergences are counted within these n iterations.
+    convert : callable
+        (unconstrained draws, data) to the canonical variables, (draws, *shape).
+    """
+
+    plan: Plan
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    convert: Callable[..., Any]
+
+
+def compile_programs(
+    model: Model, variables: Sequence[str], data: ModelData, plan: Plan
+) -> tuple[Programs, float]:
+    """Trace and compile; call it inside the scope of a `Place`.
+
+    Returns
+    -------
+    programs : Programs
+        The programs.
+    seconds : float
+        What it took.
+    """
+    begin = time.perf_counter()
+    start, advance, convert = _start(model, plan), _advance(model, plan), _convert(model, variables)
+    key = chain_keys(0, 1)[0]
+    if plan.lanes is not None:
+        start = jax.vmap(start, in_axes=(0, None))
+        advance = jax.vmap(advance, in_axes=(0, 0, None, None))
+        # One chain after another: side by side the intermediate arrays of all chains would be alive.
+        convert = _one_by_one(convert)
+        key = chain_keys(0, plan.lanes)
+    count = jnp.asarray(0, jnp.int32)
+    started = jax.jit(start).lower(key, data).compile()
+    state, buffers = jax.eval_shape(start, key, data)
+    advanced = jax.jit(advance, donate_argnums=1).lower(state, buffers, count, data).compile()
+    converted = jax.jit(convert).lower(buffers["z"], data).compile()
+    return Programs(plan, started, advanced, converted), time.perf_counter() - begin
+
+
+def chain_keys(seed: int, chains: int) -> Any:
+    """Random keys of all chains; chain i has the same one however many there are."""
+    import numpy as np
+
+    # Through SeedSequence, since JAX takes seeds of 64 bits at most, of 32 in single precision; and with
+    # the generator named, since the user may have set another one for the process.
+    words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
+    root = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
+        root, jnp.arange(chains, dtype=jnp.uint32)
+    )
+
+
+def _kernel(model: Model, plan: Plan) -> NUTS:
+    return NUTS(
+        model,
+        target_accept_prob=plan.target_accept,
+        max_tree_depth=plan.max_tree_depth,
+        dense_mass=False,
+    )
+
+
+def _start(model: Model, plan: Plan) -> Callable[..., Any]:
+    def start(key: Any, data: ModelData) -> tuple[Any, dict[str, Any]]:
+        state = _kernel(model, plan).init(key, plan.warmup, model_args=(data,))
+        buffers = jax.tree.map(
+            lambda value: jnp.zeros((plan.draws, *value.shape), value.dtype), _kept(state)
+        )
+        return state, buffers
+
+    return start
+
+
+def _kept(state: Any) -> dict[str, Any]:
+    """What is kept of each iteration, under ArviZ's names; tree depth follows from n_steps."""
+    return {
+        "z": state.z,
+        "diverging": state.diverging,
+        "energy": state.energy,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "step_size": state.adapt_state.step_size,
+        "lp": -state.potential_energy,
+    }
+
+
+def _advance(model: Model, plan: Plan) -> Callable[..., Any]:
+    def advance(state: Any, buffers: Any, n: Any, data: ModelData) -> tuple[Any, Any, Any]:
+        # A kernel learns the model's transforms and its adaptation schedule by `init`, and what it
+        # learns belongs to the trace in which it learned it. The point found is unused and compiled away.
+        kernel = _kernel(model, plan)
+        kernel.init(jax.random.key(0), plan.warmup, model_args=(data,))
+
+        def iterate(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            state, buffers, divergences = carry
+            # During warmup every iteration overwrites the first row, so that one program serves both.
+            row = jnp.maximum(state.i - plan.warmup, 0)
+            state = kernel.sample(state, (data,), {})
+            buffers = jax.tree.map(
+                lambda buffer, value: jax.lax.dynamic_update_index_in_dim(buffer, value, row, 0),
+                buffers,
+                _kept(state),
+            )
+            return state, buffers, divergences + state.diverging.astype(jnp.int32)
+
+        return jax.lax.fori_loop(  # type: ignore[no-any-return]
+            0, n, iterate, (state, buffers, jnp.zeros((), jnp.int32))
+        )
+
+    return advance
+
+
+def _convert(model: Model, variables: Sequence[str]) -> Callable[..., Any]:
+    def convert(unconstrained: Any, data: ModelData) -> dict[str, Any]:
+        def one(z: Any) -> dict[str, Any]:
+            sites = constrain_fn(model, (data,), {}, z, return_deterministic=True)
+            return {name: sites[name] for name in variables}
+
+        return jax.vmap(one)(unconstrained)  # type: ignore[no-any-return]
+
+    return convert
+
+
+def _one_by_one(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def all_chains(unconstrained: Any, data: ModelData) -> Any:
+        return jax.lax.map(lambda z: convert(z, data), unconstrained)
+
+    return all_chains

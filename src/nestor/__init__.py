@@ -1,0 +1,71 @@
+"""nestor: one description of a nested hierarchical model, several backends; do they agree?
+
+Everything below is loaded when it is first used, so that importing nestor is quick and loads no sampler.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nestor.agreement.verdict import Verdict
+    from nestor.api import compare, fit
+    from nestor.backend import SamplerConfig
+    from nestor.comparison import Comparison
+    from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
+    from nestor.index import build_index
+    from nestor.priors import Prior
+    from nestor.problem import Problem
+    from nestor.spec import Level, ModelSpec
+    from nestor.tables import read_table
+
+_HOME = {
+    "Comparison": "comparison",
+    "DataError": "errors",
+    "EngineFailed": "errors",
+    "Level": "spec",
+    "ModelSpec": "spec",
+    "NestorError": "errors",
+    "Prior": "priors",
+    "Problem": "problem",
+    "SamplerConfig": "backend",
+    "SpecError": "errors",
+    "Unsupported": "errors",
+    "Verdict": "agreement.verdict",
+    "build_index": "index",
+    "compare": "api",
+    "fit": "api",
+    "read_table": "tables",
+}
+
+__all__ = [
+    "Comparison",
+    "DataError",
+    "EngineFailed",
+    "Level",
+    "ModelSpec",
+    "NestorError",
+    "Prior",
+    "Problem",
+    "SamplerConfig",
+    "SpecError",
+    "Unsupported",
+    "Verdict",
+    "build_index",
+    "compare",
+    "fit",
+    "read_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nestor")
+    if name in _HOME:
+        return getattr(import_module(f"nestor.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'nestor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

@@ -1,0 +1,220 @@
+"""Step 0: log densities at shared points, against the reference, before any sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.backend import DType
+    from nestor.priors import Prior
+    from nestor.problem import Problem
+
+    type Point = dict[str, NDArray[np.float64]]
+
+#: Largest |difference| / max(1, |lp|) that still counts as the same density. In float64 a sum of N terms
+#: computed in two orders differs by about 1e-16 sqrt(N) relative. In float32 the outcome and the
+#: parameters themselves are rounded to 6e-8 relative, which the residuals' squares amplify by the ratio of
+#: the outcome's level to its residual; 1e-4 leaves room for a ratio of several hundred.
+TOLERANCE: Mapping[DType, float] = {"float64": 1e-8, "float32": 1e-4}
+
+N_POINTS = 50
+
+
+@dataclass(frozen=True)
+class DensityCheck:
+    """One engine's log densities beside the reference's.
+
+    Parameters
+    ----------
+    contender : str
+        The engine's name.
+    tolerance : float
+        Bound on the relative difference.
+    reference, found : tuple of float
+        Log densities at the shared points.
+    """
+
+    contender: str
+    tolerance: float
+    reference: tuple[float, ...]
+    found: tuple[float, ...]
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """|found - reference| / max(1, |reference|) per point; 0 where both are the same infinity."""
+        reference, found = np.array(self.reference), np.array(self.found)
+        same = (reference == found) & np.isinf(reference)
+        with np.errstate(invalid="ignore"):
+            relative = np.abs(found - reference) / np.maximum(1.0, np.abs(reference))
+        relative = np.where(np.isnan(relative), np.inf, relative)
+        return np.where(same, 0.0, relative)
+
+    @property
+    def largest(self) -> float:
+        """The largest relative difference; infinity where only one side is finite."""
+        return float(self.differences.max())
+
+    @property
+    def same(self) -> bool:
+        """Whether every point agrees within the tolerance."""
+        return self.largest <= self.tolerance
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for a JSON document."""
+        worst = int(self.differences.argmax())
+        return {
+            "contender": self.contender,
+            "same": self.same,
+            "points": len(self.reference),
+            "max_relative_difference": _finite(self.largest),
+            "tolerance": self.tolerance,
+            "worst_point": worst,
+            "worst_reference": _finite(self.reference[worst]),
+            "worst_found": _finite(self.found[worst]),
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def density_points(problem: Problem, n: int = N_POINTS, seed: int = 0) -> list[Point]:
+    """Make points at which all engines are evaluated: from the prior, near the posterior, dispersed.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    n : int
+        Number of points, shared out among the three kinds in turn.
+    seed : int
+        Of the generator.
+
+    Returns
+    -------
+    list of dict of str to ndarray
+        Canonical variables, on the natural scale, inside every prior's support.
+    """
+    rng = np.random.default_rng([seed, 20_140_317])
+    centre = _pooled_fit(problem)
+    makers = (_from_prior, lambda p, r: _near(p, r, centre), _dispersed)
+    return [makers[i % 3](problem, rng) for i in range(n)]
+
+
+def compare_densities(
+    contender: str, dtype: DType, reference: Sequence[float], found: Sequence[float]
+) -> DensityCheck:
+    """Set an engine's log densities beside the reference's at the same points."""
+    return DensityCheck(contender, TOLERANCE[dtype], tuple(reference), tuple(found))
+
+
+def _from_prior(problem: Problem, rng: np.random.Generator) -> Point:
+    """Draw parameters from their priors and nodes from their parents."""
+
+    def scalar(prior: Prior, size: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.asarray(prior.scipy().rvs(size=size, random_state=rng), dtype=np.float64)
+
+    return _assemble(problem, rng, scalar, spread=1.0)
+
+
+def _dispersed(problem: Problem, rng: np.random.Generator) -> Point:
+    """Put parameters anywhere between extreme quantiles of their priors, nodes far from their parents."""
+
+    def scalar(prior: Prior, size: tuple[int, ...]) -> NDArray[np.float64]:
+        q = rng.uniform(0.001, 0.999, size=size)
+        return np.asarray(prior.scipy().ppf(q), dtype=np.float64)
+
+    return _assemble(problem, rng, scalar, spread=4.0)
+
+
+def _near(problem: Problem, rng: np.random.Generator, centre: Point) -> Point:
+    """Put the population at the pooled least-squares fit, scales at small quantiles of their priors."""
+
+    def scalar(prior: Prior, size: tuple[int, ...]) -> NDArray[np.float64]:
+        q = rng.uniform(0.02, 0.4, size=size)
+        return np.asarray(prior.scipy().ppf(q), dtype=np.float64)
+
+    jitter = {
+        name: value * np.exp(0.05 * rng.standard_normal(value.shape)) for name, value in centre.items()
+    }
+    return _assemble(problem, rng, scalar, spread=1.0, given=_clipped(problem, jitter))
+
+
+def _assemble(
+    problem: Problem,
+    rng: np.random.Generator,
+    scalar: Any,
+    spread: float,
+    given: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Point:
+    """Fill a point from the top down; `scalar` makes values for a prior, `given` overrides."""
+    priors, given = problem.priors, given or {}
+    point: Point = {"beta": np.zeros(len(problem.effects))}
+    for j, effect in enumerate(problem.effects):
+        if effect in priors.beta:
+            point["beta"][j] = scalar(priors.beta[effect], ())
+    if priors.gamma:
+        point["gamma"] = np.array([scalar(prior, ()) for prior in priors.gamma.values()])
+    for name, prior in priors.family.items():
+        if not prior.is_fixed:
+            point[name] = np.asarray(scalar(prior, ()))
+    point |= {name: value for name, value in given.items() if name in point}
+    above = point["beta"][np.newaxis, :]
+    for level in problem.levels:
+        nodes = above[level.parent].copy()
+        if len(level.varying):
+            by_effect = priors.tau[level.name].values()
+            size = (level.n_parents,) if level.per_parent else ()
+            tau = np.stack([scalar(prior, size) for prior in by_effect], axis=-1)
+            point[f"tau_{level.name}"] = tau
+            noise = rng.standard_normal((level.n, len(level.varying)))
+            nodes[:, level.varying] += spread * noise * level.scale_of_nodes(tau)
+        point[f"beta_{level.name}"] = above = nodes
+    return point
+
+
+def _pooled_fit(problem: Problem) -> Point:
+    """Least squares without groups: population, gamma and the residuals' standard deviation."""
+    design = np.hstack([problem.X[:, problem.population_mask], problem.Z])
+    target = problem.y if problem.offset is None else problem.y - problem.offset
+    found, *_ = np.linalg.lstsq(design, target, rcond=None)
+    beta = np.zeros(len(problem.effects))
+    n_population = int(problem.population_mask.sum())
+    beta[problem.population_mask] = found[:n_population]
+    residual = target - design @ found
+    return {
+        "beta": beta,
+        "gamma": found[n_population:],
+        "sigma": np.asarray(max(float(residual.std()), 1e-8 * (1.0 + float(np.abs(target).max())))),
+    }
+
+
+def _clipped(problem: Problem, values: Mapping[str, NDArray[np.float64]]) -> Point:
+    """Move values into their priors' supports."""
+    priors = problem.priors
+    by_name: dict[str, list[Prior | None]] = {
+        "beta": [priors.beta.get(effect) for effect in problem.effects],
+        "gamma": list(priors.gamma.values()),
+        "sigma": [priors.family.get("sigma")],
+    }
+    found: Point = {}
+    for name, value in values.items():
+        flat = [_inside(float(v), p) for v, p in zip(value.ravel(), by_name[name], strict=True)]
+        found[name] = np.array(flat).reshape(value.shape)
+    return found
+
+
+def _inside(value: float, prior: Prior | None) -> float:
+    if prior is None:
+        return value
+    low, high = prior.bounds
+    if low < value < high:
+        return value
+    return float(prior.scipy().ppf(0.5)) if not prior.is_fixed else value

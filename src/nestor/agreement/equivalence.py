@@ -1,0 +1,308 @@
+"""Step 3: are the differences between two contenders shown to be small, or to be large?
+
+Two quantities per scalar are measured against a margin:
+
+- the mean, by the standardized difference d = (mean_a - mean_b) / sd, with sd the root mean
+  square of the two posterior sds; its margin is in posterior sd;
+- the sd, by log(sd_a / sd_b); a margin of 20% means log(1.2) to either side, so that neither
+  contender is the denominator by convention.
+
+Their standard errors come from the Monte Carlo errors by the delta method; that of the sd in
+the denominator of d is of second order near the margin and is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from nestor.agreement.difference import POWER, check_pair, pooled_sd
+from nestor.agreement.holm import holm
+from nestor.diagnostics.plain import as_plain
+from nestor.diagnostics.summaries import Summaries
+from nestor.errors import DataError
+
+type FloatArray = NDArray[np.float64]
+
+COMPARED = ("mean", "sd")
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far the two contenders are apart in one quantity of one scalar.
+
+    Parameters
+    ----------
+    label, quantity
+        The scalar, and "mean" or "sd".
+    size
+        For a mean d in posterior sd, with its sign; for an sd the ratio sd_a / sd_b less one.
+    p_value
+        Of the test that the result belongs to; nan if it could not be done.
+    """
+
+    label: str
+    quantity: str
+    size: float
+    p_value: float
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.size):
+            return f"the {self.quantity} of {self.label} cannot be compared"
+        if self.quantity == "mean":
+            return f"the means of {self.label} differ by {self.size:+.3f} posterior sd"
+        return f"the sds of {self.label} differ by {self.size:+.1%}"
+
+
+@dataclass(frozen=True, eq=False)
+class EquivalenceResult:
+    """Two one-sided tests (Schuirmann 1987) of every mean and sd.
+
+    Parameters
+    ----------
+    equivalent
+        Whether every mean and sd is shown to be within the margins.
+    margin, sd_margin
+        Margins: in posterior sd, and as a fraction.
+    level
+        Level of each test. All have to succeed, so no correction is due (Berger 1982).
+    not_equivalent
+        What was not shown to be within the margin, largest p-value first.
+    worst
+        The mean or sd that needs the largest margin; None if there are no scalars.
+    smallest_margin
+        Smallest margin, the same for means and sds, at which all would be equivalent; None if
+        some quantity cannot be compared.
+    draw_factor
+        By how much the effective sample sizes have to grow for equivalence to be shown if the
+        differences stay as they are (1 if it is shown); None if a difference as estimated
+        exceeds its margin or cannot be compared.
+    shown
+        Whether each is equivalent, shape (2, scalar): means, sds.
+    """
+
+    equivalent: bool
+    margin: float
+    sd_margin: float
+    level: float
+    not_equivalent: tuple[Deviation, ...]
+    worst: Deviation | None
+    smallest_margin: float | None
+    draw_factor: float | None
+    shown: NDArray[np.bool_] = field(repr=False, metadata={"plain": False})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data, without the arrays per scalar."""
+        plain: dict[str, Any] = as_plain(self)
+        return plain
+
+
+@dataclass(frozen=True)
+class BeyondResult:
+    """The family of one-sided tests that a deviation exceeds its margin.
+
+    Parameters
+    ----------
+    level
+        Family-wise level (Holm).
+    n_tests
+        Number of tests in the family.
+    beyond
+        Deviations shown to exceed the margin, smallest adjusted p-value first.
+    p_min
+        Smallest adjusted p-value; None if no test could be done.
+    """
+
+    level: float
+    n_tests: int
+    beyond: tuple[Deviation, ...]
+    p_min: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        plain: dict[str, Any] = as_plain(self)
+        return plain
+
+
+def equivalence_test(
+    a: Summaries,
+    b: Summaries,
+    labels: Sequence[str],
+    margin: float = 0.2,
+    sd_margin: float = 0.2,
+    level: float = 0.05,
+) -> EquivalenceResult:
+    """Test whether every mean and sd agrees within a margin.
+
+    Parameters
+    ----------
+    a, b
+        Summaries of two independent runs over the same scalars.
+    labels
+        Name of each scalar, shape (scalar,).
+    margin
+        For means, in posterior sd.
+    sd_margin
+        For sds, as a fraction: 0.2 allows a ratio of 1.2.
+    level
+        Level of each one-sided test.
+
+    Returns
+    -------
+    EquivalenceResult
+
+    Raises
+    ------
+    DataError
+        If the numbers of scalars and labels differ or a margin is not positive.
+    """
+    check_pair(a, b, labels)
+    deviation, error, bounds = _measured(a, b, margin, sd_margin)
+    reach = np.abs(deviation) + -ndtri(level) * error  # what the margin has to exceed
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p_values = ndtr((np.abs(deviation) - bounds) / error)
+        shown = p_values <= level
+        factor = ((reach - np.abs(deviation)) / (bounds - np.abs(deviation))) ** 2
+    factor[~(np.abs(deviation) < bounds)] = np.nan
+    needed = np.stack([reach[0], np.expm1(reach[1])])
+    failed = np.argwhere(~shown)
+    not_equivalent = [_deviation(deviation, p_values, labels, row, col) for row, col in failed]
+    worst = _argworst(needed)
+    return EquivalenceResult(
+        equivalent=bool(shown.all()) and shown.size > 0,
+        margin=margin,
+        sd_margin=sd_margin,
+        level=level,
+        not_equivalent=tuple(sorted(not_equivalent, key=_by_p_value, reverse=True)),
+        worst=None if worst is None else _deviation(deviation, p_values, labels, *worst),
+        smallest_margin=_maximum(needed),
+        draw_factor=_maximum(np.maximum(factor, 1.0)),
+        shown=shown,
+    )
+
+
+def beyond_margin_test(
+    a: Summaries,
+    b: Summaries,
+    labels: Sequence[str],
+    margin: float = 0.2,
+    sd_margin: float = 0.2,
+    level: float = 0.01,
+) -> BeyondResult:
+    """Test whether some mean or sd is *shown* to differ by more than the margin.
+
+    The p-value is the largest that any difference inside the margin could give:
+    ``P(|N(bound, error^2)| >= |deviation|)``, so it holds its level for any ratio of the margin
+    to the error, and is the two-sided test of equality for a margin near zero.
+
+    Parameters
+    ----------
+    a, b, labels, margin, sd_margin
+        As in `equivalence_test`.
+    level
+        Family-wise level, kept by Holm's correction over all means and sds.
+
+    Returns
+    -------
+    BeyondResult
+
+    Raises
+    ------
+    DataError
+        If the numbers of scalars and labels differ or a margin is not positive.
+    """
+    check_pair(a, b, labels)
+    deviation, error, bounds = _measured(a, b, margin, sd_margin)
+    size = np.abs(deviation)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p_values = ndtr((bounds - size) / error) + ndtr(-(bounds + size) / error)
+    p_values[~(error > 0.0)] = np.nan  # without an error there is no test
+    adjusted = holm(p_values)
+    found = np.argwhere(adjusted <= level)
+    beyond = [_deviation(deviation, adjusted, labels, row, col) for row, col in found]
+    n_tests = int(np.count_nonzero(~np.isnan(adjusted)))
+    return BeyondResult(
+        level=level,
+        n_tests=n_tests,
+        beyond=tuple(sorted(beyond, key=lambda one: (one.p_value, -abs(one.size)))),
+        p_min=float(np.nanmin(adjusted)) if n_tests else None,
+    )
+
+
+def ess_for_equivalence(
+    n_means: int, margin: float = 0.2, level: float = 0.05, power: float = POWER
+) -> float:
+    """Effective sample size per contender that shows equivalence of means that are equal.
+
+    All of `n_means` independent means have to pass both one-sided tests: the standard error
+    sqrt(2 / ess) has to be ``margin / (z[1 - level] + z[(1 + power^(1/n)) / 2])``. About 1,000
+    for 20 means and 1,700 for 3,500 at the usual margin, level and power.
+
+    Parameters
+    ----------
+    n_means
+        Number of means.
+    margin
+        In posterior sd.
+    level
+        Level of each one-sided test.
+    power
+        Probability that all are shown to be equivalent.
+
+    Returns
+    -------
+    float
+        In draws, for the mean.
+    """
+    quantiles = -ndtri(level) + ndtri((1 + power ** (1 / n_means)) / 2)
+    return float(2 * (quantiles / margin) ** 2)
+
+
+def _measured(
+    a: Summaries, b: Summaries, margin: float, sd_margin: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Deviations, their errors and their bounds, the first two of shape (2, scalar)."""
+    if not (margin > 0.0 and sd_margin > 0.0):
+        raise DataError(f"margins must be positive, found {margin} for means, {sd_margin} for sds")
+    with np.errstate(all="ignore"):
+        sd = pooled_sd(a, b)
+        deviation = np.stack([(a.mean - b.mean) / sd, np.log(a.sd / b.sd)])
+        relative_a, relative_b = a.mcse[1] / a.sd, b.mcse[1] / b.sd
+        error = np.stack([np.hypot(a.mcse[0], b.mcse[0]) / sd, np.hypot(relative_a, relative_b)])
+    undefined = ~(np.isfinite(deviation) & np.isfinite(error))
+    deviation[undefined] = np.nan
+    error[undefined] = np.nan
+    return deviation, error, np.array([[margin], [np.log1p(sd_margin)]])
+
+
+def _deviation(
+    deviation: FloatArray, p_values: FloatArray, labels: Sequence[str], row: int, column: int
+) -> Deviation:
+    size = float(deviation[row, column])
+    return Deviation(
+        label=labels[column],
+        quantity=COMPARED[row],
+        size=size if row == 0 else float(np.expm1(size)),
+        p_value=float(p_values[row, column]),
+    )
+
+
+def _by_p_value(deviation: Deviation) -> float:
+    """Sort key that puts what could not be compared before all p-values."""
+    return np.inf if np.isnan(deviation.p_value) else deviation.p_value
+
+
+def _argworst(needed: FloatArray) -> tuple[int, int] | None:
+    if needed.size == 0:
+        return None
+    filled = np.where(np.isnan(needed), np.inf, needed)
+    row, column = np.unravel_index(int(np.argmax(filled)), filled.shape)
+    return int(row), int(column)
+
+
+def _maximum(values: FloatArray) -> float | None:
+    """Largest value; None if there is none or one of them is not a number."""
+    return float(values.max()) if values.size and not np.isnan(values).any() else None

@@ -1,0 +1,189 @@
+"""The functions of ``import nestor``: fit one engine, compare several."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nestor.backend import SamplerConfig
+from nestor.errors import EngineFailed, SpecError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from rich.console import Console
+
+    from nestor.comparison import Comparison
+    from nestor.events import Listener
+    from nestor.problem import Problem
+
+
+def fit(
+    problem: Problem,
+    engine: str,
+    *,
+    chains: int = 4,
+    warmup: int = 1000,
+    draws: int = 1000,
+    seed: int = 1,
+    target_accept: float | None = None,
+    max_tree_depth: int | None = None,
+    cores: int | None = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> xr.DataTree:
+    """Sample a problem with one engine, in a process of its own.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    engine : str
+        Contender, such as ``"numpyro@centered"``.
+    chains, warmup, draws, seed, target_accept, max_tree_depth, cores
+        See `nestor.SamplerConfig`; None leaves the library's own setting.
+    timeout : float, optional
+        Seconds that the engine may take.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    DataTree
+        Groups posterior, sample_stats, observed_data and constant_data, ready for ArviZ.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        If the engine or a setting is wrong.
+    EngineFailed
+        If the engine crashes or runs out of time; the message has the end of its log.
+    """
+    config = SamplerConfig(
+        chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores
+    )
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        log = Path(folder) / "engine.log"
+        tree, message = sample_one(problem, engine, config, log, timeout, _console(progress))
+        if tree is None:
+            tail = log.read_text(errors="replace").strip().splitlines()[-15:] if log.exists() else []
+            raise EngineFailed("\n".join([f"{engine}: {message}", *tail]))
+    return tree
+
+
+def sample_one(
+    problem: Problem,
+    engine: str,
+    config: SamplerConfig,
+    log: Path,
+    timeout: float | None,
+    console: Console | None,
+) -> tuple[xr.DataTree | None, str]:
+    """Sample with one engine and show its progress; return its draws, or None and why not."""
+    from nestor.contender import Contender
+    from nestor.events import WorkerEvent
+    from nestor.runner import sample
+    from nestor.terminal.live import LiveProgress
+
+    contender = Contender.parse(engine, problem.spec.level_names)
+    if contender.sampler is None:
+        raise SpecError(f"engine {contender.engine!r} evaluates densities only: it cannot sample.")
+    check_timeout(timeout)
+    with contextlib.ExitStack() as stack:
+        live = None if console is None else stack.enter_context(LiveProgress(console, [contender.name]))
+        outcome, tree = sample(
+            problem,
+            contender,
+            contender.config(config),
+            log,
+            timeout=timeout,
+            listener=None
+            if live is None
+            else lambda event: live(WorkerEvent(contender.name, "sample", event)),
+        )
+    return tree, outcome.message
+
+
+def compare(
+    problem: Problem,
+    engines: Sequence[str],
+    *,
+    chains: int = 4,
+    warmup: int = 1000,
+    draws: int = 1000,
+    seed: int = 1,
+    target_accept: float | None = None,
+    max_tree_depth: int | None = None,
+    cores: int | None = None,
+    margin: float = 0.2,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Comparison:
+    """Run the same posterior on several engines and judge every pair.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    engines : sequence of str
+        Contenders, such as ``["pymc", "numpyro@centered"]``; at least two, all different.
+    chains, warmup, draws, seed, target_accept, max_tree_depth, cores
+        See `nestor.SamplerConfig`; None leaves each library's own setting.
+    margin : float
+        Largest difference of means, in posterior standard deviations, that counts as none.
+    timeout : float, optional
+        Seconds that each engine may take.
+    out : path, optional
+        Run directory for draws, logs and ``comparison.json``; what is finished there is used again.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    Comparison
+        With `verdict`, `table()`, `to_json()`, `draws` and plots.
+
+    Raises
+    ------
+    SpecError, Unsupported, DataError
+        If the engines, settings or directory are wrong; nothing has been run then.
+    """
+    from nestor.session import compare as run
+    from nestor.session import read_contenders
+
+    config = SamplerConfig(
+        chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores
+    )
+    check_timeout(timeout)
+    names = [contender.name for contender in read_contenders(engines, problem)]
+    with _listener(_console(progress), names) as listener:
+        return run(
+            problem, engines, config=config, margin=margin, timeout=timeout, out=out, listener=listener
+        )
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a timeout that is not a number of seconds greater than zero."""
+    if timeout is not None and not timeout > 0:
+        raise SpecError(f"timeout must be a number of seconds greater than 0, not {timeout!r}.")
+
+
+def _console(progress: bool) -> Console | None:
+    from rich.console import Console as RichConsole
+
+    return RichConsole(stderr=True) if progress else None
+
+
+@contextlib.contextmanager
+def _listener(console: Console | None, names: Sequence[str]) -> Iterator[Listener]:
+    from nestor.events import ignore
+    from nestor.terminal.live import LiveProgress
+
+    if console is None:
+        yield ignore
+    else:
+        with LiveProgress(console, names) as live:
+            yield live

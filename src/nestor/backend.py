@@ -1,0 +1,237 @@
+"""The contract of a backend: two small protocols and the values that pass through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from nestor.errors import SpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
+
+Device = Literal["cpu", "gpu"]
+DType = Literal["float64", "float32"]
+ChainMethod = Literal["sequential", "parallel", "vectorized"]
+Phase = Literal["compile", "warmup", "sampling", "postprocess"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do; conformance checks are chosen by it.
+
+    Parameters
+    ----------
+    families : frozenset of str
+        Outcome families.
+    centering : frozenset of str
+        Of "centered" and "noncentered".
+    devices, dtypes, chain_methods : frozenset of str
+        Where it runs, in which precision, and how chains are run; the latter empty without a sampler.
+    reasons : mapping of str to str
+        For what is missing, the word and one of: not yet ours, not in the library, never; and why.
+    """
+
+    families: frozenset[str]
+    centering: frozenset[str]
+    devices: frozenset[str]
+    dtypes: frozenset[str]
+    chain_methods: frozenset[str]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How hard a sampler tries.
+
+    Parameters
+    ----------
+    chains, warmup, draws : int
+        Number of chains; iterations of each that adapt and are dropped; iterations that are kept.
+    seed : int
+        Non-negative. The same seed gives the same draws.
+    target_accept : float or None
+        Target acceptance statistic in (0, 1); None leaves the library's default.
+    max_tree_depth : int or None
+        Doublings of a trajectory at most; None leaves the library's default.
+    chain_method : {"sequential", "parallel", "vectorized"}
+        One chain after another, side by side on cores, or all in one vectorized program.
+    cores : int or None
+        Chains that may run at once under "parallel"; None means as many as the process may use.
+
+    Raises
+    ------
+    SpecError
+        If a number is out of range.
+    """
+
+    chains: int = 4
+    warmup: int = 1000
+    draws: int = 1000
+    seed: int = 1
+    target_accept: float | None = None
+    max_tree_depth: int | None = None
+    chain_method: ChainMethod = "parallel"
+    cores: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("chains", 1), ("warmup", 1), ("draws", 1), ("seed", 0)):
+            _whole(name, getattr(self, name), least)
+        for name in ("max_tree_depth", "cores"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1)
+        if self.target_accept is not None and not 0 < self.target_accept < 1:
+            raise SpecError(f"target_accept must lie between 0 and 1, not {self.target_accept!r}.")
+        if self.chain_method not in ("sequential", "parallel", "vectorized"):
+            raise SpecError(
+                f"chain_method must be sequential, parallel or vectorized, not {self.chain_method!r}."
+            )
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each phase; None where a sampler cannot separate one from another, never a guess.
+
+    Where chains outnumber cores their phases overlap: wall time is then split between warmup and
+    sampling in proportion to the sums over chains, and the chains' own seconds are kept beside it.
+    """
+
+    compile: float | None = None
+    warmup: float | None = None
+    sampling: float | None = None
+    postprocess: float | None = None
+    transfer: float | None = None
+    warmup_per_chain: tuple[float, ...] = ()
+    sampling_per_chain: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a sampler returns: bare arrays on the host.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray, (chain, draw, *shape)
+        Every variable of `Problem.variables`, with inherited and fixed entries filled in.
+    stats : mapping of str to ndarray, (chain, draw)
+        Under ArviZ's names: diverging, energy, n_steps, tree_depth, acceptance_rate, step_size, and lp,
+        the sampled log density on the unconstrained space.
+    timings : Timings
+        Seconds of each phase.
+    settings : mapping
+        What the sampler really used: target_accept, max_tree_depth, metric, chain_method, cores, ...
+    """
+
+    values: Mapping[str, NDArray[np.float64]]
+    stats: Mapping[str, NDArray[np.generic]]
+    timings: Timings
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of one chain: `done` of `total` iterations, warmup included."""
+
+    chain: int
+    phase: Phase
+    done: int
+    total: int
+    divergences: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@runtime_checkable
+class CompiledModel(Protocol):
+    """A model that is ready to be evaluated and sampled."""
+
+    def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
+        """Log joint density at a point of the canonical variables.
+
+        Parameters
+        ----------
+        point : mapping of str to ndarray
+            Every variable of `Problem.variables`, natural scale. Entries that are inherited or fixed are
+            ignored: the engine fills them in itself.
+
+        Returns
+        -------
+        float
+            With respect to the canonical variables: every Jacobian accounted for, all constants included.
+            Minus infinity where a prior's support ends.
+        """
+        ...
+
+    def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
+        """Run all chains; return only when every draw is a NumPy array on the host.
+
+        Raises
+        ------
+        Unsupported
+            If a setting cannot be honoured.
+        """
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A backend: implements the model. Constructed without arguments; importing it loads no sampler.
+
+    Attributes
+    ----------
+    name : str
+        Equals the entry point's name.
+    requires : tuple of str
+        Import names that it needs, probed without importing them.
+    samplers : tuple of str
+        The first is the default; empty: densities only.
+    implementation : str
+        Names the model's implementation: backends that share code share this, and then their
+        agreement is no evidence about that code.
+    """
+
+    name: str
+    requires: tuple[str, ...]
+    samplers: tuple[str, ...]
+    implementation: str
+
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that decide its results."""
+        ...
+
+    def compile(
+        self,
+        problem: Problem,
+        formulation: Formulation,
+        *,
+        sampler: str | None,
+        device: Device,
+        dtype: DType,
+    ) -> CompiledModel:
+        """Build and compile. ``sampler=None`` asks for densities only.
+
+        Raises
+        ------
+        Unsupported
+            With the reason; nothing is degraded quietly.
+        """
+        ...

@@ -1,0 +1,226 @@
+"""The result of a comparison: rows of engines, verdicts of pairs, and what they say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nestor.agreement.verdict import PairResult, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from nestor.agreement.density import DensityCheck
+    from nestor.backend import SamplerConfig
+    from nestor.contender import Contender
+    from nestor.diagnostics import Gates, Summaries
+    from nestor.problem import Problem
+
+EngineStatus = Literal["ok", "gates_failed", "density_failed", "failed", "timeout", "interrupted"]
+
+TIMINGS = (
+    "import_s",
+    "compile_s",
+    "warmup_s",
+    "sampling_s",
+    "postprocess_s",
+    "transfer_s",
+    "total_s",
+)
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """What became of one contender.
+
+    Parameters
+    ----------
+    contender : Contender
+        Who, how and where.
+    status : str
+        ok, gates_failed, density_failed, failed, timeout or interrupted.
+    message : str
+        Why, where the status is not ok: one line.
+    reused : bool
+        Whether finished draws of an earlier run were used again.
+    timings : mapping of str to float or None
+        Seconds per phase, see `TIMINGS`.
+    efficiency : mapping of str to float or None
+        ess_per_s_sampling, ess_per_s_total: the smallest bulk or tail ESS over seconds.
+    gates : Gates or None
+        Convergence checks; None without draws.
+    summaries : Summaries or None
+        Estimates and their Monte Carlo errors; None without draws.
+    tree : DataTree or None
+        The draws.
+    peak_bytes : int or None
+        Largest memory of the engine's process tree.
+    settings, versions : mapping
+        What the sampler really used; versions of its libraries.
+    seed : int or None
+        The engine's own seed.
+    """
+
+    contender: Contender
+    status: EngineStatus
+    message: str = ""
+    reused: bool = False
+    timings: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMINGS))
+    efficiency: Mapping[str, float | None] = field(
+        default_factory=lambda: {"ess_per_s_sampling": None, "ess_per_s_total": None}
+    )
+    gates: Gates | None = None
+    summaries: Summaries | None = None
+    tree: xr.DataTree | None = None
+    peak_bytes: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The contender's canonical name."""
+        return self.contender.name
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the engine returned draws, whatever they are worth."""
+        return self.tree is not None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Engines on one problem, lined up and judged.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was sampled.
+    config : SamplerConfig
+        How hard each engine tried; its seed is the comparison's.
+    margin : float
+        Of equivalence, in posterior standard deviations.
+    densities : tuple of DensityCheck
+        Step 0 of each contender that could evaluate densities.
+    rows : tuple of EngineRow
+        One for each contender.
+    pairs : tuple of PairResult
+        One for each pair of contenders.
+    folder : Path or None
+        Run directory, if there is one.
+    """
+
+    problem: Problem
+    config: SamplerConfig
+    margin: float
+    densities: tuple[DensityCheck, ...]
+    rows: tuple[EngineRow, ...]
+    pairs: tuple[PairResult, ...]
+    folder: Path | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """AGREE if every pair agrees, DISAGREE if one disagrees, otherwise INCONCLUSIVE."""
+        verdicts = {pair.verdict for pair in self.pairs}
+        if Verdict.DISAGREE in verdicts:
+            return Verdict.DISAGREE
+        return Verdict.AGREE if verdicts == {Verdict.AGREE} else Verdict.INCONCLUSIVE
+
+    @property
+    def engine_failed(self) -> bool:
+        """Whether an engine crashed, hung or was stopped."""
+        return any(row.status in ("failed", "timeout", "interrupted") for row in self.rows)
+
+    @property
+    def draws(self) -> dict[str, xr.DataTree]:
+        """The draws of each contender that has some, by name."""
+        return {row.name: row.tree for row in self.rows if row.tree is not None}
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per contender: status, seconds, diagnostics and efficiency."""
+        import pandas as pd
+
+        from nestor.document import engine_document
+
+        records = []
+        for row in self.rows:
+            found = engine_document(row)
+            record = {"contender": row.name, "status": row.status, "message": row.message}
+            for group in ("timings", "diagnostics", "efficiency"):
+                record |= found[group]
+            records.append(record)
+        return pd.DataFrame(records).set_index("contender")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that ``comparison.json`` holds; null stands for what is not known."""
+        from nestor.document import comparison_document
+
+        return comparison_document(self)
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def save(self) -> None:
+        """Write ``comparison.json`` into the run directory, if there is one."""
+        if self.folder is not None:
+            from nestor.runner import store
+
+            store.write_json(self.folder / "comparison.json", self.to_dict())
+
+    def plot_trace(self) -> Figure:
+        """Draw marginal densities and traces from the population down to the last level."""
+        from nestor.plots import plot_trace
+
+        return plot_trace(self.problem, self.draws)
+
+    def plot_forest(self, level: str) -> Figure:
+        """Draw the coefficients of a level's nodes with intervals, engines side by side."""
+        from nestor.plots import plot_forest
+
+        return plot_forest(self.problem, self.draws, level)
+
+    def plot_speed(self) -> Figure:
+        """Draw effective draws per second and where the time went."""
+        from nestor.plots import plot_speed
+
+        return plot_speed(self.rows)
+
+    def save_plots(self, folder: str | Path | None = None) -> list[Path]:
+        """Write every picture into `folder`, by default the run directory; return their paths.
+
+        Raises
+        ------
+        DataError
+            If there is neither a folder nor a run directory.
+        Unsupported
+            If matplotlib is not installed.
+        """
+        from nestor.errors import DataError
+        from nestor.plots import save_all
+
+        target = self.folder if folder is None else Path(folder)
+        if target is None:
+            raise DataError("say into which folder: this comparison was run without one.")
+        if not target.is_dir():
+            raise DataError(f"the folder {target} does not exist.")
+        return save_all(self.problem, self.draws, self.rows, target)
+
+    def __rich__(self) -> Any:
+        from nestor.terminal.tables import comparison_view
+
+        return comparison_view(self)
+
+    def __repr__(self) -> str:
+        engines = ", ".join(f"{row.name} ({row.status})" for row in self.rows)
+        return f"Comparison({self.verdict.value}: {engines})"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import comparison_html
+
+        return comparison_html(self)

@@ -1,0 +1,156 @@
+"""What a comparison lines up: an engine, with how and where it runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+
+from nestor import registry
+from nestor.backend import ChainMethod, Device, DType, SamplerConfig
+from nestor.errors import SpecError, Unsupported
+from nestor.formulation import Formulation
+
+_DEVICES: tuple[str, ...] = get_args(Device)
+_DTYPES: tuple[str, ...] = get_args(DType)
+_METHODS: tuple[str, ...] = get_args(ChainMethod)
+_GRAMMAR = (
+    "ENGINE[@WORD,...] with words from centered, noncentered, LEVEL=centered, LEVEL=noncentered, "
+    "float64, float32, cpu, gpu, sequential, parallel, vectorized"
+)
+#: Words of the design that name work not done yet.
+_PLANNED = ("statistics", "marginalized", "auto")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An engine with every choice resolved.
+
+    Parameters
+    ----------
+    backend : str
+        The backend's name.
+    sampler : str or None
+        One of the backend's samplers; None where it has none (densities only).
+    formulation : Formulation
+        How the posterior is computed.
+    device : {"cpu", "gpu"}
+        Where.
+    dtype : {"float64", "float32"}
+        In which precision.
+    chain_method : {"sequential", "parallel", "vectorized"}
+        How chains are run.
+    """
+
+    backend: str
+    sampler: str | None
+    formulation: Formulation
+    device: Device
+    dtype: DType
+    chain_method: ChainMethod
+
+    @classmethod
+    def parse(cls, text: str, levels: Sequence[str]) -> Contender:
+        """Read a contender such as ``numpyro@state=centered,float32`` for a model with `levels`.
+
+        Raises
+        ------
+        SpecError
+            If the text is not of the grammar, or names an unknown or missing engine.
+        Unsupported
+            If the backend lacks what a word asks for.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise SpecError(f"an engine is text such as 'pymc:nutpie@centered', not {text!r}.")
+        engine, at, tail = text.strip().partition("@")
+        words = [word.strip() for word in tail.split(",")] if at else []
+        if at and not all(words):
+            raise SpecError(f"cannot read the engine {text!r}: write {_GRAMMAR}.")
+        name, colon, sampler = engine.partition(":")
+        entry = registry.get(name)
+        found = cls(
+            backend=name,
+            sampler=_sampler(entry, sampler if colon else None),
+            device=_one(words, _DEVICES, "cpu", text),  # type: ignore[arg-type]
+            dtype=_one(words, _DTYPES, "float64", text),  # type: ignore[arg-type]
+            chain_method=_one(words, _METHODS, "parallel", text),  # type: ignore[arg-type]
+            formulation=Formulation.parse(_formulation_words(words, text), levels),
+        )
+        _check_capable(entry, found)
+        return found
+
+    @property
+    def engine(self) -> str:
+        """``backend:sampler``, or the backend's name alone where it has no sampler."""
+        return self.backend if self.sampler is None else f"{self.backend}:{self.sampler}"
+
+    @property
+    def name(self) -> str:
+        """Canonical spelling: engine, formulation, and whatever differs from the defaults."""
+        words = list(self.formulation.words)
+        defaults = ("cpu", "float64", "parallel")
+        chosen = (self.device, self.dtype, self.chain_method)
+        words += [c for c, default in zip(chosen, defaults, strict=True) if c != default]
+        return f"{self.engine}@{','.join(words)}"
+
+    @property
+    def file_stem(self) -> str:
+        """The name, spelt so that it can name a file on every system."""
+        safe = "".join(c if c.isalnum() or c in "@,=._-" else "-" for c in self.name)
+        if safe == self.name.replace(":", "-"):
+            return safe
+        return f"{safe}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+    def config(self, config: SamplerConfig) -> SamplerConfig:
+        """Return `config` with this contender's chain method and its own seed.
+
+        Seeds of contenders are independent streams: SeedSequence([seed, stable hash of the name]).
+        """
+        word = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "little")
+        seed = int(np.random.SeedSequence([config.seed, word]).generate_state(1)[0] >> 1)
+        return replace(config, seed=seed, chain_method=self.chain_method)
+
+
+def _sampler(entry: registry.Entry, asked: str | None) -> str | None:
+    samplers = entry.backend.samplers
+    if asked is None:
+        return samplers[0] if samplers else None
+    if asked not in samplers:
+        have = ", ".join(samplers) or "none: it evaluates densities only"
+        raise SpecError(f"engine {entry.name!r} has no sampler {asked!r}; it has {have}.")
+    return asked
+
+
+def _one(words: Sequence[str], choices: Sequence[str], default: str, text: str) -> str:
+    given = {word for word in words if word in choices}
+    if len(given) > 1:
+        raise SpecError(f"engine {text!r} says both {' and '.join(sorted(given))}.")
+    return given.pop() if given else default
+
+
+def _formulation_words(words: Sequence[str], text: str) -> list[str]:
+    left = [w for w in words if w not in (*_DEVICES, *_DTYPES, *_METHODS, "rows")]
+    for word in left:
+        if word in _PLANNED:
+            raise Unsupported(f"engine {text!r}: the formulation {word!r} is not supported yet.")
+        if word.rpartition("=")[2] not in ("centered", "noncentered"):
+            raise SpecError(f"engine {text!r}: unknown word {word!r}. Write {_GRAMMAR}.")
+    return left
+
+
+def _check_capable(entry: registry.Entry, contender: Contender) -> None:
+    can = entry.backend.capabilities()
+    wanted = [
+        (contender.device, can.devices),
+        (contender.dtype, can.dtypes),
+        *((how, can.centering) for how in contender.formulation.centering),
+    ]
+    if contender.sampler is not None:
+        wanted.append((contender.chain_method, can.chain_methods))
+    for word, available in wanted:
+        if word not in available:
+            reason = can.reasons.get(word, "its capabilities do not include it")
+            raise Unsupported(f"engine {contender.engine!r} cannot run {word}: {reason}.")

@@ -1,0 +1,103 @@
+"""Draws with names: an xarray DataTree, ready for ArviZ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from nestor.backend import Draws
+    from nestor.problem import Problem
+
+
+def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> xr.DataTree:
+    """Label a sampler's bare arrays with the problem's names, dims and coords.
+
+    Parameters
+    ----------
+    problem : Problem
+        Where names come from.
+    draws : Draws
+        What a backend returned.
+    attrs : mapping
+        Attributes of the tree; what is not plain is stored as JSON text, as netCDF needs.
+
+    Returns
+    -------
+    DataTree
+        With groups posterior, sample_stats, observed_data and constant_data.
+    """
+    import xarray as xr
+
+    chains, length = next(iter(draws.values.values())).shape[:2]
+    sampled = {"chain": np.arange(chains), "draw": np.arange(length)}
+    posterior = xr.Dataset(
+        {
+            v.name: (("chain", "draw", *v.dims), draws.values[v.name])
+            for v in problem.variables.values()
+        },
+        coords=sampled | _coords(problem),
+    )
+    stats = xr.Dataset(
+        {name: (("chain", "draw"), array) for name, array in draws.stats.items()}, coords=sampled
+    )
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": posterior,
+            "sample_stats": stats,
+            "observed_data": _observed(problem),
+            "constant_data": _constant(problem),
+        }
+    )
+    tree.attrs = {name: plain(value) for name, value in attrs.items()}
+    return tree
+
+
+def plain(value: object) -> str | int | float:
+    """Return `value` itself where netCDF can hold it as an attribute, else its JSON text."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _coords(problem: Problem) -> dict[str, tuple[str, object]]:
+    return {name: (problem.coord_dims[name], value) for name, value in problem.coords.items()}
+
+
+def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
+    """Coordinates of the rows: position in the user's table, and the leaf's path."""
+    leaf = problem.index.levels[-1]
+    return {
+        "row": ("row", problem.index.order),
+        f"{leaf.name}_of_row": ("row", np.asarray(leaf.paths)[problem.leaf]),
+    }
+
+
+def _observed(problem: Problem) -> xr.Dataset:
+    import xarray as xr
+
+    return xr.Dataset({problem.spec.outcome: ("row", problem.y)}, coords=_rows(problem))
+
+
+def _constant(problem: Problem) -> xr.Dataset:
+    """What the posterior was conditioned on: effects, covariates, offset, weights, leaves and parents."""
+    import xarray as xr
+
+    data: dict[str, tuple[tuple[str, ...], object]] = {"X": (("row", "effect"), problem.X)}
+    if problem.spec.covariates:
+        data["Z"] = (("row", "covariate"), problem.Z)
+    if problem.offset is not None:
+        data["offset"] = (("row",), problem.offset)
+    if problem.weights is not None:
+        data["weights"] = (("row",), problem.weights)
+    data["leaf"] = (("row",), problem.leaf)
+    for level in problem.levels[1:]:
+        data[f"parent_of_{level.name}"] = ((level.name,), level.parent)
+    used = {dim for dims, _ in data.values() for dim in dims}
+    coords = {name: value for name, value in _coords(problem).items() if value[0] in used}
+    return xr.Dataset(data, coords=_rows(problem) | coords)

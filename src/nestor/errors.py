@@ -1,0 +1,25 @@
+"""The exceptions a user can meet; each says what was found, where, and what to do."""
+
+
+class NestorError(Exception):
+    """Base of every error that nestor raises on purpose."""
+
+
+class SpecError(NestorError):
+    """The description of the model is wrong: formula, priors, levels or family."""
+
+
+class DataError(NestorError):
+    """The table does not fit the model: missing columns, bad values, empty groups."""
+
+
+class Unsupported(NestorError):  # noqa: N818 - the design's word, read as a statement
+    """A backend cannot do what was asked, and says why; nothing is degraded quietly."""
+
+
+class EngineFailed(NestorError):  # noqa: N818
+    """An engine crashed, hung or was stopped; the message names it and its log."""
+
+
+class NestorWarning(UserWarning):
+    """Something that works but that the user should know, such as a broken plug-in."""

@@ -1,0 +1,42 @@
+"""What a running comparison tells whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from nestor.agreement.density import DensityCheck
+    from nestor.comparison import EngineRow
+
+
+@dataclass(frozen=True)
+class WorkerEvent:
+    """Something that a contender's process said while it evaluates densities or samples."""
+
+    contender: str
+    task: Literal["density", "sample"]
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DensityFinished:
+    """A contender's log densities have been compared with the reference's."""
+
+    check: DensityCheck
+
+
+@dataclass(frozen=True)
+class EngineFinished:
+    """A contender has its row: finished, failed or used again."""
+
+    row: EngineRow
+
+
+Event = WorkerEvent | DensityFinished | EngineFinished
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,75 @@
+"""From an engine's draws to its row: gates, summaries, seconds and effective draws per second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestor.comparison import TIMINGS, EngineRow
+from nestor.diagnostics import gates_of, summaries
+from nestor.runner.engine import read_attr
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from nestor.problem import Problem
+
+
+def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
+    """Return `row` with everything that its draws say filled in.
+
+    The status becomes gates_failed where the draws do not pass the gates.
+    """
+    draws = problem.scalars.flatten({name: tree["posterior"][name].values for name in problem.variables})
+    settings, timings = read_attr(tree, "settings"), read_attr(tree, "timings")
+    found = summaries(draws)
+    gates = gates_of(
+        found,
+        problem.scalars.labels,
+        problem.scalars.is_node,
+        energy=_stat(tree, "energy"),
+        diverging=_stat(tree, "diverging"),
+        saturated=_saturated(tree, settings),
+    )
+    seconds = {name: timings.get(name) for name in TIMINGS}
+    worst = _worst_ess(gates.ess_bulk_min, gates.ess_tail_min)
+    return replace(
+        row,
+        status="ok" if gates.passed else "gates_failed",
+        message="; ".join(gates.failures),
+        timings=seconds,
+        efficiency={
+            "ess_per_s_sampling": _rate(worst, seconds["sampling_s"]),
+            "ess_per_s_total": _rate(worst, seconds["total_s"]),
+        },
+        gates=gates,
+        summaries=found,
+        tree=tree,
+        peak_bytes=int(tree.attrs["peak_bytes"]) or None,
+        settings=settings,
+        versions=read_attr(tree, "versions"),
+        seed=read_attr(tree, "config")["seed"],
+    )
+
+
+def _stat(tree: xr.DataTree, name: str) -> NDArray[Any] | None:
+    stats = tree["sample_stats"]
+    return np.asarray(stats[name].values) if name in stats else None
+
+
+def _saturated(tree: xr.DataTree, settings: dict[str, Any]) -> NDArray[np.bool_] | None:
+    """Whether each trajectory was cut at the largest tree depth; None where that is not known."""
+    depth, bound = _stat(tree, "tree_depth"), settings.get("max_tree_depth")
+    return None if depth is None or bound is None else np.asarray(depth >= bound)
+
+
+def _worst_ess(*found: float | None) -> float | None:
+    known = [value for value in found if value is not None and np.isfinite(value)]
+    return min(known) if len(known) == len(found) else None
+
+
+def _rate(effective: float | None, seconds: float | None) -> float | None:
+    return effective / seconds if effective is not None and seconds else None

@@ -1,0 +1,261 @@
+"""Prior families: one definition of each, in SciPy's terms, that every backend is checked against."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nestor.errors import SpecError
+
+if TYPE_CHECKING:
+    from scipy.stats import rv_continuous
+
+Support = Literal["real", "positive", "interval"]
+
+
+@dataclass(frozen=True)
+class PriorFamily:
+    """A family of prior distributions.
+
+    Parameters
+    ----------
+    name : str
+        The name as users write it.
+    parameters : tuple of str
+        Positional parameters, in order.
+    positive : tuple of str
+        Those parameters that must be greater than zero.
+    support : {"real", "positive", "interval"}
+        Where the density is positive; "interval" is bounded by the two parameters.
+    scipy : callable
+        Parameters to a frozen SciPy distribution: the definition of the density.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    positive: tuple[str, ...]
+    support: Support
+    scipy: Callable[..., Any]
+
+
+def _stats(name: str) -> rv_continuous:
+    from scipy import stats
+
+    return getattr(stats, name)
+
+
+def _half_student_t(nu: float, sigma: float) -> Any:
+    return FoldedAtZero(_stats("t")(nu, 0.0, sigma))
+
+
+class FoldedAtZero:
+    """A distribution symmetric about zero, folded onto the positive numbers.
+
+    SciPy has no half Student-t; its density is twice the symmetric one (Gelman 2006, Bayesian Analysis 1(3)).
+    """
+
+    def __init__(self, symmetric: Any) -> None:
+        self._symmetric = symmetric
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density at `x`; minus infinity at and below zero."""
+        import numpy as np
+
+        x = np.asarray(x, dtype=np.float64)
+        return np.where(x > 0, math.log(2.0) + self._symmetric.logpdf(x), -np.inf)
+
+    def rvs(self, size: Any = None, random_state: Any = None) -> Any:
+        """Draw `size` values."""
+        import numpy as np
+
+        return np.abs(self._symmetric.rvs(size=size, random_state=random_state))
+
+    def ppf(self, q: Any) -> Any:
+        """Quantile at probability `q`."""
+        return self._symmetric.ppf((1.0 + q) / 2.0)
+
+
+_LIST = (
+    PriorFamily("Normal", ("mu", "sigma"), ("sigma",), "real", lambda m, s: _stats("norm")(m, s)),
+    PriorFamily(
+        "StudentT",
+        ("nu", "mu", "sigma"),
+        ("nu", "sigma"),
+        "real",
+        lambda nu, m, s: _stats("t")(nu, m, s),
+    ),
+    PriorFamily("Cauchy", ("mu", "sigma"), ("sigma",), "real", lambda m, s: _stats("cauchy")(m, s)),
+    PriorFamily(
+        "HalfNormal", ("sigma",), ("sigma",), "positive", lambda s: _stats("halfnorm")(0.0, s)
+    ),
+    PriorFamily("HalfStudentT", ("nu", "sigma"), ("nu", "sigma"), "positive", _half_student_t),
+    PriorFamily(
+        "HalfCauchy", ("sigma",), ("sigma",), "positive", lambda s: _stats("halfcauchy")(0.0, s)
+    ),
+    PriorFamily(
+        "Exponential", ("rate",), ("rate",), "positive", lambda r: _stats("expon")(0.0, 1.0 / r)
+    ),
+    PriorFamily(
+        "Gamma",
+        ("shape", "rate"),
+        ("shape", "rate"),
+        "positive",
+        lambda a, r: _stats("gamma")(a, 0.0, 1.0 / r),
+    ),
+    PriorFamily(
+        "InverseGamma",
+        ("shape", "scale"),
+        ("shape", "scale"),
+        "positive",
+        lambda a, s: _stats("invgamma")(a, 0.0, s),
+    ),
+    PriorFamily(
+        "LogNormal",
+        ("mu", "sigma"),
+        ("sigma",),
+        "positive",
+        lambda m, s: _stats("lognorm")(s, 0.0, math.exp(m)),
+    ),
+    PriorFamily(
+        "Uniform",
+        ("lower", "upper"),
+        (),
+        "interval",
+        lambda lo, hi: _stats("uniform")(lo, hi - lo),
+    ),
+)
+PRIOR_FAMILIES: Mapping[str, PriorFamily] = {family.name: family for family in _LIST}
+
+_FORM = re.compile(r"^\s*([A-Za-z]\w*)\s*\((.*)\)\s*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior distribution with its numbers, such as ``Prior("HalfNormal", (2.0,))``.
+
+    Parameters
+    ----------
+    family : str
+        A name from `PRIOR_FAMILIES`, or ``"Fixed"`` for a known value (family parameters only).
+    args : tuple of float
+        The parameters, positional, in the family's order.
+
+    Raises
+    ------
+    SpecError
+        For an unknown family, a wrong number of parameters, or a parameter out of range.
+    """
+
+    family: str
+    args: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "args", tuple(float(a) for a in self.args))
+        if self.family == "Fixed":
+            names: tuple[str, ...] = ("value",)
+        elif self.family in PRIOR_FAMILIES:
+            names = PRIOR_FAMILIES[self.family].parameters
+        else:
+            known = ", ".join(sorted(PRIOR_FAMILIES))
+            raise SpecError(f"unknown prior {self.family!r}. Known: {known}.")
+        if len(self.args) != len(names):
+            raise SpecError(
+                f"{self.family}({', '.join(names)}) takes {len(names)} number(s), "
+                f"but {len(self.args)} were given."
+            )
+        self._check(dict(zip(names, self.args, strict=True)))
+
+    def _check(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise SpecError(f"{self}: {name} must be a finite number.")
+        if self.is_fixed:
+            return
+        for name in PRIOR_FAMILIES[self.family].positive:
+            if values[name] <= 0:
+                raise SpecError(f"{self}: {name} must be greater than 0.")
+        if self.family == "Uniform" and values["lower"] >= values["upper"]:
+            raise SpecError(f"{self}: lower must be less than upper.")
+
+    def __str__(self) -> str:
+        return f"{self.family}({', '.join(_number(a) for a in self.args)})"
+
+    @classmethod
+    def parse(cls, text: str | float | Prior) -> Prior:
+        """Read a prior from its text form, such as ``"StudentT(3, 0, 2.5)"``.
+
+        A bare number means a known value. ``str`` of the result reads back as the same prior, exactly.
+
+        Raises
+        ------
+        SpecError
+            If the text is not a prior.
+        """
+        if isinstance(text, Prior):
+            return text
+        if isinstance(text, int | float) and not isinstance(text, bool):
+            return cls("Fixed", (float(text),))
+        if not isinstance(text, str):
+            raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {text!r}.")
+        try:
+            return cls("Fixed", (float(text),))
+        except ValueError:
+            pass
+        match = _FORM.match(text)
+        if match is None:
+            raise SpecError(f"cannot read the prior {text!r}: write, for example, HalfNormal(2).")
+        return cls(match[1], tuple(_parse_number(part, text) for part in _split(match[2])))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether this is a known value rather than a distribution."""
+        return self.family == "Fixed"
+
+    @property
+    def value(self) -> float:
+        """The known value of a fixed parameter."""
+        if not self.is_fixed:
+            raise SpecError(f"{self} is a distribution, not a known value.")
+        return self.args[0]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The open interval on which the density is positive."""
+        if self.is_fixed:
+            return (self.value, self.value)
+        support = PRIOR_FAMILIES[self.family].support
+        if support == "interval":
+            return (self.args[0], self.args[1])
+        return (0.0, math.inf) if support == "positive" else (-math.inf, math.inf)
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether all of the prior's mass lies on numbers >= 0."""
+        return self.bounds[0] >= 0 and self.bounds[1] > 0
+
+    def scipy(self) -> Any:
+        """Return the frozen SciPy distribution (`logpdf`, `rvs`, `ppf`) that defines this prior."""
+        if self.is_fixed:
+            raise SpecError(f"{self} has no density.")
+        return PRIOR_FAMILIES[self.family].scipy(*self.args)
+
+
+def _number(value: float) -> str:
+    """Shortest text that reads back as exactly `value`."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _split(inner: str) -> list[str]:
+    return inner.split(",") if inner.strip() else []
+
+
+def _parse_number(part: str, text: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        raise SpecError(
+            f"cannot read the prior {text!r}: {part.strip()!r} is not a number."
+        ) from None

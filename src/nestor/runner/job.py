@@ -1,0 +1,69 @@
+"""What a worker is asked to do, and what it says while doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from nestor.backend import SamplerConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+
+Status = Literal["ok", "failed", "timeout", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One engine's work on one problem, in a process of its own.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    contender : Contender
+        Who, how and where.
+    config : SamplerConfig or None
+        How hard to sample; None to evaluate densities only.
+    points : tuple of dict
+        Where to evaluate the log density.
+    """
+
+    problem: Problem
+    contender: Contender
+    config: SamplerConfig | None = None
+    points: tuple[dict[str, NDArray[np.float64]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Parameters
+    ----------
+    status : {"ok", "failed", "timeout", "interrupted"}
+        How it ended.
+    message : str
+        Why, if it did not end well: one line for the user.
+    result : dict
+        What the worker reported: ``log_densities``, or ``timings`` and ``settings``; and ``versions``.
+    arrays : Path or None
+        File of the draws' arrays, if there are any.
+    peak_bytes : int or None
+        Largest memory of the worker's process tree; None if it could not be measured.
+    seconds : float
+        Wall time from start to end of the process.
+    """
+
+    status: Status
+    message: str = ""
+    result: dict[str, object] = field(default_factory=dict)
+    arrays: Path | None = None
+    peak_bytes: int | None = None
+    seconds: float = 0.0

@@ -1,0 +1,175 @@
+"""Start a worker, listen to it, and end it: one engine in its own process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from nestor.runner.job import Outcome
+from nestor.runner.memory import tree_bytes
+
+if TYPE_CHECKING:
+    from nestor.runner.job import Job
+
+Listener = Callable[[dict[str, Any]], None]
+
+_POLL_SECONDS = 0.1
+_MEMORY_SECONDS = 0.25
+_GRACE_SECONDS = 5.0
+
+
+def run(
+    job: Job,
+    folder: Path,
+    log: Path,
+    *,
+    timeout: float | None = None,
+    listener: Listener | None = None,
+) -> Outcome:
+    """Run a job in a fresh interpreter and wait for it.
+
+    Parameters
+    ----------
+    job : Job
+        What to do.
+    folder : Path
+        An existing private folder for the job's files; the caller removes it.
+    log : Path
+        File that receives whatever the engine prints; appended to.
+    timeout : float, optional
+        Seconds after which the worker is ended.
+    listener : callable, optional
+        Called in this thread with each event: ``{"event": "phase" | "progress", ...}``.
+
+    Returns
+    -------
+    Outcome
+        Never raises for what the engine does; an interrupt of the caller ends the worker and goes on up.
+    """
+    job_file, result_file = folder / "job.pickle", folder / "draws.npz"
+    with job_file.open("wb") as stream:
+        pickle.dump(job, stream)
+    with log.open("ab") as log_stream:
+        worker = _Worker(
+            [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(result_file)], log_stream
+        )
+        try:
+            final = worker.listen(listener or (lambda _: None), timeout)
+        finally:
+            worker.end()
+    return _outcome(worker, final, result_file, log, timeout)
+
+
+class _Worker:
+    """A worker process with a thread that reads its events."""
+
+    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+        self.begin = time.monotonic()
+        self.peak_bytes = 0
+        self.timed_out = False
+        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None  # noqa: S101 - Popen was asked for a pipe
+        for line in self.process.stdout:
+            with contextlib.suppress(ValueError):  # a line that is not ours says nothing
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    self._events.put(event)
+        self._events.put(None)
+
+    def listen(self, listener: Listener, timeout: float | None) -> dict[str, Any] | None:
+        """Pass events on until the worker has ended; return its last word, if it had one."""
+        final: dict[str, Any] | None = None
+        measured = 0.0
+        while True:
+            now = time.monotonic()
+            if now - measured > _MEMORY_SECONDS:
+                self.peak_bytes = max(self.peak_bytes, tree_bytes(self.process.pid))
+                measured = now
+            if timeout is not None and now - self.begin > timeout:
+                self.timed_out = True
+                return None
+            try:
+                event = self._events.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                # A dead worker's children may hold its output open, so that its end is never read.
+                if self.process.poll() is None:
+                    continue
+                event = None
+            if event is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(_GRACE_SECONDS)
+                return final
+            if event.get("event") in ("done", "error"):
+                final = event
+            else:
+                listener(event)
+
+    def end(self) -> None:
+        """End the worker and everything that it started; harmless when it has ended by itself."""
+        _kill_group(self.process.pid)
+        self.process.wait()
+        self._reader.join(_GRACE_SECONDS)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the process group that `pid` leads: the worker and its children."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGTERM)
+
+
+def _outcome(
+    worker: _Worker, final: dict[str, Any] | None, result: Path, log: Path, timeout: float | None
+) -> Outcome:
+    seconds = time.monotonic() - worker.begin
+    peak = worker.peak_bytes or None
+    if worker.timed_out:
+        return Outcome("timeout", f"stopped after {timeout:g} s", peak_bytes=peak, seconds=seconds)
+    if final is not None and final["event"] == "done":
+        fields = {key: value for key, value in final.items() if key != "event"}
+        arrays = result if result.exists() else None
+        return Outcome("ok", "", fields, arrays, peak, seconds)
+    if final is not None:
+        return Outcome("failed", f"{final['message']}", peak_bytes=peak, seconds=seconds)
+    return Outcome("failed", _death(worker, seconds, log), peak_bytes=peak, seconds=seconds)
+
+
+def _death(worker: _Worker, seconds: float, log: Path) -> str:
+    """Say how a worker died that left no word."""
+    code = worker.process.returncode
+    if code is not None and code < 0:
+        size = f" at {worker.peak_bytes / 1e9:.1f} GB" if worker.peak_bytes else ""
+        text = f"killed by signal {-code} after {seconds:.0f} s{size}"
+        if -code == signal.SIGKILL:
+            text += ": probably out of memory"
+        return f"{text}. Its log: {log}"
+    return f"ended with exit code {code} after {seconds:.0f} s without a result. Its log: {log}"

@@ -1,0 +1,145 @@
+"""The run directory: whose it is, what is finished in it, and writing without half-written files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestor.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from nestor.backend import SamplerConfig
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+
+_OWNER = "problem.json"
+_KEY = "nestor_key"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, then put it in place at once or not at all.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document; a value that is not finite is an error, never a NaN in the file."""
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def default_folder(problem: Problem) -> Path:
+    """``nestor-out/`` and a short hash of the problem."""
+    return Path("nestor-out") / problem.fingerprint[:8]
+
+
+def claim(folder: Path, problem: Problem) -> None:
+    """Make `folder` the run directory of `problem`, creating it if need be.
+
+    Raises
+    ------
+    DataError
+        If it cannot be made, or belongs to another problem.
+    """
+    owner = folder / _OWNER
+    if owner.exists():
+        try:
+            found = json.loads(owner.read_text(encoding="utf-8"))["fingerprint"]
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise DataError(f"{owner} cannot be read ({error}). Choose another --out.") from None
+        if found != problem.fingerprint:
+            raise DataError(
+                f"the output directory {folder} belongs to another problem (other data, formula or "
+                "priors). Choose another --out."
+            )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"the output directory {folder} is a file. Choose another --out.")
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(
+            f"the output directory {folder} is not empty and was not made by nestor. Choose another --out."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the output directory {folder}: {error.strerror}.") from None
+    write_json(
+        owner,
+        {
+            "fingerprint": problem.fingerprint,
+            "formula": problem.spec.to_formula(),
+            "spec": problem.resolved_spec.model_dump(mode="json", exclude_none=True),
+        },
+    )
+
+
+def key(
+    problem: Problem, contender: Contender, config: SamplerConfig, versions: Mapping[str, str]
+) -> str:
+    """Hash of all that decides a contender's draws: data, resolved spec, contender, settings, versions."""
+    parts = {
+        "problem": problem.fingerprint,
+        "contender": contender.name,
+        "config": asdict(config),
+        "versions": {**versions, "nestor": version("nestor")},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def save_tree(tree: xr.DataTree, path: Path, run_key: str) -> None:
+    """Write a DataTree to netCDF, with the key under which it may be used again."""
+    tree.attrs[_KEY] = run_key
+    write_atomically(path, lambda p: tree.to_netcdf(p, engine="h5netcdf"))
+
+
+def load_tree(path: Path, run_key: str | None = None) -> xr.DataTree | None:
+    """Read a finished contender's DataTree into memory.
+
+    Returns
+    -------
+    DataTree or None
+        None if there is no file, it cannot be read, or it was made under another key.
+    """
+    import xarray as xr
+
+    if not path.exists():
+        return None
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            if run_key is not None and tree.attrs.get(_KEY) != run_key:
+                return None
+            return tree.load()
+    except (OSError, ValueError, KeyError):
+        return None

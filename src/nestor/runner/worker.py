@@ -1,0 +1,156 @@
+"""The process that runs one engine: ``python -m nestor.runner.worker JOB RESULT``.
+
+It is a fresh interpreter, so that nothing is warm, shared or inherited. Its standard output carries one
+JSON object a line (see `_Channel`); whatever libraries print goes to standard error, the log. When its
+standard input closes, because its parent is done with it or dead, it ends with all its children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nestor.backend import CompiledModel, Draws, Progress
+    from nestor.runner.job import Job
+
+
+class _Channel:
+    """Lines of JSON to the parent, on the descriptor that was standard output."""
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def send(self, kind: str, **fields: object) -> None:
+        line = json.dumps({"event": kind, **fields})
+        with self._lock:
+            self._stream.write(line + "\n")
+
+    def progress(self, progress: Progress) -> None:
+        self.send("progress", **vars(progress))
+
+
+def _end_with_parent() -> None:
+    """Wait for standard input to close, then end this process and its children."""
+    while os.read(0, 4096):
+        pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job in file `arguments[0]`; write arrays to `arguments[1]`."""
+    channel = _Channel()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from nestor.errors import NestorError
+
+    try:
+        with Path(arguments[0]).open("rb") as stream:
+            job: Job = pickle.load(stream)  # noqa: S301 - written by our own parent, into a private folder
+        channel.send("done", **_run(job, Path(arguments[1]), channel))
+    except NestorError as error:
+        channel.send("error", kind=type(error).__name__, message=str(error))
+        return 1
+    except MemoryError:
+        traceback.print_exc()
+        channel.send("error", kind="MemoryError", message="out of memory")
+        return 1
+    except Exception as error:  # noqa: BLE001 - an engine's crash is a row of a table, with its log
+        traceback.print_exc()
+        text = " ".join(str(error).split())[:300]
+        channel.send("error", kind=type(error).__name__, message=f"{type(error).__name__}: {text}")
+        return 1
+    return 0
+
+
+def _run(job: Job, result: Path, channel: _Channel) -> dict[str, object]:
+    from nestor import registry
+
+    backend = registry.get(job.contender.backend).backend
+    begin = time.perf_counter()
+    channel.send("phase", phase="import")
+    for name in backend.requires:
+        import_module(name)
+    imported = time.perf_counter()
+    channel.send("phase", phase="compile")
+    model = backend.compile(
+        job.problem,
+        job.contender.formulation,
+        sampler=None if job.config is None else job.contender.sampler,
+        device=job.contender.device,
+        dtype=job.contender.dtype,
+    )
+    compiled = time.perf_counter()
+    found: dict[str, object] = {"versions": dict(backend.versions())}
+    if job.points:
+        found["log_densities"] = _densities(model, job)
+    if job.config is not None:
+        draws = model.sample(job.config, channel.progress)
+        ended = time.perf_counter()
+        _check_draws(job, draws)
+        _save(draws, result)
+        found["settings"] = dict(draws.settings)
+        found["timings"] = _timings(draws, imported - begin, compiled - imported, ended - begin)
+    return found
+
+
+def _densities(model: CompiledModel, job: Job) -> list[str]:
+    """Log densities as text, since JSON has no infinities."""
+    return [repr(float(model.log_density(point))) for point in job.points]
+
+
+def _check_draws(job: Job, draws: Draws) -> None:
+    """Hold a backend to the contract, so that its mistake is named here and not met later."""
+    from nestor.errors import EngineFailed
+
+    assert job.config is not None  # noqa: S101 - draws exist only for a sampling job
+    for variable in job.problem.variables.values():
+        expected = (job.config.chains, job.config.draws, *variable.shape)
+        found = draws.values.get(variable.name)
+        if found is None:
+            raise EngineFailed(f"the backend returned no draws of {variable.name}.")
+        if found.shape != expected:
+            raise EngineFailed(
+                f"the backend returned {variable.name} with shape {found.shape}, not {expected}."
+            )
+
+
+def _save(draws: Draws, path: Path) -> None:
+    import numpy as np
+
+    arrays = {f"values/{name}": array for name, array in draws.values.items()}
+    arrays |= {f"stats/{name}": array for name, array in draws.stats.items()}
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def _timings(draws: Draws, imported: float, compiled: float, total: float) -> dict[str, object]:
+    """Seconds per phase; the sampler's own compilation is added to the backend's."""
+    timings = draws.timings
+    return {
+        "import_s": imported,
+        "compile_s": compiled + (timings.compile or 0.0),
+        "warmup_s": timings.warmup,
+        "sampling_s": timings.sampling,
+        "postprocess_s": timings.postprocess,
+        "transfer_s": timings.transfer,
+        "total_s": total,
+        "warmup_per_chain_s": list(timings.warmup_per_chain),
+        "sampling_per_chain_s": list(timings.sampling_per_chain),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

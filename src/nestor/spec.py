@@ -1,0 +1,364 @@
+"""WHAT is the posterior: a validated description of the model that knows no data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from nestor.errors import SpecError, Unsupported
+from nestor.families import family as _family
+from nestor.priors import Prior
+
+Scale = Literal["level", "parent"]
+INTERCEPT = "Intercept"
+RESERVED = ("chain", "draw", "effect", "effect_2", "covariate", "row")
+
+PriorField = Annotated[
+    Prior,
+    BeforeValidator(Prior.parse),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["HalfNormal(2)", "StudentT(3, 0, 2.5)", "4"]}),
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Level(_Frozen):
+    """One level of the hierarchy.
+
+    Parameters
+    ----------
+    name : str
+        The table's column that labels the level's nodes.
+    effects : tuple of str
+        The effects that vary between the nodes of this level; the others inherit the parent's value.
+    scale : {"level", "parent"}
+        One group-level standard deviation per effect for the whole level, or one for each parent node.
+    correlated : bool
+        Whether the effects are correlated, ``(x | g)``. Not supported yet.
+    """
+
+    name: str = Field(min_length=1)
+    effects: tuple[str, ...]
+    scale: Scale = "level"
+    correlated: bool = False
+
+
+class ModelSpec(_Frozen):
+    """A nested hierarchical model, whatever the data and whoever computes it.
+
+    Parameters
+    ----------
+    outcome : str
+        The outcome's term: a column, or a transform of one.
+    levels : tuple of Level
+        From the top down; at least one.
+    effects : tuple of str
+        Terms whose coefficients vary at one level or more; ``"Intercept"`` is the constant.
+    zero_mean : tuple of str
+        Those effects whose population coefficient is fixed at zero (they stand in the group part only).
+    covariates : tuple of str
+        Terms whose coefficients do not vary (``gamma``).
+    family : str
+        A name from `nestor.families.FAMILIES`.
+    offset, weights : str or None
+        Columns: added to the linear predictor; scaling the precision.
+    priors : dict of str to Prior
+        Keyed by address: ``beta``, ``beta[month]``, ``gamma``, ``gamma[z]``, ``tau``, ``tau[month]``,
+        ``tau_state``, ``tau_state[month]``, ``sigma``, ``nu``. The most specific address wins, a level's
+        (``tau_state``) before an effect's (``tau[month]``). What no address covers gets an automatic
+        prior from the data. A bare number fixes ``sigma`` or ``nu``.
+
+    Raises
+    ------
+    SpecError
+        If the description contradicts itself.
+    Unsupported
+        For correlated effects.
+    """
+
+    outcome: str = Field(min_length=1)
+    levels: tuple[Level, ...] = Field(min_length=1)
+    effects: tuple[str, ...] = Field(min_length=1)
+    zero_mean: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    family: str = "gaussian"
+    offset: str | None = None
+    weights: str | None = None
+    priors: dict[str, PriorField] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _family(self.family)
+        _check_effects(self)
+        _check_names(self)
+        for address, prior in self.priors.items():
+            _check_prior(self, address, prior)
+        return self
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the levels, from the top down."""
+        return tuple(level.name for level in self.levels)
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula: str,
+        *,
+        family: str = "gaussian",
+        priors: Mapping[str, Prior | str | float] | None = None,
+        scale: Scale | Mapping[str, Scale] = "level",
+        offset: str | None = None,
+        weights: str | None = None,
+    ) -> Self:
+        """Describe a model by an lme4-style formula.
+
+        Parameters
+        ----------
+        formula : str
+            For example ``"income ~ month + (month || degree/state/county)"``.
+        family : str
+            Outcome family.
+        priors : mapping of address to prior, optional
+            See the class; text such as ``"HalfNormal(2)"`` is read.
+        scale : {"level", "parent"} or mapping of level to one of these
+            Whether standard deviations belong to a level or to each parent node.
+        offset, weights : str, optional
+            Columns.
+
+        Raises
+        ------
+        SpecError
+            If the formula cannot be read or is not one nested hierarchy.
+        """
+        from nestor.formula import parse_formula
+
+        parsed = parse_formula(formula)
+        varying = {effect for level in parsed.levels for effect in level.effects}
+        mentioned = [*parsed.population, *(e for level in parsed.levels for e in level.effects)]
+        effects = tuple(dict.fromkeys(e for e in mentioned if e in varying))
+        if INTERCEPT in effects:
+            effects = (INTERCEPT, *(e for e in effects if e != INTERCEPT))
+        scales = _scales(scale, [level.name for level in parsed.levels])
+        return _validated(
+            cls,
+            {
+                "outcome": parsed.outcome,
+                "levels": tuple(
+                    Level(
+                        name=level.name,
+                        effects=tuple(e for e in effects if e in level.effects),
+                        scale=scales[level.name],
+                        correlated=level.correlated,
+                    )
+                    for level in parsed.levels
+                ),
+                "effects": effects,
+                "zero_mean": tuple(e for e in effects if e not in parsed.population),
+                "covariates": tuple(e for e in parsed.population if e not in varying),
+                "family": family,
+                "offset": _only_one(parsed.offset, offset),
+                "weights": weights,
+                "priors": dict(priors or {}),
+            },
+        )
+
+    def to_formula(self) -> str:
+        """Return the formula of this model; family, priors, scales and weights are not part of it."""
+        from nestor.formula import ParsedFormula, ParsedLevel, format_formula
+
+        population = [e for e in self.effects if e not in self.zero_mean] + list(self.covariates)
+        if INTERCEPT in population:
+            population = [INTERCEPT, *(e for e in population if e != INTERCEPT)]
+        return format_formula(
+            ParsedFormula(
+                outcome=self.outcome,
+                population=tuple(population),
+                levels=tuple(
+                    ParsedLevel(level.name, level.effects, level.correlated)
+                    for level in self.levels
+                ),
+                offset=self.offset,
+                text="",
+            )
+        )
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a description from TOML: the fields of this class, or ``formula`` and its arguments.
+
+        Raises
+        ------
+        SpecError
+            If the text is not TOML or not a model.
+        """
+        try:
+            fields = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError(f"the model description is not valid TOML: {error}.") from None
+        if "formula" not in fields:
+            return _validated(cls, fields)
+        allowed = {"formula", "family", "priors", "scale", "offset", "weights"}
+        if unknown := sorted(set(fields) - allowed):
+            raise SpecError(f"beside 'formula' the description has unknown keys: {unknown}.")
+        return cls.from_formula(fields.pop("formula"), **fields)
+
+    def to_toml(self) -> str:
+        """Return the description as TOML text that `from_toml` reads back as an equal spec."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def with_priors(self, priors: Mapping[str, Prior | str | float]) -> Self:
+        """Return the same model with `priors` added to, or put in place of, its own."""
+        merged: dict[str, Any] = {**self.priors, **priors}
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return _validated(type(self), {**fields, "priors": merged})
+
+    def prior_for(self, variable: str, effect: str | None = None) -> Prior | None:
+        """Return the prior that an address in `priors` gives to a variable, or None.
+
+        Parameters
+        ----------
+        variable : str
+            ``beta``, ``gamma``, ``tau_<level>``, ``sigma`` or ``nu``.
+        effect : str, optional
+            The effect or covariate, for variables that have several.
+        """
+        for address in _addresses(variable, effect):
+            if address in self.priors:
+                return self.priors[address]
+        return None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a model description."""
+    return ModelSpec.model_json_schema()
+
+
+def _validated[M: BaseModel](cls: type[M], fields: Mapping[str, Any]) -> M:
+    """Build a model, with pydantic's complaints as one readable `SpecError`."""
+    try:
+        return cls(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the description"
+        raise SpecError(f"model description, {where}: {first['msg']}.") from None
+
+
+def _only_one(in_formula: str | None, argument: str | None) -> str | None:
+    if in_formula is not None and argument is not None and in_formula != argument:
+        raise SpecError(
+            f"the offset is given twice: {in_formula!r} in the formula and {argument!r} beside it."
+        )
+    return in_formula if in_formula is not None else argument
+
+
+def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[str, Scale]:
+    if isinstance(scale, str):
+        return dict.fromkeys(names, scale)
+    if unknown := [name for name in scale if name not in names]:
+        raise SpecError(f"scale names unknown levels {unknown}; the levels are {list(names)}.")
+    return {name: scale.get(name, "level") for name in names}
+
+
+def _check_effects(spec: ModelSpec) -> None:
+    for what, terms in (("effects", spec.effects), ("covariates", spec.covariates)):
+        if repeated := sorted({t for t in terms if terms.count(t) > 1}):
+            raise SpecError(f"{what} are given twice: {repeated}.")
+    if both := sorted(set(spec.effects) & set(spec.covariates)):
+        raise SpecError(f"{both} cannot both vary by group and be a covariate that does not.")
+    if unknown := [e for e in spec.zero_mean if e not in spec.effects]:
+        raise SpecError(f"zero_mean names {unknown}, which are not among the effects.")
+    for level in spec.levels:
+        _check_level(spec, level)
+    varying = {effect for level in spec.levels for effect in level.effects}
+    if idle := [e for e in spec.effects if e not in varying]:
+        raise SpecError(f"{idle} vary at no level: make them covariates.")
+
+
+def _check_level(spec: ModelSpec, level: Level) -> None:
+    if unknown := [e for e in level.effects if e not in spec.effects]:
+        raise SpecError(f"level {level.name!r} names unknown effects {unknown}.")
+    if list(level.effects) != [e for e in spec.effects if e in level.effects]:
+        raise SpecError(
+            f"level {level.name!r} lists its effects as {list(level.effects)}; "
+            f"they must stand once each and in the model's order, {list(spec.effects)}."
+        )
+    if level.correlated and len(level.effects) > 1:
+        inner = " + ".join("1" if e == INTERCEPT else e for e in level.effects)
+        raise Unsupported(
+            f"correlated effects, ({inner} | {level.name}), are not supported yet; "
+            f"write ({inner} || {level.name}) for independent ones."
+        )
+
+
+def _check_names(spec: ModelSpec) -> None:
+    """Refuse names that would collide with a dimension, coordinate or variable of the draws."""
+    taken = dict.fromkeys(RESERVED, "a reserved name")
+    for k, name in enumerate(spec.level_names):
+        if "/" in name:
+            raise SpecError(f"level {name!r}: a level's name may not contain '/'. Rename the column.")
+        uses = {name: f"level {name!r}", f"{name}_label": f"labels of level {name!r}"}
+        uses |= {f"{p}_{name}": f"variable {p}_{name}" for p in ("beta", "tau", "corr", "effect")}
+        uses |= {f"{a}_of_{name}": f"coordinate {a}_of_{name}" for a in spec.level_names[:k]}
+        for key, what in uses.items():
+            if key in taken:
+                raise SpecError(
+                    f"level {name!r} cannot be used: its name {key!r} is taken by {taken[key]}. "
+                    "Rename the column."
+                )
+            taken[key] = what
+
+
+def _addresses(variable: str, effect: str | None) -> list[str]:
+    """Addresses that cover a variable's entry, the most specific first."""
+    names = [variable]
+    if variable.startswith("tau_"):
+        names.append("tau")
+    found = []
+    for name in names:
+        if effect is not None:
+            found.append(f"{name}[{effect}]")
+        found.append(name)
+    return found
+
+
+def _known_addresses(spec: ModelSpec) -> list[str]:
+    """Every address that covers something in this model."""
+    known = ["beta", *(f"beta[{e}]" for e in spec.effects if e not in spec.zero_mean)]
+    if spec.covariates:
+        known += ["gamma", *(f"gamma[{c}]" for c in spec.covariates)]
+    known += ["tau", *(f"tau[{e}]" for e in spec.effects)]
+    for level in spec.levels:
+        if level.effects:
+            known += [f"tau_{level.name}", *(f"tau_{level.name}[{e}]" for e in level.effects)]
+    return known + list(_family(spec.family).parameters)
+
+
+def _check_prior(spec: ModelSpec, address: str, prior: Prior) -> None:
+    known = _known_addresses(spec)
+    if address not in known:
+        raise SpecError(f"no prior can be set on {address!r}. This model has: {', '.join(known)}.")
+    scale_like = not address.startswith(("beta", "gamma"))
+    if scale_like and not prior.is_positive:
+        raise SpecError(f"the prior of {address}, {prior}, must lie on positive numbers.")
+    if prior.is_fixed and address not in _family(spec.family).parameters:
+        raise SpecError(f"{address} cannot be fixed at {prior.value:g}: give it a distribution.")
+    if prior.is_fixed and prior.value <= 0:
+        raise SpecError(f"{address} must be greater than 0, not {prior.value:g}.")

@@ -1,0 +1,1 @@
+"""What a user sees: live progress, tables, and the same in a notebook."""

@@ -1,0 +1,28 @@
+"""The backends command."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nestor import registry
+
+
+def backends_view() -> RenderableType:
+    """List every announced backend with its samplers, versions, or how to install it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("backend", "samplers", "state"):
+        table.add_column(heading, overflow="fold")
+    for name, entry in registry.backends().items():
+        samplers = ", ".join(entry.backend.samplers) or "densities only"
+        table.add_row(Text(name), Text(samplers), Text(_state(entry)))
+    return table
+
+
+def _state(entry: registry.Entry) -> str:
+    if entry.missing:
+        return f"missing {', '.join(entry.missing)}: {entry.install}"
+    versions = ", ".join(f"{name} {found}" for name, found in entry.backend.versions().items())
+    return f"installed ({versions})"

@@ -1,0 +1,58 @@
+"""The compare command: what is printed while and after engines run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nestor.api import check_timeout
+from nestor.errors import Unsupported
+from nestor.runner import store
+from nestor.session import compare, read_contenders
+from nestor.terminal.live import LiveProgress
+from nestor.terminal.tables import problem_view, results_view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from nestor.backend import SamplerConfig
+    from nestor.comparison import Comparison
+    from nestor.problem import Problem
+
+
+def compare_and_print(
+    problem: Problem,
+    engines: Sequence[str],
+    config: SamplerConfig,
+    margin: float,
+    timeout: float | None,
+    out: Path | None,
+    printed: Console,
+    progress: Console,
+) -> Comparison:
+    """Compare engines; print the problem, live progress, tables, verdicts and what was written."""
+    check_timeout(timeout)
+    names = [contender.name for contender in read_contenders(engines, problem)]
+    folder = out or store.default_folder(problem)
+    store.claim(folder, problem)
+    printed.print(problem_view(problem))
+    with LiveProgress(progress, names) as live:
+        comparison = compare(
+            problem, engines, config=config, margin=margin, timeout=timeout, out=folder, listener=live
+        )
+    printed.print(results_view(comparison))
+    _print_files(comparison, folder, printed)
+    return comparison
+
+
+def _print_files(comparison: Comparison, folder: Path, console: Console) -> None:
+    names = ["comparison.json"]
+    names += [f"{row.contender.file_stem}.nc" for row in comparison.rows if row.has_draws]
+    if comparison.draws:
+        try:
+            names += [path.name for path in comparison.save_plots()]
+        except Unsupported as error:
+            console.print(f"No pictures: {error}", markup=False)
+    console.print(f"Written to {folder}/: {', '.join(names)}", markup=False, highlight=False)

@@ -1,0 +1,155 @@
+"""Tables and sentences about a problem and a comparison, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from nestor.document import engine_document
+from nestor.terminal.words import (
+    MISSING,
+    count,
+    duration,
+    index_lines,
+    number,
+    pair_sentences,
+    prior_line,
+)
+
+if TYPE_CHECKING:
+    from nestor.agreement.density import DensityCheck
+    from nestor.agreement.verdict import PairResult
+    from nestor.comparison import Comparison, EngineRow
+    from nestor.index import NestedIndex
+    from nestor.problem import Problem
+
+STYLES = {"AGREE": "bold green", "DISAGREE": "bold red", "INCONCLUSIVE": "bold yellow"}
+
+#: Heading, where the value stands in the engine's document, and how it is written.
+_COLUMNS = (
+    ("compile", "timings", "compile_s", duration),
+    ("warmup", "timings", "warmup_s", duration),
+    ("sampling", "timings", "sampling_s", duration),
+    ("all in", "timings", "total_s", duration),
+    ("peak MB", "efficiency", "peak_bytes", lambda v: count(v / 1e6)),
+    ("R-hat", "diagnostics", "rhat_max", lambda v: f"{v:.3f}"),
+    ("bulk ESS", "diagnostics", "ess_bulk_min", count),
+    ("tail ESS", "diagnostics", "ess_tail_min", count),
+    ("divergences", "diagnostics", "divergences", count),
+    ("ESS/s", "efficiency", "ess_per_s_sampling", number),
+    ("ESS/s all in", "efficiency", "ess_per_s_total", number),
+)
+
+
+def index_view(index: NestedIndex) -> RenderableType:
+    """Nodes per level, rows per leaf, and labels that occur under several parents."""
+    return Group(*(Text(line) for line in index_lines(index)))
+
+
+def problem_view(problem: Problem) -> RenderableType:
+    """What is sampled: formula, tree and priors."""
+    head = Text(problem.spec.to_formula(), style="bold")
+    head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
+    return Group(head, index_view(problem.index), Text(prior_line(problem)), Text(""))
+
+
+def density_view(checks: Sequence[DensityCheck]) -> RenderableType:
+    """Step 0, one line per contender."""
+    if not checks:
+        return Text("")
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    points = len(checks[0].reference)
+    table.add_column(f"Log densities against the reference at {points} points", overflow="fold")
+    table.add_column("largest relative difference", justify="right")
+    table.add_column("")
+    for check in checks:
+        word = Text("same", "green") if check.same else Text("DIFFERENT", "bold red")
+        table.add_row(Text(f"  {check.contender}"), f"{check.largest:.0e}", word)
+    return Padding(table, (0, 0, 1, 0))
+
+
+class EngineView:
+    """Seconds, diagnostics and efficiency of each contender; turned on its side where space is short.
+
+    Parameters
+    ----------
+    rows : sequence of EngineRow
+        The contenders.
+    """
+
+    _WIDE = 118
+
+    def __init__(self, rows: Sequence[EngineRow]) -> None:
+        self._names = [row.name for row in rows]
+        documents = [engine_document(row) for row in rows]
+        self._cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        longest = max((len(name) for name in self._names), default=0)
+        wide = options.max_width >= self._WIDE - 26 + longest
+        yield Padding(self._wide() if wide else self._tall(), (0, 0, 1, 0))
+
+    def _wide(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("")
+        for heading, *_ in _COLUMNS:
+            table.add_column(heading, justify="right")
+        for name, cells in zip(self._names, self._cells, strict=True):
+            table.add_row(Text(name), *cells)
+        return table
+
+    def _tall(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("")
+        for name in self._names:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        for j, (heading, *_) in enumerate(_COLUMNS):
+            table.add_row(heading, *(cells[j] for cells in self._cells))
+        return table
+
+
+def _cell(document: dict[str, dict[str, float | None]], group: str, key: str, form: object) -> str:
+    value = document[group][key]
+    return MISSING if value is None else str(form(value))  # type: ignore[operator]
+
+
+def pair_view(pair: PairResult, comparison: Comparison) -> RenderableType:
+    """The verdict of a pair and why."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    verdict = pair.verdict.value
+    table.add_row(Text(verdict, STYLES[verdict]), Text(" ".join(pair_sentences(pair, comparison))))
+    return table
+
+
+def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
+    """One line for each contender that did not end well."""
+    lines = []
+    for row in rows:
+        if row.status != "ok":
+            line = Text(f"{row.name}  ", style="bold")
+            line.append(f"{row.status.replace('_', ' ')}: {row.message}", style="not bold")
+            lines.append(line)
+    return Group(*lines, *([Text("")] if lines else []))
+
+
+def results_view(comparison: Comparison) -> RenderableType:
+    """Densities, engines and verdicts of a comparison."""
+    return Group(
+        density_view(comparison.densities),
+        EngineView(comparison.rows),
+        row_notes(comparison.rows),
+        *(pair_view(pair, comparison) for pair in comparison.pairs),
+    )
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Everything about a comparison, from the problem to the verdicts."""
+    return Group(problem_view(comparison.problem), results_view(comparison))
