@@ -22,8 +22,11 @@ import numpy as np
 from nestor.backend import Progress
 from nestor.errors import EngineFailed
 from nestor_numpyro.programs import chain_keys
+from nestor_numpyro.starts import find_start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from nestor.backend import Phase, ProgressCallback, SamplerConfig
@@ -64,7 +67,7 @@ def run_sequential(
     """Run one chain after another."""
     keys = chain_keys(config.seed, config.chains)
     return [
-        _run(programs, keys[i], data, _reporter(progress, config, (i,)))
+        _run(programs, keys[i], data, config.seed, (i,), _reporter(progress, config, (i,)))
         for i in range(config.chains)
     ]
 
@@ -74,7 +77,8 @@ def run_vectorized(
 ) -> list[Run]:
     """Run all chains as lanes of one program; each iteration waits for the longest trajectory."""
     keys = chain_keys(config.seed, config.chains)
-    return [_run(programs, keys, data, _reporter(progress, config, range(config.chains)))]
+    chains = range(config.chains)
+    return [_run(programs, keys, data, config.seed, chains, _reporter(progress, config, chains))]
 
 
 def run_parallel(
@@ -93,7 +97,7 @@ def run_parallel(
         report = _reporter(events.put, config, (i,))
         try:
             with place.scope():
-                return _run(programs, keys[i], data, report, stop)
+                return _run(programs, keys[i], data, config.seed, (i,), report, stop)
         finally:
             events.put(None)
 
@@ -122,7 +126,7 @@ def workers(config: SamplerConfig) -> int:
     return min(usable, config.chains)
 
 
-def _reporter(progress: ProgressCallback, config: SamplerConfig, chains: Any) -> Report:
+def _reporter(progress: ProgressCallback, config: SamplerConfig, chains: Sequence[int]) -> Report:
     total = config.warmup + config.draws
 
     def report(phase: Phase, done: int, divergences: NDArray[np.int64]) -> None:
@@ -136,6 +140,8 @@ def _run(
     programs: Programs,
     key: Any,
     data: ModelData,
+    seed: int,
+    chains: Sequence[int],
     report: Report,
     stop: threading.Event | None = None,
 ) -> Run:
@@ -143,8 +149,7 @@ def _run(
     none = np.zeros(() if plan.lanes is None else plan.lanes, np.int64)
     begin = time.perf_counter()
     report("warmup", 0, none)
-    state, buffers = jax.block_until_ready(programs.start(key, data))
-    _check_start(state)
+    state, buffers = find_start(programs, key, data, seed, chains)
     chain = _Chain(programs, data, state, buffers, stop)
     for done, _ in chain.iterate(plan.warmup):
         report("warmup", done, none)
@@ -173,7 +178,7 @@ class _Chain:
         self.buffers = buffers
         self._stop = stop
 
-    def iterate(self, iterations: int) -> Any:
+    def iterate(self, iterations: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Advance; yields iterations done so far and the divergences of the last stretch."""
         done, stretch = 0, 1
         while done < iterations:
@@ -191,14 +196,3 @@ class _Chain:
             # Trajectories change length during warmup, so the guess may be off: let it grow slowly.
             fits = int(REPORT_EVERY * stretch / max(seconds, 1e-9))
             stretch = max(1, min(fits, 4 * stretch))
-
-
-def _check_start(state: Any) -> None:
-    finite = [
-        np.all(np.isfinite(x)) for x in jax.tree.leaves((state.potential_energy, state.z_grad))
-    ]
-    if not all(finite):
-        raise EngineFailed(
-            "numpyro found no starting point with a finite density and gradient in 100 tries. "
-            "Check the priors against the data, or rescale the predictors."
-        )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nestor.formulation import Formulation
     from nestor.priors import Prior
-    from nestor.problem import LevelDesign, Problem
+    from nestor.problem import Problem
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.model import Model
     from nestor_numpyro.place import Place

@@ -18,8 +18,8 @@ DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "HalfStudentT": lambda nu, sigma: dist.FoldedDistribution(dist.StudentT(nu, 0.0, sigma)),
     "HalfCauchy": dist.HalfCauchy,
     "Exponential": dist.Exponential,
-    "Gamma": lambda shape, rate: dist.Gamma(shape, rate),
-    "InverseGamma": lambda shape, scale: dist.InverseGamma(shape, scale),
+    "Gamma": dist.Gamma,
+    "InverseGamma": dist.InverseGamma,
     "LogNormal": dist.LogNormal,
     "Uniform": dist.Uniform,
 }

@@ -9,7 +9,7 @@ wanted without compiling again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,8 +71,13 @@ class Programs:
     ----------
     plan : Plan
         What they were compiled for.
+    variables : tuple of str
+        The canonical variables, in order; JAX returns mappings sorted by name.
+    shapes : mapping of str to tuple of int
+        Shape of each unconstrained site of one chain.
     start : callable
-        (key, data) to (state, buffers): a starting point, and room for the kept draws.
+        (key, unconstrained point, data) to (state, buffers): a chain at this point, with its density and
+        gradient, and room for the kept draws.
     advance : callable
         (state, buffers, n, data) to (state, buffers, divergences): n more iterations, n being an
         ordinary argument; buffers are consumed. Divergences are counted within these n iterations.
@@ -81,6 +86,8 @@ class Programs:
     """
 
     plan: Plan
+    variables: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
     start: Callable[..., Any]
     advance: Callable[..., Any]
     convert: Callable[..., Any]
@@ -100,19 +107,27 @@ def compile_programs(
     """
     begin = time.perf_counter()
     start, advance, convert = _start(model, plan), _advance(model, plan), _convert(model, variables)
+    point = _unconstrained(model, plan, data)
+    shapes = {name: value.shape for name, value in point.items()}
     key = chain_keys(0, 1)[0]
     if plan.lanes is not None:
-        start = jax.vmap(start, in_axes=(0, None))
+        start = jax.vmap(start, in_axes=(0, 0, None))
         advance = jax.vmap(advance, in_axes=(0, 0, None, None))
         # One chain after another: side by side the intermediate arrays of all chains would be alive.
         convert = _one_by_one(convert)
         key = chain_keys(0, plan.lanes)
+        point = {
+            name: jax.ShapeDtypeStruct((plan.lanes, *value.shape), value.dtype)
+            for name, value in point.items()
+        }
     count = jnp.asarray(0, jnp.int32)
-    started = jax.jit(start).lower(key, data).compile()
-    state, buffers = jax.eval_shape(start, key, data)
+    started = jax.jit(start).lower(key, point, data).compile()
+    state, buffers = jax.eval_shape(start, key, point, data)
     advanced = jax.jit(advance, donate_argnums=1).lower(state, buffers, count, data).compile()
     converted = jax.jit(convert).lower(buffers["z"], data).compile()
-    return Programs(plan, started, advanced, converted), time.perf_counter() - begin
+    return Programs(
+        plan, tuple(variables), shapes, started, advanced, converted
+    ), time.perf_counter() - begin
 
 
 def chain_keys(seed: int, chains: int) -> Any:
@@ -137,9 +152,18 @@ def _kernel(model: Model, plan: Plan) -> NUTS:
     )
 
 
+def _unconstrained(model: Model, plan: Plan, data: ModelData) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a point of the sampled space."""
+
+    def point(data: ModelData) -> Any:
+        return _kernel(model, plan).init(jax.random.key(0), plan.warmup, model_args=(data,)).z
+
+    return jax.eval_shape(point, data)  # type: ignore[no-any-return]
+
+
 def _start(model: Model, plan: Plan) -> Callable[..., Any]:
-    def start(key: Any, data: ModelData) -> tuple[Any, dict[str, Any]]:
-        state = _kernel(model, plan).init(key, plan.warmup, model_args=(data,))
+    def start(key: Any, point: Any, data: ModelData) -> tuple[Any, dict[str, Any]]:
+        state = _kernel(model, plan).init(key, plan.warmup, point, model_args=(data,))
         buffers = jax.tree.map(
             lambda value: jnp.zeros((plan.draws, *value.shape), value.dtype), _kept(state)
         )

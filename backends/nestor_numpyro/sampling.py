@@ -10,6 +10,7 @@ import numpy as np
 
 from nestor.backend import Draws, Progress, Timings
 from nestor_numpyro.chains import Run, run_parallel, run_sequential, run_vectorized, workers
+from nestor_numpyro.starts import DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.place import Place
     from nestor_numpyro.programs import Programs
-
-#: How NumPyro's default strategy finds a starting point.
-INIT = "uniform(-2, 2) on the unconstrained scale, at most 100 tries"
 
 _STATS: Mapping[str, type[np.generic]] = {
     "diverging": np.bool_,
@@ -101,14 +99,14 @@ def _collect(
         canonical = jax.block_until_ready(programs.convert(run.buffers["z"], data))
         middle = time.perf_counter()
         where: Any = i if programs.plan.lanes is None else slice(None)
-        for name, array in canonical.items():
-            _store(values, name, array, np.float64, where, config.chains)
+        for name in programs.variables:
+            _store(values, name, canonical[name], np.float64, where, config.chains)
         for name, dtype in _STATS.items():
             _store(stats, name, run.buffers[name], dtype, where, config.chains)
         postprocess += middle - begin
         transfer += time.perf_counter() - middle
     # A trajectory of d doublings takes at most 2^d - 1 steps, and more than 2^(d-1) - 1.
-    stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(np.int64)  # type: ignore[operator]
+    stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(np.int64)
     return values, stats, postprocess, transfer
 
 
@@ -129,7 +127,7 @@ def _settings(programs: Programs, config: SamplerConfig, place: Place) -> dict[s
         "target_accept": plan.target_accept,
         "max_tree_depth": plan.max_tree_depth,
         "metric": "diagonal",
-        "init": INIT,
+        "init": DESCRIPTION,
         "chain_method": config.chain_method,
         "cores": workers(config) if config.chain_method == "parallel" else None,
         "device": place.kind,

@@ -1,1 +1,80 @@
-"""."""
+"""The PyMC backend: one model, drawn from by nutpie or by PyMC's own NUTS."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from nestor.backend import Capabilities
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nestor.backend import Device, DType
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
+    from nestor_pymc.compiled import PyMCModel
+
+_REASONS = {
+    "gpu": "not in the library: nutpie's and PyMC's samplers evaluate PyTensor's numba code on the CPU",
+    "float32": "not yet ours: only double precision is checked against the reference",
+    "vectorized": "not in the library: each chain runs in a thread or process of its own",
+}
+
+
+class PyMCBackend:
+    """Nested hierarchical models in PyMC; samplers: nutpie (the default) and PyMC's own NUTS."""
+
+    name = "pymc"
+    requires: tuple[str, ...] = ("pymc", "nutpie")
+    samplers: tuple[str, ...] = ("nutpie", "pymc")
+    implementation = "pymc"
+
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        return Capabilities(
+            families=frozenset({"gaussian", "student_t"}),
+            centering=frozenset({"centered", "noncentered"}),
+            devices=frozenset({"cpu"}),
+            dtypes=frozenset({"float64"}),
+            chain_methods=frozenset({"sequential", "parallel"}),
+            reasons=_REASONS,
+        )
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that decide its results."""
+        return {name: version(name) for name in ("pymc", "pytensor", "nutpie", "numba", "numpy")}
+
+    def compile(
+        self,
+        problem: Problem,
+        formulation: Formulation,
+        *,
+        sampler: str | None,
+        device: Device,
+        dtype: DType,
+    ) -> PyMCModel:
+        """Build the model and compile what `sampler` needs; with None, the density only.
+
+        Raises
+        ------
+        Unsupported
+            For a GPU, for float32, and for a family or sampler that there is not.
+        """
+        if device != "cpu":
+            raise Unsupported(f"pymc does not run on {device!r} ({_REASONS['gpu']}). Use cpu.")
+        if dtype != "float64":
+            raise Unsupported(f"pymc does not run in {dtype!r} ({_REASONS['float32']}).")
+        if sampler is not None and sampler not in self.samplers:
+            raise Unsupported(
+                f"pymc has no sampler {sampler!r}; it has {', '.join(self.samplers)}."
+            )
+        if problem.spec.family not in (families := self.capabilities().families):
+            raise Unsupported(
+                f"pymc does not have family {problem.spec.family!r} (not yet ours); "
+                f"it has {', '.join(sorted(families))}."
+            )
+        from nestor_pymc.compiled import PyMCModel
+
+        return PyMCModel(problem, formulation, sampler)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
+from typing import TextIO
 
-from nestor.errors import EngineFailed, NestorError
+from nestor.errors import EngineFailed, NestorError, NestorWarning
 
 BAD_INPUT, FAILED, INTERNAL, INTERRUPTED = 2, 4, 70, 130
 
@@ -14,6 +16,7 @@ def main() -> None:
     """Run the command line; exit codes are in ``nestor --help``."""
     from nestor.cli import app
 
+    warnings.showwarning = _show_warning
     try:
         app(prog_name="nestor")
     except EngineFailed as error:
@@ -25,6 +28,21 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
         traceback.print_exc()
         _leave("internal error: please report it with the lines above.", INTERNAL)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print our own warnings as sentences, others as Python does."""
+    if issubclass(category, NestorWarning):
+        sys.stderr.write(f"warning: {message}\n")
+    else:
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _leave(message: str, code: int) -> None:

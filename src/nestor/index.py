@@ -298,15 +298,15 @@ def build_index(
 
 def _nest(levels: Sequence[str], columns: Sequence[_Column]) -> tuple[list[LevelIndex], Codes]:
     """Find the nodes of every level; also return the leaf of each row of the table."""
-    top, leaf = columns[0], columns[0].codes
+    top, leaf = columns[0], columns[0].codes.copy()
     root = np.zeros(top.width, dtype=np.intp)
     nodes = [LevelIndex(levels[0], root, np.arange(top.width), top.distinct, None)]
     for name, column in zip(levels[1:], columns[1:], strict=True):
         above, width = nodes[-1], column.width
         # Both factors are at most the number of rows, so the product fits 64 bits up to 3e9 rows.
-        keys = leaf * width
-        keys += column.codes
-        leaf, found = _recode(keys, above.n * width)
+        leaf *= width  # in place: at ten million rows a fresh array costs more than the product
+        leaf += column.codes
+        leaf, found = _recode(leaf, above.n * width)
         nodes.append(LevelIndex(name, found // width, found % width, column.distinct, above))
     return nodes, leaf
 

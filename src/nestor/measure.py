@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.comparison import TIMINGS, EngineRow
-from nestor.diagnostics import gates_of, summaries
+from nestor.diagnostics import gates, summaries
 from nestor.runner.engine import read_attr
 
 if TYPE_CHECKING:
@@ -26,26 +26,27 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
     draws = problem.scalars.flatten({name: tree["posterior"][name].values for name in problem.variables})
     settings, timings = read_attr(tree, "settings"), read_attr(tree, "timings")
     found = summaries(draws)
-    gates = gates_of(
-        found,
+    checked = gates(
+        draws,
         problem.scalars.labels,
         problem.scalars.is_node,
         energy=_stat(tree, "energy"),
         diverging=_stat(tree, "diverging"),
         saturated=_saturated(tree, settings),
+        summary=found,
     )
     seconds = {name: timings.get(name) for name in TIMINGS}
-    worst = _worst_ess(gates.ess_bulk_min, gates.ess_tail_min)
+    worst = _worst_ess(checked.ess_bulk_min, checked.ess_tail_min)
     return replace(
         row,
-        status="ok" if gates.passed else "gates_failed",
-        message="; ".join(gates.failures),
+        status="ok" if checked.passed else "gates_failed",
+        message="; ".join(checked.failures),
         timings=seconds,
         efficiency={
             "ess_per_s_sampling": _rate(worst, seconds["sampling_s"]),
             "ess_per_s_total": _rate(worst, seconds["total_s"]),
         },
-        gates=gates,
+        gates=checked,
         summaries=found,
         tree=tree,
         peak_bytes=int(tree.attrs["peak_bytes"]) or None,

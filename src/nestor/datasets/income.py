@@ -14,18 +14,26 @@ Array = NDArray[np.float64]
 
 FORMULA = "salary ~ month_index + (month_index || degree/state/county)"
 
-# (intercept, slope) in dollars a month, and dollars a month per month. Each level's scale is about
-# the standard error with which its nodes are known from the rows below them. Much smaller scales
-# would leave tau to the prior; much larger ones make the population's coefficients and the nodes'
-# strongly correlated in the non-centred form.
+# (intercept, slope): dollars a month, and dollars a month per month. Each level's scale is 1.5 to 3
+# times the standard error with which its nodes are known from the rows below them. At or below that
+# error tau would reach down to 0; far above it, or with many more rows, the population's coefficients
+# and the nodes' deviations become strongly correlated in the non-centred form. Months run about 0
+# because intercepts and slopes would be strongly correlated otherwise.
 _BETA = (4200.0, 40.0)
-_TAU_DEGREE = (110.0, 16.0)
-_TAU_STATE = (180.0, 28.0)
-_TAU_COUNTY = (290.0, 45.0)
-_SIGMA = 500.0
-_STATES = 5
-_COUNTIES = (4, 6)
-_MONTHS = (6, 18)
+_TAU_DEGREE = (250.0, 70.0)
+_TAU_STATE = (220.0, 60.0)
+_TAU_COUNTY = (200.0, 55.0)
+_SIGMA = 400.0
+_POPULATION = {
+    "beta": _BETA,
+    "tau_degree": _TAU_DEGREE,
+    "tau_state": _TAU_STATE,
+    "tau_county": _TAU_COUNTY,
+    "sigma": _SIGMA,
+}
+_STATES = 4
+_COUNTIES = (3, 5)
+_MONTHS = (5, 12)
 
 
 def income(seed: int = 0) -> pd.DataFrame:
@@ -41,10 +49,11 @@ def income_truth(seed: int = 0) -> dict[str, Array]:
 def simulate_income(seed: int = 0) -> Simulated:
     """Simulate monthly salaries by degree, state and county.
 
-    12 degrees, 5 states each, 4 to 6 counties each, 6 to 18 months each (month_index from 0): about
-    300 counties and 3,600 rows, from the model ``salary ~ month_index + (month_index ||
-    degree/state/county)`` with Gaussian noise. Names of degrees, states and counties recur under
-    several parents; the numbers are invented.
+    12 degrees, 4 states each, 3 to 5 counties each, 5 to 12 months each: about 190 counties and
+    1,600 rows, from the model ``salary ~ month_index + (month_index || degree/state/county)`` with
+    Gaussian noise. month_index counts from the middle month of a series of n, so it runs from
+    -floor(n / 2), and intercepts are salaries of that month. Names of states and counties recur
+    under several parents; the numbers are invented.
 
     Parameters
     ----------
@@ -67,46 +76,42 @@ def simulate_income(seed: int = 0) -> Simulated:
     random = generator(seed)
     degree_of_state, state = _choose_states(random)
     state_of_county, county = _choose_counties(state, random)
-    degrees = np.sort(np.array(DEGREES))
-    beta = np.array(_BETA)
-    beta_degree = _degree_coefficients(degrees, random)
+    degree = np.sort(np.array(DEGREES))
+    beta_degree = _degree_coefficients(degree, random)
     beta_state = _children(beta_degree, degree_of_state, _TAU_STATE, random)
     beta_county = _children(beta_state, state_of_county, _TAU_COUNTY, random)
-    months = random.integers(_MONTHS[0], _MONTHS[1] + 1, size=len(county))
-    leaf = np.repeat(np.arange(len(county)), months)
-    month = np.arange(len(leaf)) - np.repeat(np.cumsum(months) - months, months)
+    leaf, month = _series(len(county), random)
     mean = beta_county[leaf, 0] + beta_county[leaf, 1] * month
     table = pd.DataFrame(
         {
-            "degree": degrees[degree_of_state[state_of_county[leaf]]],
+            "degree": degree[degree_of_state[state_of_county[leaf]]],
             "state": state[state_of_county[leaf]],
             "county": county[leaf],
             "month_index": month,
             "salary": mean + _SIGMA * random.standard_normal(len(leaf)),
         }
     )
+    truth = {"beta_degree": beta_degree, "beta_state": beta_state, "beta_county": beta_county}
+    root = np.zeros(len(degree), dtype=np.intp)
     return Simulated(
         table=table,
-        truth={
-            "beta": beta,
-            "beta_degree": beta_degree,
-            "beta_state": beta_state,
-            "beta_county": beta_county,
-            "tau_degree": np.array(_TAU_DEGREE),
-            "tau_state": np.array(_TAU_STATE),
-            "tau_county": np.array(_TAU_COUNTY),
-            "sigma": np.array(_SIGMA),
-        },
+        truth={name: np.array(value) for name, value in _POPULATION.items()} | truth,
         formula=FORMULA,
         arguments={"family": "gaussian"},
         effects=("Intercept", "month_index"),
-        parents={
-            "degree": np.zeros(len(degrees), dtype=np.intp),
-            "state": degree_of_state,
-            "county": state_of_county,
-        },
+        parents={"degree": root, "state": degree_of_state, "county": state_of_county},
         leaf=leaf,
     )
+
+
+def _series(
+    counties: int, random: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return each row's county and month_index, which is 0 in the middle of its series."""
+    months = random.integers(_MONTHS[0], _MONTHS[1] + 1, size=counties)
+    leaf = np.repeat(np.arange(counties), months)
+    middle = np.cumsum(months) - months + months // 2
+    return leaf, np.arange(len(leaf)) - middle[leaf]
 
 
 def _choose_states(random: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.str_]]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nestor.datasets.arguments import flag, generator, whole
-from nestor.datasets.outcomes import COUNTS, OUTCOMES, Given, draw_outcome
+from nestor.datasets.arguments import flag, generator
 from nestor.datasets.plan import Plan, family_parameters, row_count, tree_levels, tree_plan
+from nestor.datasets.rows import draw_rows
 from nestor.datasets.tree import Shape, ancestors, grow, labels
-from nestor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Array = NDArray[np.float64]
 
-_OFFSET_SD = 0.5
-_LOG_EXPOSURE_SD = 0.5
-_WEIGHTS = (0.5, 2.0)
 #: sd of the logarithm of a parent's scales about the level's, where ``scale="parent"``
 PARENT_LOG_SD = 0.5
 
@@ -203,7 +199,9 @@ def simulate_tree(
     if flag("shuffle", shuffle):
         random.shuffle(leaf)
     columns = _labels(plan, shape, leaf, reused=flag("reuse_labels", reuse_labels))
-    columns |= _rows(plan, truth, leaf, extras, family, parameters, random)
+    columns |= draw_rows(
+        plan, truth[f"beta_{plan.levels[-1]}"], leaf, extras, family, parameters, random
+    )
     return Simulated(
         table=pd.DataFrame(columns),
         truth=truth | {name: np.array(value) for name, value in parameters.items()},
@@ -259,48 +257,6 @@ def _labels(
         own = labels(parent, f"{name}-", reused=reused)
         columns[name] = own.take(node).reset_index(drop=True)
     return columns
-
-
-def _rows(
-    plan: Plan,
-    truth: Mapping[str, Array],
-    leaf: NDArray[np.intp],
-    extras: Mapping[str, int],
-    family: str,
-    parameters: Mapping[str, float],
-    random: np.random.Generator,
-) -> dict[str, Any]:
-    """Draw the predictors, the extra columns and the outcome."""
-    n, c = len(leaf), len(plan.gamma)
-    coefficients = truth[f"beta_{plan.levels[-1]}"]
-    columns: dict[str, Any] = {}
-    eta = np.zeros(n)
-    for j, effect in enumerate(plan.effects):
-        x = np.ones(n) if effect == "Intercept" else random.standard_normal(n)
-        eta += x * coefficients[leaf, j]
-        columns[effect] = x
-    columns.pop("Intercept", None)
-    for j in range(c):
-        columns[f"z{j + 1}"] = random.standard_normal(n)
-        eta += plan.gamma[j] * columns[f"z{j + 1}"]
-    columns |= {name: _extra(name, most, n, random) for name, most in extras.items()}
-    eta += columns.get("offset", 0.0)
-    size = columns.get(OUTCOMES[family].extra or "", np.ones(n))
-    y = draw_outcome(family, Given(eta, np.asarray(size, dtype=np.float64), parameters), random)
-    if not np.isfinite(y).all():
-        raise DataError(f"the outcomes of {family} are not all finite: make beta or tau smaller.")
-    columns["y"] = y.astype(np.int64) if family in COUNTS else y
-    return columns
-
-
-def _extra(name: str, most: int, n: int, random: np.random.Generator) -> NDArray[Any]:
-    if name == "weight":
-        return random.uniform(*_WEIGHTS, n)
-    if name == "trials":
-        return random.integers(1, whole("trials", most, least=1) + 1, n)
-    if name == "exposure":
-        return np.exp(_LOG_EXPOSURE_SD * random.standard_normal(n))
-    return _OFFSET_SD * random.standard_normal(n)
 
 
 def _arguments(family: str, scale: str, extras: Mapping[str, int]) -> dict[str, str]:

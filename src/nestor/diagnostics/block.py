@@ -106,7 +106,7 @@ class Block:
         step = high - low
         # numpy interpolates from the nearer end; another order of operations may differ in
         # the last bit, and with it on which side of the quantile a draw falls
-        quantile = high - step * (1 - weight) if weight >= 0.5 else low + step * weight  # noqa: PLR2004
+        quantile = high - step * (1 - weight) if weight >= 0.5 else low + step * weight
         return self._defined(quantile)
 
     @cached_property
@@ -116,7 +116,7 @@ class Block:
     @cached_property
     def rhat(self) -> FloatArray:
         """Largest of the bulk and the folded rank-normalized split R-hat."""
-        if self.chains.shape[1] < 2:  # noqa: PLR2004 - between-chain variance needs two
+        if self.chains.shape[1] < 2:
             return np.full(self.chains.shape[0], np.nan)
         ordered, _ = self._split_sorted
         n = ordered.shape[1]

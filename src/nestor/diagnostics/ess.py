@@ -30,8 +30,8 @@ def mean_autocovariance(chains: FloatArray) -> FloatArray:
     parts = spectrum.view(np.float64)
     squares = np.einsum("sck,sck->sk", parts, parts)
     power = squares[:, 0::2] + squares[:, 1::2]
-    covariance: FloatArray = fft.irfft(power, n=length, axis=1)[:, :n_draw]
-    return covariance / (n_chain * n_draw)
+    covariance: FloatArray = fft.irfft(power, n=length, axis=1)[:, :n_draw] / (n_chain * n_draw)
+    return covariance
 
 
 def autocorrelation_time(rho: FloatArray) -> FloatArray:

@@ -26,7 +26,7 @@ def as_draws(draws: ArrayLike) -> FloatArray:
         If there are not exactly the three axes (chain, draw, scalar).
     """
     array = np.asarray(draws)
-    if array.ndim != 3:  # noqa: PLR2004
+    if array.ndim != 3:
         raise DataError(
             f"draws have shape {array.shape}; expected three axes (chain, draw, scalar)"
         )
@@ -45,7 +45,7 @@ def over_scalars(
     draws
         Shape (chain, draw, scalar).
     estimate
-        Takes a block of scalars, returns shape (n_row, scalar) or, if n_row is 1, (scalar,).
+        Takes a block of scalars, returns shape (n_row, scalar), or (scalar,) if n_row is 1.
     n_row
         How many numbers `estimate` returns per scalar.
 
@@ -78,6 +78,11 @@ def over_scalars(
     return result
 
 
+def _one_per_scalar(draws: ArrayLike, estimate: Callable[[Block], FloatArray]) -> FloatArray:
+    values: FloatArray = over_scalars(draws, estimate)[0]
+    return values
+
+
 def rhat_rank(draws: ArrayLike) -> FloatArray:
     """Rank-normalized split R-hat: the larger of the bulk and the folded one.
 
@@ -91,7 +96,7 @@ def rhat_rank(draws: ArrayLike) -> FloatArray:
     array
         Shape (scalar,); nan for one chain, fewer than four draws, constant or non-finite draws.
     """
-    return over_scalars(draws, lambda block: block.rhat)[0]
+    return _one_per_scalar(draws, lambda block: block.rhat)
 
 
 def ess_bulk(draws: ArrayLike) -> FloatArray:
@@ -107,7 +112,7 @@ def ess_bulk(draws: ArrayLike) -> FloatArray:
     array
         Shape (scalar,), in draws; the number of draws for a constant, nan for non-finite draws.
     """
-    return over_scalars(draws, lambda block: block.ess_bulk)[0]
+    return _one_per_scalar(draws, lambda block: block.ess_bulk)
 
 
 def ess_tail(draws: ArrayLike) -> FloatArray:
@@ -123,28 +128,28 @@ def ess_tail(draws: ArrayLike) -> FloatArray:
     array
         Shape (scalar,), in draws.
     """
-    return over_scalars(draws, lambda block: block.ess_tail)[0]
+    return _one_per_scalar(draws, lambda block: block.ess_tail)
 
 
 def ess_mean(draws: ArrayLike) -> FloatArray:
     """Effective sample size for the mean, from split chains; shape (scalar,), in draws."""
-    return over_scalars(draws, lambda block: block.ess_mean)[0]
+    return _one_per_scalar(draws, lambda block: block.ess_mean)
 
 
 def ess_sd(draws: ArrayLike) -> FloatArray:
     """Effective sample size for the standard deviation; shape (scalar,), in draws."""
-    return over_scalars(draws, lambda block: block.ess_sd)[0]
+    return _one_per_scalar(draws, lambda block: block.ess_sd)
 
 
 def ess_quantile(draws: ArrayLike, prob: float) -> FloatArray:
     """Effective sample size for the quantile at `prob`; shape (scalar,), in draws."""
     _check_prob(prob)
-    return over_scalars(draws, lambda block: block.ess_quantile(prob))[0]
+    return _one_per_scalar(draws, lambda block: block.ess_quantile(prob))
 
 
 def mcse_mean(draws: ArrayLike) -> FloatArray:
     """Monte Carlo standard error of the mean; shape (scalar,), in the scalar's units."""
-    return over_scalars(draws, lambda block: block.mcse_mean)[0]
+    return _one_per_scalar(draws, lambda block: block.mcse_mean)
 
 
 def mcse_sd(draws: ArrayLike) -> FloatArray:
@@ -163,7 +168,7 @@ def mcse_sd(draws: ArrayLike) -> FloatArray:
     array
         Shape (scalar,).
     """
-    return over_scalars(draws, lambda block: block.mcse_sd)[0]
+    return _one_per_scalar(draws, lambda block: block.mcse_sd)
 
 
 def mcse_quantile(draws: ArrayLike, prob: float) -> FloatArray:
@@ -185,7 +190,7 @@ def mcse_quantile(draws: ArrayLike, prob: float) -> FloatArray:
         Shape (scalar,).
     """
     _check_prob(prob)
-    return over_scalars(draws, lambda block: block.mcse_quantile(prob))[0]
+    return _one_per_scalar(draws, lambda block: block.mcse_quantile(prob))
 
 
 def bfmi(energy: ArrayLike) -> FloatArray:
@@ -207,9 +212,9 @@ def bfmi(energy: ArrayLike) -> FloatArray:
         If `energy` has not two axes.
     """
     array = np.asarray(energy, dtype=np.float64)
-    if array.ndim != 2:  # noqa: PLR2004
+    if array.ndim != 2:
         raise DataError(f"energy has shape {array.shape}; expected two axes (chain, draw)")
-    if array.shape[1] < 2:  # noqa: PLR2004
+    if array.shape[1] < 2:
         return np.full(array.shape[0], np.nan)
     with np.errstate(all="ignore"):
         ratio: FloatArray = np.square(np.diff(array, axis=1)).mean(axis=1) / array.var(

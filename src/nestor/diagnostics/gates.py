@@ -78,6 +78,7 @@ def gates(
     energy: ArrayLike | None = None,
     diverging: ArrayLike | None = None,
     saturated: ArrayLike | None = None,
+    summary: Summaries | None = None,
 ) -> Gates:
     """Check one run: R-hat, effective sample sizes, E-BFMI, divergences, tree depth.
 
@@ -95,6 +96,8 @@ def gates(
     diverging, saturated
         Whether a draw diverged, or reached the largest tree depth, shape (chain, draw), or
         None if the sampler does not report it. Both are counted, neither is a failure.
+    summary
+        Summaries of these draws, where they have been computed already.
 
     Returns
     -------
@@ -106,7 +109,8 @@ def gates(
         If the shapes do not fit together.
     """
     array = as_draws(draws)
-    result = gates_of(summaries(array), labels, is_node, energy, diverging, saturated)
+    known = summaries(array) if summary is None else summary
+    result = gates_of(known, labels, is_node, energy, diverging, saturated)
     return _with_failures(result, tuple(_identical_chains(array)))
 
 
@@ -216,9 +220,9 @@ def _undefined(summary: Summaries, labels: list[str]) -> Iterator[str]:
     if summary.n_scalar == 0:
         yield "there are no scalars to check"
         return
-    if summary.n_chain < 2:  # noqa: PLR2004
+    if summary.n_chain < 2:
         yield f"R-hat needs at least two chains, found {summary.n_chain}"
-    if summary.n_draw < 4:  # noqa: PLR2004
+    if summary.n_draw < 4:
         yield f"R-hat and ESS need at least four draws per chain, found {summary.n_draw}"
         return
     yield from _named(~summary.finite, labels, "draws that are not finite")

@@ -58,30 +58,34 @@ class Summaries:
         """Number of scalars."""
         return int(self.estimate.shape[1])
 
+    def _estimate_of(self, row: int) -> FloatArray:
+        values: FloatArray = self.estimate[row]
+        return values
+
     @property
     def mean(self) -> FloatArray:
         """Posterior means, shape (scalar,)."""
-        return self.estimate[0]
+        return self._estimate_of(0)
 
     @property
     def sd(self) -> FloatArray:
         """Posterior standard deviations (divisor n - 1), shape (scalar,)."""
-        return self.estimate[1]
+        return self._estimate_of(1)
 
     @property
     def q05(self) -> FloatArray:
         """Posterior 5% quantiles, shape (scalar,)."""
-        return self.estimate[2]
+        return self._estimate_of(2)
 
     @property
     def q50(self) -> FloatArray:
         """Posterior medians, shape (scalar,)."""
-        return self.estimate[3]
+        return self._estimate_of(3)
 
     @property
     def q95(self) -> FloatArray:
         """Posterior 95% quantiles, shape (scalar,)."""
-        return self.estimate[4]
+        return self._estimate_of(4)
 
 
 def summaries(draws: ArrayLike) -> Summaries:

@@ -32,8 +32,8 @@ class _Channel:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
-    def send(self, kind: str, **fields: object) -> None:
-        line = json.dumps({"event": kind, **fields})
+    def send(self, event: str, **fields: object) -> None:
+        line = json.dumps({"event": event, **fields})
         with self._lock:
             self._stream.write(line + "\n")
 

@@ -78,7 +78,7 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._last: tuple[str, str] | None = None
+        self._said: set[tuple[str, str]] = set()
 
     def start(self) -> None:
         """Nothing to prepare."""
@@ -90,8 +90,8 @@ class _Lines:
         phase = str(event.event.get("phase", ""))
         if event.task == "density":
             phase = "log densities"
-        if phase and (event.contender, phase) != self._last:
-            self._last = (event.contender, phase)
+        if phase and (event.contender, phase) not in self._said:
+            self._said.add((event.contender, phase))
             self._line(f"{event.contender}: {phase}")
 
     def density(self, contender: str, result: str) -> None:

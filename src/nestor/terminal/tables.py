@@ -19,7 +19,7 @@ from nestor.terminal.words import (
     index_lines,
     number,
     pair_sentences,
-    prior_line,
+    prior_lines,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def problem_view(problem: Problem) -> RenderableType:
     """What is sampled: formula, tree and priors."""
     head = Text(problem.spec.to_formula(), style="bold")
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
-    return Group(head, index_view(problem.index), Text(prior_line(problem)), Text(""))
+    priors = (Text(line) for line in prior_lines(problem))
+    return Group(head, index_view(problem.index), *priors, Text(""))
 
 
 def density_view(checks: Sequence[DensityCheck]) -> RenderableType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nestor import registry
@@ -70,27 +70,29 @@ def _rows_per_leaf(least: int, most: int) -> str:
     return f"{count(least)} to {count(most)} rows each"
 
 
-def prior_line(problem: Problem) -> str:
-    """All priors with their numbers, on one line."""
+def prior_lines(problem: Problem) -> list[str]:
+    """All priors with their numbers, a line per variable; variables with the same priors share one."""
     priors = problem.priors
-    automatic = ", automatic scales from the data where none was given" if priors.automatic else ""
-    parts = [*_each("beta", priors.beta), *_each("gamma", priors.gamma)]
-    for level, by_effect in priors.tau.items():
-        parts += _each(f"tau_{level}", by_effect)
-    parts += [
-        f"{name} = {_short(prior)}" if prior.is_fixed else f"{name} {_short(prior)}"
-        for name, prior in priors.family.items()
-    ]
-    return f"Priors{automatic}: {'  '.join(parts)}"
+    groups = {"beta": priors.beta}
+    groups |= {f"tau_{level}": by_effect for level, by_effect in priors.tau.items()}
+    groups |= {"gamma": priors.gamma}
+    merged: dict[str, list[str]] = {}
+    for name, by_effect in groups.items():
+        if by_effect:
+            merged.setdefault(_listed(by_effect), []).append(name)
+    lines = [(", ".join(names), text) for text, names in merged.items()]
+    for name, prior in priors.family.items():
+        lines.append((name, f"= {prior.value:.4g}" if prior.is_fixed else _short(prior)))
+    width = max(len(names) for names, _ in lines)
+    note = " (scaled by the data where none was given)" if priors.automatic else ""
+    return [f"Priors{note}", *(f"  {names:<{width}}  {text}" for names, text in lines)]
 
 
-def _each(variable: str, priors: Mapping[str, Prior]) -> Iterator[str]:
-    """Name each entry's prior, or all at once where they are one and the same."""
+def _listed(priors: Mapping[str, Prior]) -> str:
+    """Each entry's prior, or one for all where they are the same."""
     if len(priors) > 1 and len(set(priors.values())) == 1:
-        yield f"{variable} {_short(next(iter(priors.values())))}"
-        return
-    for effect, prior in priors.items():
-        yield f"{variable}[{effect}] {_short(prior)}"
+        return _short(next(iter(priors.values())))
+    return "   ".join(f"{effect} {_short(prior)}" for effect, prior in priors.items())
 
 
 def _short(prior: Prior) -> str:
@@ -111,6 +113,23 @@ def independence(pair: PairResult, comparison: Comparison) -> str:
 
 
 def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
-    """Say what was found about a pair, from the verdict's reason to what could have been seen."""
-    yield f"{pair.a} and {pair.b}:"
-    yield from pair.reasons
+    """Say what was found about a pair: the reasons, what could have been seen, and how independent."""
+    yield f"{pair.a} and {pair.b}: {_sentence('; '.join(pair.reasons))}"
+    if pair.equivalence is not None and pair.equivalence.worst is not None:
+        scalars = count(len(comparison.problem.scalars))
+        yield f"Of {scalars} scalars the farthest apart: {pair.equivalence.worst}."
+    if pair.detectable_shift is not None:
+        yield f"A shift of {pair.detectable_shift:.2f} posterior sd would have been detected."
+    if pair.negligible:
+        yield f"Detectable, negligible: {_some(pair.negligible)}."
+    yield from (_sentence(note) for note in pair.notes)
+    yield independence(pair, comparison)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _some(texts: Sequence[str], shown: int = 3) -> str:
+    rest = len(texts) - shown
+    return "; ".join(texts[:shown]) + (f"; and {rest} more" if rest > 0 else "")

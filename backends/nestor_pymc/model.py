@@ -1,0 +1,155 @@
+"""The nested hierarchical model in PyMC: one vectorized model, no loop over rows or nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestor_pymc.distributions import declare
+
+if TYPE_CHECKING:
+    import pymc as pm
+    from numpy.typing import NDArray
+
+    from nestor.problem import LevelDesign, Problem
+    from nestor_pymc.variables import Variables, Vector
+
+
+@dataclass(frozen=True)
+class _Coefficient:
+    """One effect's coefficients on some level: `values` at `index`, or one scalar for all nodes.
+
+    An effect that a level inherits only composes its index: nothing is gathered until the rows need it.
+    """
+
+    values: Any
+    index: NDArray[np.intp] | None = None
+
+    def down(self, parent: NDArray[np.intp]) -> _Coefficient:
+        """The same coefficients seen from the children, `parent` being each child's parent."""
+        return self if self.index is None else replace(self, index=self.index[parent])
+
+    def gathered(self) -> Any:
+        """The coefficient of every node: (n,), or a scalar."""
+        return self.values if self.index is None else self.values[self.index]
+
+
+def build_model(variables: Variables, *, transformed: bool) -> pm.Model:
+    """Build the PyMC model.
+
+    Parameters
+    ----------
+    variables : Variables
+        The free random variables, which know the problem and the formulation.
+    transformed : bool
+        Whether bounded variables are sampled on the unconstrained space; False gives the density on the
+        natural scale.
+    """
+    import pymc as pm
+
+    problem = variables.problem
+    # Scales are positive by construction, so PyMC's run-time checks of parameters can never fail.
+    with pm.Model(check_bounds=False) as model:
+        coefficients = _population(variables, transformed)
+        for level in problem.levels:
+            coefficients = _descend(variables, level, coefficients, transformed)
+        gamma = _declare_vector(variables.gamma, (), transformed)
+        family = _family_parameters(problem, transformed)
+        _declare_outcome(problem, _linear_predictor(problem, coefficients, gamma), family)
+    return model
+
+
+def _declare_vector(vector: Vector | None, lead: tuple[int, ...], transformed: bool) -> Any:
+    """Declare a vector's blocks; return the whole, entries along the first axis, `lead` after it."""
+    import pytensor.tensor as pt
+
+    if vector is None:
+        return None
+    found = []
+    for name, block in zip(vector.names, vector.blocks, strict=True):
+        args = [np.reshape(a, (-1, *(1 for _ in lead))) for a in block.args]
+        shape = (len(block.positions), *lead)
+        found.append(declare(block.family, name, args, shape=shape, transformed=transformed))
+    return found[0] if len(found) == 1 else pt.concatenate(found)[vector.order]
+
+
+def _population(variables: Variables, transformed: bool) -> list[_Coefficient]:
+    """The root's coefficients, one for each effect; zero where the population's is fixed there."""
+    beta = _declare_vector(variables.beta, (), transformed)
+    mask = variables.problem.population_mask
+    position = np.cumsum(mask) - 1
+    return [
+        _Coefficient(beta[position[j]]) if mask[j] else _Coefficient(np.zeros(()))
+        for j in range(len(mask))
+    ]
+
+
+def _descend(
+    variables: Variables, level: LevelDesign, above: list[_Coefficient], transformed: bool
+) -> list[_Coefficient]:
+    """Return the coefficients of a level's nodes, given their parents'."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    below = [coefficient.down(level.parent) for coefficient in above]
+    if level.name not in variables.node:
+        return below
+    lead = (level.n_parents,) if level.per_parent else ()
+    tau = _declare_vector(variables.tau[level.name], lead, transformed)
+    name, shape = variables.node[level.name], (len(level.varying), level.n)
+    nodes = np.arange(level.n)
+    if variables.is_centered(level):
+        means = [below[j].gathered() + np.zeros(level.n) for j in level.varying]
+        scale = tau[:, level.parent] if level.per_parent else tau[:, None]
+        beta = pm.Normal(name, mu=pt.stack(means), sigma=scale, shape=shape)
+        varying = [beta[i] for i in range(len(level.varying))]
+    else:
+        z = pm.Normal(name, mu=np.zeros(()), sigma=np.ones(()), shape=shape)
+        varying = [
+            below[j].gathered() + (tau[i][level.parent] if level.per_parent else tau[i]) * z[i]
+            for i, j in enumerate(level.varying)
+        ]
+    for values, j in zip(varying, level.varying, strict=True):
+        below[j] = _Coefficient(values, nodes)
+    return below
+
+
+def _linear_predictor(problem: Problem, coefficients: list[_Coefficient], gamma: Any) -> Any:
+    """eta_i = offset_i + x_i' beta_leaf(i) + z_i' gamma, (N,)."""
+    eta = np.zeros(()) if problem.offset is None else problem.offset
+    for j, coefficient in enumerate(coefficients):
+        term = coefficient.down(problem.leaf).gathered()
+        column = np.ascontiguousarray(problem.X[:, j])
+        eta = eta + (term if np.all(column == 1.0) else column * term)
+    return eta if gamma is None else eta + problem.Z @ gamma
+
+
+def _family_parameters(problem: Problem, transformed: bool) -> dict[str, Any]:
+    """The outcome family's parameters: random variables, or constants where they are known."""
+    return {
+        name: np.array(prior.value)
+        if prior.is_fixed
+        else declare(
+            prior.family,
+            name,
+            [np.array(a) for a in prior.args],
+            shape=(),
+            transformed=transformed,
+        )
+        for name, prior in problem.priors.family.items()
+    }
+
+
+def _declare_outcome(problem: Problem, eta: Any, family: dict[str, Any]) -> None:
+    import pymc as pm
+
+    sigma = family["sigma"]
+    if problem.weights is not None:
+        # A product, since PyTensor 3.3 stumbles (and prints) over the sign of such a quotient.
+        sigma = sigma * (1.0 / np.sqrt(problem.weights))
+    if problem.spec.family == "gaussian":
+        pm.Normal("y", mu=eta, sigma=sigma, observed=problem.y)
+    else:
+        pm.StudentT("y", nu=family["nu"], mu=eta, sigma=sigma, observed=problem.y)

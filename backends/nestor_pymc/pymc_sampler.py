@@ -1,0 +1,187 @@
+"""Sampling with PyMC's own NUTS: PyTensor's gradient, the tree in Python, chains in processes."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestor.backend import Draws
+from nestor.errors import EngineFailed
+from nestor_pymc.model import build_model
+from nestor_pymc.progress import progress_at
+from nestor_pymc.settings import resolved_settings
+from nestor_pymc.timings import cores_used, split_wall
+
+if TYPE_CHECKING:
+    from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor_pymc.variables import Variables
+
+#: Seconds between reports on one chain: each costs the callback's work in the process that feeds all chains.
+_REPORT_S = 0.1
+
+# ArviZ's name and type; PyMC's conversion has renamed them already
+_STATS: tuple[tuple[str, type], ...] = (
+    ("diverging", np.bool_),
+    ("energy", np.float64),
+    ("n_steps", np.int64),
+    ("tree_depth", np.int64),
+    ("acceptance_rate", np.float64),
+    ("step_size", np.float64),
+    ("lp", np.float64),
+)
+
+
+class _Monitor:
+    """Follows the chains draw by draw, in the process that called `pymc.sample`."""
+
+    def __init__(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> None:
+        self._config = config
+        self._on_progress = on_progress
+        self._total = config.warmup + config.draws
+        self._reported = [0.0] * config.chains
+        self.done = [0] * config.chains
+        self.last = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chain has made all its draws."""
+        return all(done == self._total for done in self.done)
+
+    def __call__(self, trace: Any, draw: Any) -> None:  # noqa: ARG002 - PyMC's signature
+        chain = draw.chain
+        self.done[chain] = done = draw.draw_idx + 1
+        self.last = now = time.perf_counter()
+        if self._on_progress is None:
+            return
+        ends = done in (self._config.warmup, self._total)
+        if ends or now - self._reported[chain] >= _REPORT_S:
+            self._reported[chain] = now
+            divergences = int(draw.stats[0]["divergences"])
+            self._on_progress(progress_at(self._config, chain, done, divergences))
+
+
+class PyMCSampler:
+    """PyMC's NUTS, compiled for one model.
+
+    Parameters
+    ----------
+    variables : Variables
+        The free random variables.
+    """
+
+    def __init__(self, variables: Variables) -> None:
+        from pymc.model.transform.optimization import freeze_model
+
+        self._variables = variables
+        # A frozen model keeps its compiled functions. Two iterations without a trajectory compile all
+        # that `pymc.sample` needs, so that sampling compiles nothing.
+        self._model = freeze_model(build_model(variables, transformed=True))
+        self._pymc_sample(
+            draws=1,
+            tune=1,
+            chains=1,
+            cores=1,
+            random_seed=0,
+            nuts={"max_treedepth": 1, "early_max_treedepth": 1},
+        )
+
+    def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
+        """Run all chains."""
+        cores = cores_used(config)
+        options = {
+            name: value
+            for name, value in (
+                ("target_accept", config.target_accept),
+                ("max_treedepth", config.max_tree_depth),
+            )
+            if value is not None
+        }
+        monitor = _Monitor(config, on_progress)
+        start = time.perf_counter()
+        tree = self._run(config, cores, options, monitor)
+        posterior = tree["posterior"].dataset
+        free = {rv.name: np.asarray(posterior[rv.name]) for rv in self._model.free_RVs}
+        values = self._variables.to_canonical(free)
+        postprocess = time.perf_counter() - monitor.last
+
+        stats = tree["sample_stats"].dataset
+        tuning = tree["warmup_sample_stats"].dataset
+        # perf_counter is one clock for all processes of a machine.
+        first = float(np.min(tuning["perf_counter_start"]))
+        return Draws(
+            values=values,
+            stats={name: np.asarray(stats[name]).astype(dtype) for name, dtype in _STATS},
+            timings=split_wall(
+                monitor.last - first,
+                [float(s) for s in tuning["perf_counter_diff"].sum("draw")],
+                [float(s) for s in stats["perf_counter_diff"].sum("draw")],
+                compile_s=first - start,
+                postprocess=postprocess,
+            ),
+            settings=_settings(config, cores, options),
+        )
+
+    def _run(
+        self, config: SamplerConfig, cores: int, options: dict[str, Any], monitor: _Monitor
+    ) -> Any:
+        try:
+            tree = self._pymc_sample(
+                draws=config.draws,
+                tune=config.warmup,
+                chains=config.chains,
+                cores=cores,
+                random_seed=config.seed,
+                callback=monitor,
+                nuts=options,
+            )
+        except ValueError as error:
+            # What PyMC says when it was interrupted before any chain had a draw.
+            if "Not enough samples" in str(error):
+                raise KeyboardInterrupt from None
+            raise
+        if not monitor.complete:
+            # PyMC catches an interrupt and returns the draws so far; the caller must know of it.
+            raise KeyboardInterrupt
+        return tree
+
+    def _pymc_sample(self, **options: Any) -> Any:
+        import pymc as pm
+        from pymc.exceptions import SamplingError
+        from pymc.sampling.parallel import ParallelSamplingError
+
+        try:
+            return pm.sample(
+                model=self._model,
+                nuts_sampler="pymc",
+                init="jitter+adapt_diag",
+                quiet=True,
+                progressbar=False,
+                compute_convergence_checks=False,
+                discard_tuned_samples=False,
+                **options,
+            )
+        except (SamplingError, ParallelSamplingError) as error:
+            raise EngineFailed(f"pymc:pymc stopped: {error}") from error
+
+
+def _settings(config: SamplerConfig, cores: int, options: dict[str, Any]) -> dict[str, object]:
+    """The options, completed by the defaults of PyMC's NUTS."""
+    import pymc as pm
+
+    defaults = {
+        name: parameter.default
+        for cls in reversed(pm.NUTS.__mro__)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+    }
+    resolved = {**defaults, **options}
+    return resolved_settings(
+        config,
+        sampler="pymc",
+        cores=cores,
+        target_accept=resolved["target_accept"],
+        max_tree_depth=resolved["max_treedepth"],
+        metric_estimate="draws",
+    )

@@ -1,0 +1,84 @@
+"""Text of users' data, made fit for a picture or a file name."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+
+ELLIPSIS = "…"
+_MAX_STEM = 40
+
+
+def label(text: object, width: int = 40) -> str:
+    r"""Return `text` on one line of at most `width` columns, cut in the middle, with ``$`` escaped.
+
+    An unescaped pair of ``$`` would make matplotlib read what lies between as a formula; it draws
+    ``\$`` as a plain sign.
+    """
+    return literal(shorten(one_line(text), width))
+
+
+def literal(text: str) -> str:
+    """Escape ``$``, so that matplotlib draws the text as it stands."""
+    return text.replace("$", r"\$")
+
+
+def one_line(text: object) -> str:
+    """Join lines and mark characters that cannot be drawn."""
+    joined = " ".join(str(text).split())
+    drawn = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in joined)
+    return drawn or "(empty)"
+
+
+def columns(text: str) -> int:
+    """Width of `text` in columns: East Asian wide characters take two, combining marks none."""
+    return sum(_columns(c) for c in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut the middle out of a text that takes more than `width` columns: both ends tell nodes apart."""
+    if columns(text) <= width:
+        return text
+    head = _take(text, width // 2)
+    tail = _take(reversed(text), width - 1 - width // 2)
+    return head + ELLIPSIS + tail[::-1]
+
+
+def _take(characters: Iterable[str], width: int) -> str:
+    taken, used = [], 0
+    for character in characters:
+        used += _columns(character)
+        if used > width:
+            break
+        taken.append(character)
+    return "".join(taken)
+
+
+def file_stems(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name a part of a file name, safe on every system and different for each.
+
+    Letters and digits of any script stay, and ``_`` and ``-``. A name that had to be changed, or that
+    differs from an earlier one in case alone, ends in a hash of itself.
+    """
+    stems: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        stem = _safe(name)
+        if stem != name or stem.casefold() in taken:
+            digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+            stem = f"{stem}-{digest}"
+        taken.add(stem.casefold())
+        stems[name] = stem
+    return stems
+
+
+def _safe(name: str) -> str:
+    normal = unicodedata.normalize("NFC", name)
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in normal)[:_MAX_STEM]

@@ -1,0 +1,42 @@
+"""Fixtures that several folders of tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nestor import ModelSpec, Problem, registry
+
+ENGINES = Path(__file__).parent / "fixtures" / "engines"
+
+
+@pytest.fixture
+def fake_engines(monkeypatch):
+    """Make the engines of fixtures/engines known, here and in worker processes."""
+    monkeypatch.syspath_prepend(str(ENGINES))
+    rest = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
+    registry.backends.cache_clear()
+    yield
+    registry.backends.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def small_table():
+    """Two levels, one slope, 60 rows; labels of the second level occur under several parents."""
+    rng = np.random.default_rng(20)
+    table = pd.DataFrame(
+        {
+            "g": rng.choice(list("abc"), 60),
+            "h": rng.choice(list("xy"), 60),
+            "x": rng.normal(size=60),
+        }
+    )
+    return table.assign(y=table.x + rng.normal(size=60))
+
+
+@pytest.fixture(scope="session")
+def small_problem(small_table):
+    return Problem(ModelSpec.from_formula("y ~ x + (x || g/h)"), small_table)

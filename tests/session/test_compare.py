@@ -1,0 +1,156 @@
+"""The main job with quick engines: verdicts, failures, reuse, interruption."""
+
+import numpy as np
+import pytest
+
+import nestor
+from nestor import SamplerConfig, Verdict
+from nestor.errors import DataError, SpecError, Unsupported
+from nestor.events import EngineFinished, WorkerEvent
+from nestor.session import compare
+
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+CONFIG = SamplerConfig(chains=4, warmup=10, draws=1000)
+
+
+def test_two_good_engines_agree(small_problem, tmp_path):
+    found = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=tmp_path / "out")
+    assert found.verdict is Verdict.AGREE
+    assert [row.status for row in found.rows] == ["ok", "ok"]
+    assert [check.largest for check in found.densities] == [0.0, 0.0]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"comparison.json", "exact-iid@noncentered.nc", "exact-iid@noncentered.log"} <= names
+    # The independent normal draws of 4 x 1000 have a bulk ESS near 4000.
+    assert found.table().loc["exact:iid@noncentered", "ess_bulk_min"] > 3000
+    assert found.to_dict()["engines"][0]["draws"] == "exact-iid@noncentered.nc"
+
+
+def test_a_shift_of_half_an_sd_disagrees_though_densities_are_the_same(small_problem):
+    found = compare(small_problem, ["exact", "shifted"], config=CONFIG)
+    assert found.verdict is Verdict.DISAGREE
+    assert "beta[" in found.pairs[0].reasons[0]
+    assert found.folder is None
+
+
+def test_a_wrong_density_is_caught_before_sampling(small_problem):
+    events = []
+    found = compare(small_problem, ["exact", "variance"], config=CONFIG, listener=events.append)
+    assert found.verdict is Verdict.DISAGREE
+    assert found.rows[1].status == "density_failed"
+    sampled = {e.contender for e in events if isinstance(e, WorkerEvent) and e.task == "sample"}
+    assert sampled == {"exact:iid@noncentered"}
+
+
+def test_chains_apart_fail_the_gates_and_nothing_is_concluded(small_problem):
+    found = compare(small_problem, ["exact", "stuck"], config=CONFIG)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.rows[1].status == "gates_failed"
+    assert "R-hat" in found.rows[1].message
+    assert not found.engine_failed
+
+
+def test_a_failing_engine_is_a_row_and_the_others_go_on(small_problem):
+    found = compare(small_problem, ["crash", "exact", "exact2"], config=CONFIG)
+    assert [row.status for row in found.rows] == ["failed", "ok", "ok"]
+    assert [pair.verdict.value for pair in found.pairs] == ["INCONCLUSIVE", "INCONCLUSIVE", "AGREE"]
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.engine_failed
+
+
+def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    assert [row.reused for row in again.rows] == [True, True]
+    for a, b in zip(first.rows, again.rows, strict=True):
+        assert np.array_equal(a.summaries.estimate, b.summaries.estimate)
+        assert dict(a.timings) == dict(b.timings)
+    monkeypatch.setenv("NESTOR_FAKE_VERSION", "2")
+    assert not any(row.reused for row in compare(
+        small_problem, ["exact", "exact2"], config=CONFIG, out=out
+    ).rows)
+
+
+def test_a_damaged_file_is_sampled_again(small_problem, tmp_path):
+    out = tmp_path / "out"
+    compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    path = out / "exact-iid@noncentered.nc"
+    path.write_bytes(path.read_bytes()[:5000])
+    again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    assert [row.reused for row in again.rows] == [False, True]
+    assert again.verdict is Verdict.AGREE
+
+
+def test_an_interrupt_keeps_what_is_finished(small_problem, tmp_path):
+    out = tmp_path / "out"
+
+    def interrupt(event):
+        if isinstance(event, EngineFinished):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out, listener=interrupt)
+    text = (out / "comparison.json").read_text()
+    assert '"interrupted"' in text
+    again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    assert [row.reused for row in again.rows] == [True, False]
+    assert again.verdict is Verdict.AGREE
+
+
+@pytest.mark.parametrize(
+    ("engines", "error", "message"),
+    [
+        (["exact"], SpecError, "at least two"),
+        ([], SpecError, "at least two"),
+        (["exact", "exact"], SpecError, "given twice"),
+        (["exact", "exact:iid@noncentered"], SpecError, "given twice"),
+        (["exact", "reference"], SpecError, "densities only"),
+        (["exact", "stan"], SpecError, "unknown engine 'stan'"),
+        (["exact", "exact2:nuts"], SpecError, "no sampler 'nuts'"),
+        (["exact", "exact2@gpu"], Unsupported, "cannot run gpu"),
+        (["exact", "exact2@vectorized"], Unsupported, "cannot run vectorized"),
+        (["exact", "exact2@marginalized"], Unsupported, "not supported yet"),
+        (["exact", "exact2@cozy"], SpecError, "unknown word 'cozy'"),
+        ("exact", SpecError, "a list"),
+    ],
+)
+def test_bad_engines_are_refused_before_anything_runs(
+    small_problem, tmp_path, engines, error, message
+):
+    with pytest.raises(error, match=message):
+        compare(small_problem, engines, config=CONFIG, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_margin_must_be_positive(small_problem):
+    with pytest.raises(SpecError, match="margin"):
+        compare(small_problem, ["exact", "exact2"], margin=0.0)
+
+
+def test_another_problems_directory_is_refused(small_problem, small_table, tmp_path):
+    other = nestor.Problem(nestor.ModelSpec.from_formula("y ~ 1 + (1 || g)"), small_table)
+    compare(small_problem, ["exact", "exact2"], config=CONFIG, out=tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+    with pytest.raises(DataError, match="another problem"):
+        compare(other, ["exact", "exact2"], config=CONFIG, out=tmp_path / "out")
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
+
+
+def test_fit_returns_the_draws_or_says_why_not(small_problem):
+    tree = nestor.fit(small_problem, "exact", chains=2, warmup=5, draws=10, progress=False)
+    assert dict(tree["posterior"].sizes)["draw"] == 10
+    with pytest.raises(nestor.EngineFailed, match=r"(?s)divided by zero.*Traceback"):
+        nestor.fit(small_problem, "crash", chains=2, warmup=5, draws=10, progress=False)
+
+
+def test_python_compare_shows_itself(small_problem, capsys):
+    found = nestor.compare(
+        small_problem, ["exact", "exact2"], chains=4, warmup=10, draws=1000, progress=False
+    )
+    assert repr(found).startswith("Comparison(AGREE: exact:iid@noncentered (ok)")
+    html = found._repr_html_()
+    assert "AGREE" in html
+    assert "<table" in html
+    assert callable(nestor.compare)  # the function, not a submodule that hides it
+    assert capsys.readouterr().err == ""
