@@ -166,7 +166,7 @@ def test_density_outside_the_support_is_minus_infinity(every_prior):
         ("tau_a", 0, 0.0),
         ("sigma", (), -1.0),
     ]:
-        outside = {k: v.copy() for k, v in inside.items()}
+        outside = {k: np.array(v) for k, v in inside.items()}
         outside[name][index] = value
         assert model.log_density(outside) == -math.inf, (name, index, value)
     assert np.isfinite(model.log_density(inside))

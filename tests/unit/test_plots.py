@@ -20,7 +20,7 @@ from nestor.plots import plot_forest, plot_population, plot_speed, plot_trace, s
 from nestor.plots.draws import density, entries, intervals, spread_evenly, unmixed
 from nestor.plots.text import columns, file_stems, label, shorten
 from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.spec import Level, ModelSpec
 
 pytest.importorskip("matplotlib")
 
@@ -271,9 +271,9 @@ def test_draws_must_exist_and_be_of_this_problem(plot, problem, trees):
     other = make_problem(counties=5)
     with pytest.raises(DataError, match="draws of b have 'beta_county'"):
         plot(problem, {**trees, "b": make_tree(other)})
+    tree = make_tree(problem)
+    tree["posterior"] = tree["posterior"].to_dataset().drop_vars("sigma")
     with pytest.raises(DataError, match="have no variable 'sigma'"):
-        tree = make_tree(problem)
-        tree["posterior"] = tree["posterior"].to_dataset().drop_vars("sigma")
         plot(problem, {"c": tree})
 
 
@@ -404,17 +404,20 @@ def test_large_pictures_get_a_palette_in_which_white_stays_white(tmp_path, monke
 
 def test_odd_labels_are_drawn_as_they_stand(tmp_path):
     level = "st $a$ te\n\u00e9:?"
-    states = ("$x$ \\frac{", "two\nlines", "w" * 300)
-    problem = make_problem(
-        f"y ~ x + (x || `{level}`/county)" if "`" in FORMULA else "y ~ x + (x || state/county)",
-        states=states,
+    spec = ModelSpec(
+        outcome="y",
+        levels=(Level(name=level, effects=("Intercept",)),),
+        effects=("Intercept",),
     )
+    states = ["$x$ \\frac{", "two\nlines", "w" * 300] * 3
+    problem = Problem(spec, pd.DataFrame({level: states, "y": np.arange(9.0)}))
     trees = {"an $engine$": make_tree(problem)}
-    texts = words(plot_forest(problem, trees, "county"))
-    assert r"\$x\$ \frac{" in texts
-    assert "two lines" in texts
-    assert "w" * 20 + "…" + "w" * 19 in texts
-    assert len(save_all(problem, trees, [fast("an $engine$")], tmp_path)) == 4
+    texts = words(plot_forest(problem, trees, level))
+    shown = {r"\$x\$ \frac{", "two lines", "w" * 20 + "…" + "w" * 19, r"an \$engine\$"}
+    assert shown <= set(texts)
+    assert "st \\$a\\$ te \u00e9:?: posterior mean, 50% and 90% intervals" in texts
+    written = save_all(problem, trees, [fast("an $engine$")], tmp_path)
+    assert written[1].name.startswith("forest-st__a__te_\u00e9__-")
 
 
 def test_characters_without_a_glyph_give_one_warning(tmp_path):
@@ -443,7 +446,7 @@ def test_label(text, shown):
 
 def test_shorten_counts_wide_characters_twice():
     assert columns("日本") == 4
-    assert shorten("日本語日本語", 9) == "日本…日本"
+    assert shorten("日本語日本語", 9) == "日本…本語"
 
 
 def test_file_stems_are_safe_and_different():

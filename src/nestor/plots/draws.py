@@ -96,19 +96,20 @@ def check_draws(problem: Problem, trees: Mapping[str, xr.DataTree]) -> None:
 
 
 def values(tree: xr.DataTree, entry: Entry, nodes: NDArray[np.intp] | None = None) -> Floats:
-    """Return the draws of an entry, (chain, draw, n), or those of some of its nodes alone."""
+    """Return the draws of an entry, (chain, draw, n).
+
+    With `nodes`, those of some nodes alone, given as positions in ``entry.nodes``.
+    """
     array = tree["posterior"].to_dataset()[entry.variable].transpose("chain", "draw", *entry.dims)
-    found: Floats = np.asarray(array.values, dtype=np.float64)
-    if entry.effect is not None:
-        found = found[..., entry.column]
+    whole: Floats = np.asarray(array.values, dtype=np.float64)
+    found: Floats = whole if entry.effect is None else whole[..., entry.column]
     if entry.nodes is None:
-        return found[..., None]
-    if nodes is None:
-        nodes = entry.nodes
-    if len(nodes) == found.shape[-1]:
-        return found  # without a copy, which matters with thousands of nodes
-    picked: Floats = found[..., nodes]
-    return picked
+        found = found[..., None]
+    elif nodes is not None:
+        found = found[..., entry.nodes[nodes]]
+    elif len(entry.nodes) < found.shape[-1]:  # all of them need no copy, which may be large
+        found = found[..., entry.nodes]
+    return found
 
 
 def finite_mean(draws: Floats) -> Floats:
@@ -116,7 +117,9 @@ def finite_mean(draws: Floats) -> Floats:
     finite = np.isfinite(draws)
     count = finite.sum(axis=(0, 1))
     total = np.where(finite, draws, 0.0).sum(axis=(0, 1))
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: Floats = np.full(count.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
 
 
 def intervals(draws: Floats) -> Floats:

@@ -184,8 +184,9 @@ def _sheet(
 
 def _shade(axis: Any, rows: _Rows) -> None:
     """Put every other group on a grey band."""
+    above = 1.5 if any(is_parent for _, _, is_parent in rows.labels) else 0.5
     for top, bottom in rows.spans[1::2]:
-        axis.axhspan(top - 0.5, bottom + 0.5, color=FAINT, lw=0, zorder=0)
+        axis.axhspan(top - above, bottom + 0.5, color=FAINT, lw=0, zorder=0)
 
 
 def _mark_parents(

@@ -39,6 +39,7 @@ _PHASES = {
 }
 _REST = "not told apart"
 _RATES = {"ess_per_s_sampling": ("sampling alone", 0.0), "ess_per_s_total": ("all-in", 0.5)}
+_WITH_DRAWS = ("ok", "gates_failed")
 _STATUS = {
     "gates_failed": "did not pass the convergence checks",
     "density_failed": "wrong log density: not sampled",
@@ -56,7 +57,7 @@ def speed(rows: Sequence[SpeedRow]) -> Picture:
         raise DataError("there are no engines to picture.")
     with look():
         # As in the pictures of draws, where engines without any have no place.
-        looks = pens(row.name for row in rows if _known(row.timings.get("sampling_s")) is not None)
+        looks = pens(row.name for row in rows if row.status in _WITH_DRAWS)
         heading = Heading("What each engine costs", [], [])
         names = max(columns(label(row.name)) for row in rows) * 0.075
         width, top = 9.0 + names, heading.height(9.0)
