@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from nestor.backend import Progress
 from nestor.errors import Unsupported
 from nestor_numpyro.data import put_data
 from nestor_numpyro.density import LogDensity
@@ -86,6 +87,9 @@ class NumPyroModel:
         plan = Plan.of(config)
         seconds = 0.0
         if plan not in self._programs:
+            if on_progress is not None:
+                for chain in range(config.chains):
+                    on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
             with self._place.scope():
                 self._programs[plan], seconds = compile_programs(
                     self._model, tuple(self._problem.variables), self._data, plan

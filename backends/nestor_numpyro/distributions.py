@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpyro.distributions as dist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 #: From a family's name to a distribution of its parameters, in the order of `nestor.priors`.
 #: NumPyro calls InverseGamma's scale "rate". It has no half Student-t: folding the symmetric one at zero

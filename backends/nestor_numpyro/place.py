@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nestor.backend import Device, DType
 
 

@@ -9,7 +9,6 @@ wanted without compiling again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +18,8 @@ from numpyro.infer import NUTS
 from numpyro.infer.util import constrain_fn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from nestor.backend import SamplerConfig
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.model import Model

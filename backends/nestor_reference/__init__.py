@@ -5,7 +5,6 @@ Slow and obvious on purpose. It shares no model code with any sampler's backend.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from nestor.backend import Capabilities, Device, Draws, DType, ProgressCallback,
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from nestor.formulation import Formulation
@@ -63,7 +64,9 @@ class ReferenceBackend:
         if sampler is not None:
             raise Unsupported(f"sampler {sampler!r}: {_DENSITIES_ONLY}.")
         if (device, dtype) != ("cpu", "float64"):
-            raise Unsupported(f"the reference runs on cpu in float64 only, not {device} in {dtype}.")
+            raise Unsupported(
+                f"the reference runs on cpu in float64 only, not {device} in {dtype}."
+            )
         return ReferenceModel(problem)
 
 
@@ -79,7 +82,11 @@ class ReferenceModel:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
 
-    def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
+    def sample(
+        self,
+        config: SamplerConfig,  # noqa: ARG002 - the protocol's signature
+        on_progress: ProgressCallback | None = None,  # noqa: ARG002 - likewise
+    ) -> Draws:
         """Refuse: there is no sampler here."""
         raise Unsupported(f"{_DENSITIES_ONLY}.")
 
@@ -165,4 +172,8 @@ class ReferenceModel:
 
 
 def _log_prior(prior: Prior, value: NDArray[np.float64] | np.float64) -> float:
+    low, high = prior.bounds
+    # SciPy's supports include their ends, where a scale of 0 leaves the rest of the density undefined.
+    if np.any((value <= low) | (value >= high)):
+        return -np.inf
     return float(np.sum(prior.scipy().logpdf(value)))

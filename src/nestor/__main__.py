@@ -42,7 +42,9 @@ def _show_warning(
     if issubclass(category, NestorWarning):
         sys.stderr.write(f"warning: {message}\n")
     else:
-        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+        (file or sys.stderr).write(
+            warnings.formatwarning(message, category, filename, lineno, line)
+        )
 
 
 def _leave(message: str, code: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from nestor.backend import SamplerConfig
 from nestor.errors import EngineFailed, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import xarray as xr
     from rich.console import Console
 
@@ -61,14 +62,14 @@ def fit(
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
     """
-    config = SamplerConfig(
-        chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores
-    )
+    config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         log = Path(folder) / "engine.log"
         tree, message = sample_one(problem, engine, config, log, timeout, _console(progress))
         if tree is None:
-            tail = log.read_text(errors="replace").strip().splitlines()[-15:] if log.exists() else []
+            tail = (
+                log.read_text(errors="replace").strip().splitlines()[-15:] if log.exists() else []
+            )
             raise EngineFailed("\n".join([f"{engine}: {message}", *tail]))
     return tree
 
@@ -92,7 +93,11 @@ def sample_one(
         raise SpecError(f"engine {contender.engine!r} evaluates densities only: it cannot sample.")
     check_timeout(timeout)
     with contextlib.ExitStack() as stack:
-        live = None if console is None else stack.enter_context(LiveProgress(console, [contender.name]))
+        live = (
+            None
+            if console is None
+            else stack.enter_context(LiveProgress(console, [contender.name]))
+        )
         outcome, tree = sample(
             problem,
             contender,
@@ -154,14 +159,18 @@ def compare(
     from nestor.session import compare as run
     from nestor.session import read_contenders
 
-    config = SamplerConfig(
-        chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores
-    )
+    config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_timeout(timeout)
     names = [contender.name for contender in read_contenders(engines, problem)]
     with _listener(_console(progress), names) as listener:
         return run(
-            problem, engines, config=config, margin=margin, timeout=timeout, out=out, listener=listener
+            problem,
+            engines,
+            config=config,
+            margin=margin,
+            timeout=timeout,
+            out=out,
+            listener=listener,
         )
 
 

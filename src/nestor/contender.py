@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from nestor import registry
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, Unsupported
 from nestor.formulation import Formulation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DEVICES: tuple[str, ...] = get_args(Device)
 _DTYPES: tuple[str, ...] = get_args(DType)
@@ -143,7 +145,7 @@ def _formulation_words(words: Sequence[str], text: str) -> list[str]:
 
 def _check_capable(entry: registry.Entry, contender: Contender) -> None:
     can = entry.backend.capabilities()
-    wanted = [
+    wanted: list[tuple[str, frozenset[str]]] = [
         (contender.device, can.devices),
         (contender.dtype, can.dtypes),
         *((how, can.centering) for how in contender.formulation.centering),

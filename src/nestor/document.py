@@ -6,7 +6,7 @@ import math
 import os
 import platform
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nestor.comparison import Comparison, EngineRow
     from nestor.problem import Problem
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 
 class _Document(BaseModel):

@@ -23,7 +23,8 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
 
     The status becomes gates_failed where the draws do not pass the gates.
     """
-    draws = problem.scalars.flatten({name: tree["posterior"][name].values for name in problem.variables})
+    posterior = {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
+    draws = problem.scalars.flatten(posterior)
     settings, timings = read_attr(tree, "settings"), read_attr(tree, "timings")
     found = summaries(draws)
     checked = gates(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from scipy.stats import rv_continuous
 
 Support = Literal["real", "positive", "interval"]
@@ -47,6 +49,15 @@ def _stats(name: str) -> rv_continuous:
     return getattr(stats, name)
 
 
+def _named(name: str) -> Callable[..., Any]:
+    """Return a maker of frozen distributions that imports SciPy only when it is called."""
+
+    def frozen(*args: float) -> Any:
+        return _stats(name)(*args)
+
+    return frozen
+
+
 def _half_student_t(nu: float, sigma: float) -> Any:
     return FoldedAtZero(_stats("t")(nu, 0.0, sigma))
 
@@ -65,7 +76,7 @@ class FoldedAtZero:
         import numpy as np
 
         x = np.asarray(x, dtype=np.float64)
-        return np.where(x > 0, math.log(2.0) + self._symmetric.logpdf(x), -np.inf)
+        return np.where(x <= 0, -np.inf, math.log(2.0) + self._symmetric.logpdf(x))
 
     def rvs(self, size: Any = None, random_state: Any = None) -> Any:
         """Draw `size` values."""
@@ -79,15 +90,15 @@ class FoldedAtZero:
 
 
 _LIST = (
-    PriorFamily("Normal", ("mu", "sigma"), ("sigma",), "real", lambda m, s: _stats("norm")(m, s)),
+    PriorFamily("Normal", ("mu", "sigma"), ("sigma",), "real", _named("norm")),
     PriorFamily(
         "StudentT",
         ("nu", "mu", "sigma"),
         ("nu", "sigma"),
         "real",
-        lambda nu, m, s: _stats("t")(nu, m, s),
+        _named("t"),
     ),
-    PriorFamily("Cauchy", ("mu", "sigma"), ("sigma",), "real", lambda m, s: _stats("cauchy")(m, s)),
+    PriorFamily("Cauchy", ("mu", "sigma"), ("sigma",), "real", _named("cauchy")),
     PriorFamily(
         "HalfNormal", ("sigma",), ("sigma",), "positive", lambda s: _stats("halfnorm")(0.0, s)
     ),
@@ -129,6 +140,9 @@ _LIST = (
 )
 PRIOR_FAMILIES: Mapping[str, PriorFamily] = {family.name: family for family in _LIST}
 
+#: exp of it still fits double precision, and so does its reciprocal.
+_LARGEST_LOG = 700.0
+
 _FORM = re.compile(r"^\s*([A-Za-z]\w*)\s*\((.*)\)\s*$", re.DOTALL)
 
 
@@ -153,7 +167,10 @@ class Prior:
     args: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "args", tuple(float(a) for a in self.args))
+        try:
+            object.__setattr__(self, "args", tuple(float(a) for a in self.args))
+        except (TypeError, ValueError, OverflowError):
+            raise SpecError(f"{self.family} takes numbers, not {self.args!r}.") from None
         if self.family == "Fixed":
             names: tuple[str, ...] = ("value",)
         elif self.family in PRIOR_FAMILIES:
@@ -179,6 +196,16 @@ class Prior:
                 raise SpecError(f"{self}: {name} must be greater than 0.")
         if self.family == "Uniform" and values["lower"] >= values["upper"]:
             raise SpecError(f"{self}: lower must be less than upper.")
+        if not self._is_representable(values):
+            raise SpecError(f"{self}: its numbers are too extreme for double precision.")
+
+    def _is_representable(self, values: dict[str, float]) -> bool:
+        """Whether what the density is computed from is finite and not zero, too."""
+        if self.family == "Uniform":
+            return math.isfinite(values["upper"] - values["lower"])
+        if self.family == "LogNormal":
+            return abs(values["mu"]) < _LARGEST_LOG
+        return "rate" not in values or math.isfinite(1.0 / values["rate"])
 
     def __str__(self) -> str:
         return f"{self.family}({', '.join(_number(a) for a in self.args)})"
@@ -196,8 +223,8 @@ class Prior:
         """
         if isinstance(text, Prior):
             return text
-        if isinstance(text, int | float) and not isinstance(text, bool):
-            return cls("Fixed", (float(text),))
+        if isinstance(text, numbers.Real) and not isinstance(text, bool):
+            return cls("Fixed", (text,))  # type: ignore[arg-type]
         if not isinstance(text, str):
             raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {text!r}.")
         try:

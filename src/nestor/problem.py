@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +16,8 @@ from nestor.spec import INTERCEPT, ModelSpec
 from nestor.terms import evaluate, parse_term
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -135,9 +136,7 @@ class Problem:
         self.weights = None if spec.weights is None else _weights(spec.weights, table, order)
         self.leaf = self.index.leaf
         self.levels: tuple[LevelDesign, ...] = tuple(_levels(spec, self.index))
-        self.priors: ResolvedPriors = resolve_priors(
-            spec, self.y, self.X, self.Z, self.offset
-        )
+        self.priors: ResolvedPriors = resolve_priors(spec, self.y, self.X, self.Z, self.offset)
 
     def __repr__(self) -> str:
         nodes = ", ".join(f"{level.n} {level.name}" for level in self.levels)
@@ -301,7 +300,9 @@ def _columns(
 def _weights(name: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
     weights = _column(name, table, order)
     if bad := int(np.count_nonzero(weights <= 0)):
-        raise DataError(f"weights column {name!r} has {bad} value(s) <= 0; weights must be positive.")
+        raise DataError(
+            f"weights column {name!r} has {bad} value(s) <= 0; weights must be positive."
+        )
     return weights
 
 

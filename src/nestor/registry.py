@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from nestor.backend import Backend
 from nestor.errors import NestorWarning, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 GROUP = "nestor.backends"
 
@@ -109,6 +112,7 @@ def _load_one(point: EntryPoint, origin: str) -> Entry | None:
     try:
         backend = point.load()()
         _check(point.name, backend)
+        missing = tuple(name for name in backend.requires if find_spec(name) is None)
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises must not end ours
         warnings.warn(
             f"backend {point.name!r} of {origin} is skipped: {type(error).__name__}: {error}",
@@ -116,7 +120,6 @@ def _load_one(point: EntryPoint, origin: str) -> Entry | None:
             stacklevel=2,
         )
         return None
-    missing = tuple(name for name in backend.requires if find_spec(name) is None)
     package = f"'nestor[{point.name}]'" if origin == "nestor" else origin
     return Entry(backend, missing, f"pip install {package}")
 

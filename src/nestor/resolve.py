@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from nestor.priors import Prior
 from nestor.spec import INTERCEPT, ModelSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
@@ -80,7 +81,9 @@ def blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
         PriorBlock(
             name,
             tuple(where),
-            tuple(np.array(column) for column in zip(*(ordered[i].args for i in where), strict=True)),
+            tuple(
+                np.array(column) for column in zip(*(ordered[i].args for i in where), strict=True)
+            ),
         )
         for name, where in positions.items()
     )
@@ -144,9 +147,7 @@ class _Automatic:
         self._columns = dict(zip(spec.effects, X.T, strict=True)) | dict(
             zip(spec.covariates, Z.T, strict=True)
         )
-        self._population = [
-            c for c in self._columns if c != INTERCEPT and c not in spec.zero_mean
-        ]
+        self._population = [c for c in self._columns if c != INTERCEPT and c not in spec.zero_mean]
 
     def prior(self, what: str, effect: str | None) -> Prior:
         if what == "nu":
@@ -173,7 +174,5 @@ class _Automatic:
     def _scale(self, effect: str) -> float:
         if effect != INTERCEPT:
             return 2.5 * self._sd_y() / float(self._columns[effect].std())
-        slopes = (
-            (self._scale(c) * float(self._columns[c].mean())) ** 2 for c in self._population
-        )
+        slopes = ((self._scale(c) * float(self._columns[c].mean())) ** 2 for c in self._population)
         return math.sqrt((2.5 * self._sd_y()) ** 2 + sum(slopes))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +22,8 @@ from nestor.measure import measure
 from nestor.runner import engine, store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import xarray as xr
 
     from nestor.problem import Problem
@@ -96,15 +96,19 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
         If there are fewer than two, one is given twice, or one cannot sample.
     """
     if isinstance(engines, str):
-        raise SpecError(f"engines is a list, such as ['pymc', 'numpyro'], not the text {engines!r}.")
+        raise SpecError(
+            f"engines is a list, such as ['pymc', 'numpyro'], not the text {engines!r}."
+        )
     contenders = [Contender.parse(text, problem.spec.level_names) for text in engines]
     names = [contender.name for contender in contenders]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise SpecError(f"engine {repeated[0]!r} is given twice; name different ones.")
     for contender in contenders:
         if contender.sampler is None:
-            raise SpecError(f"engine {contender.engine!r} evaluates densities only: it cannot sample.")
-    if len(contenders) < 2:  # noqa: PLR2004 - a comparison takes two
+            raise SpecError(
+                f"engine {contender.engine!r} evaluates densities only: it cannot sample."
+            )
+    if len(contenders) < 2:
         raise SpecError("a comparison takes at least two engines, such as pymc and numpyro.")
     return contenders
 
@@ -237,9 +241,7 @@ class _Session:
     def interrupt(self, contenders: Sequence[Contender]) -> None:
         """Give contenders without a row one that says that they were interrupted."""
         for contender in contenders:
-            self.rows.setdefault(
-                contender.name, EngineRow(contender, "interrupted", "interrupted")
-            )
+            self.rows.setdefault(contender.name, EngineRow(contender, "interrupted", "interrupted"))
 
     def result(self, margin: float, contenders: Sequence[Contender]) -> Comparison:
         rows = tuple(self.rows[contender.name] for contender in contenders)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,6 +19,9 @@ from pydantic import (
 from nestor.errors import SpecError, Unsupported
 from nestor.families import family as _family
 from nestor.priors import Prior
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Scale = Literal["level", "parent"]
 INTERCEPT = "Intercept"
@@ -313,7 +315,9 @@ def _check_names(spec: ModelSpec) -> None:
     taken = dict.fromkeys(RESERVED, "a reserved name")
     for k, name in enumerate(spec.level_names):
         if "/" in name:
-            raise SpecError(f"level {name!r}: a level's name may not contain '/'. Rename the column.")
+            raise SpecError(
+                f"level {name!r}: a level's name may not contain '/'. Rename the column."
+            )
         uses = {name: f"level {name!r}", f"{name}_label": f"labels of level {name!r}"}
         uses |= {f"{p}_{name}": f"variable {p}_{name}" for p in ("beta", "tau", "corr", "effect")}
         uses |= {f"{a}_of_{name}": f"coordinate {a}_of_{name}" for a in spec.level_names[:k]}

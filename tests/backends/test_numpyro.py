@@ -341,11 +341,10 @@ def test_progress_is_monotone_and_ends_at_the_total(draws, events):
         assert done == sorted(done)
         assert (done[0], done[-1]) == (0, total)
         assert {event.total for event in mine} == {total}
-        assert list(dict.fromkeys(event.phase for event in mine)) == [
-            "warmup",
-            "sampling",
-            "postprocess",
-        ]
+        phases = list(dict.fromkeys(event.phase for event in mine))
+        # Whether this run had to compile depends on which test asked for the programs first.
+        assert phases[-3:] == ["warmup", "sampling", "postprocess"]
+        assert phases[:-3] in ([], ["compile"])
         assert mine[-1].divergences == draws.stats["diverging"][chain].sum()
 
 
@@ -378,6 +377,7 @@ def test_vectorized_chains(model, draws):
     for name, values in draws.values.items():
         assert lanes.values[name].shape == values.shape
     assert {event.chain for event in seen} == {0, 1}
+    assert [event.phase for event in seen[:3]] == ["compile", "compile", "warmup"]
     assert lanes.timings.compile > 0, "a program of its own"
     assert lanes.stats["tree_depth"].max() <= 6
     assert lanes.settings["target_accept"] == 0.9

@@ -67,9 +67,10 @@ def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
         assert np.array_equal(a.summaries.estimate, b.summaries.estimate)
         assert dict(a.timings) == dict(b.timings)
     monkeypatch.setenv("NESTOR_FAKE_VERSION", "2")
-    assert not any(row.reused for row in compare(
-        small_problem, ["exact", "exact2"], config=CONFIG, out=out
-    ).rows)
+    assert not any(
+        row.reused
+        for row in compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out).rows
+    )
 
 
 def test_a_damaged_file_is_sampled_again(small_problem, tmp_path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from nestor.plots.draws import density, entries, intervals, spread_evenly, unmix
 from nestor.plots.text import columns, file_stems, label, shorten
 from nestor.problem import Problem
 from nestor.spec import Level, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 pytest.importorskip("matplotlib")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from nestor.backend import DType
@@ -66,7 +67,7 @@ class DensityCheck:
         """Whether every point agrees within the tolerance."""
         return self.largest <= self.tolerance
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
         worst = int(self.differences.argmax())
         return {

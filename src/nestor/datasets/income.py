@@ -14,16 +14,17 @@ Array = NDArray[np.float64]
 
 FORMULA = "salary ~ month_index + (month_index || degree/state/county)"
 
-# (intercept, slope): dollars a month, and dollars a month per month. Each level's scale is 1.5 to 3
+# (intercept, slope) in thousands of dollars a month, and in the same per month: near 1, since samplers
+# start within a few units of 0. Each level's scale is 1.5 to 3
 # times the standard error with which its nodes are known from the rows below them. At or below that
 # error tau would reach down to 0; far above it, or with many more rows, the population's coefficients
 # and the nodes' deviations become strongly correlated in the non-centred form. Months run about 0
 # because intercepts and slopes would be strongly correlated otherwise.
-_BETA = (4200.0, 40.0)
-_TAU_DEGREE = (250.0, 70.0)
-_TAU_STATE = (220.0, 60.0)
-_TAU_COUNTY = (200.0, 55.0)
-_SIGMA = 400.0
+_BETA = (4.2, 0.04)
+_TAU_DEGREE = (0.25, 0.07)
+_TAU_STATE = (0.22, 0.06)
+_TAU_COUNTY = (0.2, 0.055)
+_SIGMA = 0.4
 _POPULATION = {
     "beta": _BETA,
     "tau_degree": _TAU_DEGREE,
@@ -63,7 +64,8 @@ def simulate_income(seed: int = 0) -> Simulated:
     Returns
     -------
     Simulated
-        Columns degree, state, county, month_index (integer) and salary (dollars a month). The
+        Columns degree, state, county, month_index (integer) and salary (thousands of dollars a
+        month). The
         degrees' deviations are rescaled to mean 0 and standard deviation tau exactly, so that no
         seed makes them vanish by chance, and the largest intercepts belong to the longest
         schooling.

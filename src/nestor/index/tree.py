@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -60,8 +60,7 @@ class LevelIndex:
     @cached_property
     def label_text(self) -> NDArray[np.object_]:
         """Each node's own label as text, shape (n,), without escapes."""
-        text = np.append(as_text(self.distinct), np.array([MISSING_LABEL], dtype=object))
-        return cast("NDArray[np.object_]", text[self.code])
+        return cast("NDArray[np.object_]", self._texts()[self.code])
 
     @cached_property
     def paths(self) -> NDArray[np.object_]:
@@ -70,11 +69,14 @@ class LevelIndex:
         Inside a label a backslash is written ``\\`` and a slash ``\/``, so that two nodes never
         share a path.
         """
-        text = np.append(as_text(self.distinct), np.array([MISSING_LABEL], dtype=object))
-        own = escaped(text)[self.code]
+        own = cast("NDArray[np.object_]", escaped(self._texts())[self.code])
         if self.above is None:
             return own
         return cast("NDArray[np.object_]", self.above.paths[self.parent] + "/" + own)
+
+    def _texts(self) -> NDArray[np.object_]:
+        """Return the distinct labels as text, and the one of missing keys."""
+        return np.append(as_text(self.distinct), np.array([MISSING_LABEL], dtype=object))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,14 @@ that returned draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import xarray as xr
     from matplotlib.figure import Figure
 

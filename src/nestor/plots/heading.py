@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from nestor.plots.canvas import MUTED, SUBTITLE, TITLE, Pen, Picture
 from nestor.plots.text import columns, label, literal, one_line, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nestor.problem import Problem
 
 _MARGIN, _TITLE_LINE, _LINE, _LEGEND_LINE = 0.14, 0.29, 0.2, 0.21

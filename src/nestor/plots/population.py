@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ from nestor.plots.heading import Heading, describe, note_not_finite, pen_handles
 from nestor.plots.text import label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
 
     from nestor.problem import Problem

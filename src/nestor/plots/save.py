@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -22,6 +20,9 @@ from nestor.plots.trace import trace
 from nestor.runner.store import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
     import xarray as xr
 
     from nestor.plots import SpeedRow

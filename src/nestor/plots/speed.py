@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
@@ -24,6 +23,8 @@ from nestor.plots.heading import Heading
 from nestor.plots.text import columns, label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nestor.plots import SpeedRow
 
 LOG_FROM = 50.0

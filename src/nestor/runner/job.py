@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from nestor.backend import SamplerConfig
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from nestor.backend import SamplerConfig
     from nestor.contender import Contender
     from nestor.problem import Problem
 

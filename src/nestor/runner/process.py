@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nestor.runner.job import Outcome
 from nestor.runner.memory import tree_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nestor.runner.job import Job
 
 Listener = Callable[[dict[str, Any]], None]
@@ -62,7 +63,8 @@ def run(
         pickle.dump(job, stream)
     with log.open("ab") as log_stream:
         worker = _Worker(
-            [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(result_file)], log_stream
+            [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(result_file)],
+            log_stream,
         )
         try:
             final = worker.listen(listener or (lambda _: None), timeout)

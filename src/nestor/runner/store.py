@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nestor.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import xarray as xr
 
     from nestor.backend import SamplerConfig
@@ -34,7 +35,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     DataError
         If the file cannot be written.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent
+    )
     os.close(descriptor)
     temporary = Path(name)
     try:

@@ -130,7 +130,9 @@ def _check_draws(job: Job, draws: Draws) -> None:
 def _save(draws: Draws, path: Path) -> None:
     import numpy as np
 
-    arrays = {f"values/{name}": array for name, array in draws.values.items()}
+    arrays: dict[str, np.ndarray] = {
+        f"values/{name}": array for name, array in draws.values.items()
+    }
     arrays |= {f"stats/{name}": array for name, array in draws.stats.items()}
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nestor import registry
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def backends_view() -> RenderableType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestor.api import check_timeout
@@ -14,6 +13,7 @@ from nestor.terminal.tables import problem_view, results_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -40,7 +40,13 @@ def compare_and_print(
     printed.print(problem_view(problem))
     with LiveProgress(progress, names) as live:
         comparison = compare(
-            problem, engines, config=config, margin=margin, timeout=timeout, out=folder, listener=live
+            problem,
+            engines,
+            config=config,
+            margin=margin,
+            timeout=timeout,
+            out=folder,
+            listener=live,
         )
     printed.print(results_view(comparison))
     _print_files(comparison, folder, printed)

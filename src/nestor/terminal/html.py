@@ -17,9 +17,9 @@ def comparison_html(comparison: Comparison) -> str:
     """Return HTML with the problem, the table of engines and the verdict of each pair, all escaped."""
     problem = comparison.problem
     tree = "\n".join([*index_lines(problem.index), *prior_lines(problem)])
+    formula, family = escape(problem.spec.to_formula()), escape(problem.spec.family)
     parts = [
-        f"<p><b>{escape(problem.spec.to_formula())}</b> &nbsp; {escape(problem.spec.family)}, "
-        f"{problem.n_rows:,} rows</p>",
+        f"<p><b>{formula}</b> &nbsp; {family}, {problem.n_rows:,} rows</p>",
         f"<pre>{escape(tree)}</pre>",
         comparison.table().to_html(na_rep="", float_format="{:.4g}".format, border=0, escape=True),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import (
@@ -20,6 +19,7 @@ from rich.text import Text
 from nestor.events import DensityFinished, EngineFinished, Event, WorkerEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from rich.console import Console
@@ -137,7 +137,9 @@ class _Bars:
         }
         self._chains: dict[tuple[str, int], TaskID] = {}
 
-    def _add(self, contender: str, description: str, *, start: bool, total: int | None = None) -> TaskID:
+    def _add(
+        self, contender: str, description: str, *, start: bool, total: int | None = None
+    ) -> TaskID:
         return self._progress.add_task(
             description, start=start, total=total, contender=contender, count="", note=""
         )

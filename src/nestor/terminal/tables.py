@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,8 @@ from nestor.terminal.words import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison, EngineRow
@@ -84,21 +86,20 @@ class EngineView:
         The contenders.
     """
 
-    _WIDE = 118
-
     def __init__(self, rows: Sequence[EngineRow]) -> None:
         self._names = [row.name for row in rows]
         documents = [engine_document(row) for row in rows]
         self._cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        longest = max((len(name) for name in self._names), default=0)
-        wide = options.max_width >= self._WIDE - 26 + longest
-        yield Padding(self._wide() if wide else self._tall(), (0, 0, 1, 0))
+        wide = self._wide()
+        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
+        fits = needed <= options.max_width
+        yield Padding(wide if fits else self._tall(), (0, 0, 1, 0))
 
     def _wide(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for heading, *_ in _COLUMNS:
             table.add_column(heading, justify="right")
         for name, cells in zip(self._names, self._cells, strict=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nestor import registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison
     from nestor.index import NestedIndex
@@ -26,12 +27,12 @@ def number(value: float) -> str:
     """Three significant digits, without an exponent where it reads well."""
     if value == 0:
         return "0"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - 3 digits
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
     """Seconds, or minutes and seconds where there are many."""
-    if seconds < 120:  # noqa: PLR2004 - two minutes still read well as seconds
+    if seconds < 120:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
@@ -104,11 +105,11 @@ def _short(prior: Prior) -> str:
 def independence(pair: PairResult, comparison: Comparison) -> str:
     """Say whether the two contenders implement the model independently."""
     by_name = {row.name: row.contender for row in comparison.rows}
-    a, b = (
-        registry.get(by_name[name].backend).backend.implementation for name in (pair.a, pair.b)
-    )
+    a, b = (registry.get(by_name[name].backend).backend.implementation for name in (pair.a, pair.b))
     if a == b:
-        return f"Both use one model implementation ({a}), so this says nothing about its correctness."
+        return (
+            f"Both use one model implementation ({a}), so this says nothing about its correctness."
+        )
     return "Two independent model implementations."
 
 

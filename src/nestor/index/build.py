@@ -1,0 +1,185 @@
+"""From the rows of a table to the nested index.
+
+Each grouping column is turned into integer codes once. The codes of a row, one per level, are
+the digits of one number; distinct numbers are the leaves, in order, and the nodes above them are
+their distinct beginnings. The work is a fixed number of passes over the rows per level, whatever
+the number of nodes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nestor.errors import DataError, SpecError
+from nestor.index.columns import Column, encode
+from nestor.index.labels import MISSING_LABEL
+from nestor.index.ranks import Integers, fits_table, recode, sorted_rows
+from nestor.index.tree import LevelIndex, NestedIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+RESERVED_LEVELS = frozenset({"chain", "draw", "effect", "effect_2", "covariate"})
+"""Names of other dims of the canonical variables, which a level would shadow."""
+
+_ROWS_SHOWN = 3
+
+
+def build_index(
+    table: pd.DataFrame,
+    levels: Sequence[str],
+    *,
+    missing: Literal["error", "group"] = "error",
+) -> NestedIndex:
+    """Index the rows of a table by the nested levels of a hierarchy.
+
+    A node is a path, not a label: county "Lake" under two states is two nodes. Nodes stand in
+    lexicographic order of their paths. Labels are ordered as numbers, dates or text (by code
+    point); those of an ordered categorical column keep the order of its categories. The same
+    table in another row order therefore gives the same nodes.
+
+    Parameters
+    ----------
+    table
+        One row per observation; the index of the frame is not used.
+    levels
+        Columns of the grouping keys, top down.
+    missing
+        What to do with rows that lack a key: refuse them, or make them a node of their own with
+        the label ``"(missing)"``, last among its siblings.
+
+    Raises
+    ------
+    SpecError
+        `levels` is empty, repeats a name or uses a reserved one; `missing` is not a known choice.
+    DataError
+        The table is empty or lacks a column; keys are missing; or a column's labels have no one
+        type, so that they could neither be ordered nor told apart in print.
+    """
+    _check_levels(levels)
+    if missing not in ("error", "group"):
+        raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
+    _check_columns(table, levels)
+    columns = [encode(table[name], name) for name in levels]
+    if missing == "error":
+        _refuse_missing(levels, columns)
+    else:
+        columns = [_group_missing(*pair) for pair in zip(levels, columns, strict=True)]
+
+    leaf, paths = _leaves(columns)
+    order, rows_per_leaf = sorted_rows(leaf, len(paths[0]))
+    return NestedIndex(
+        levels=_nodes(levels, columns, paths),
+        order=order,
+        leaf=np.repeat(np.arange(len(rows_per_leaf)), rows_per_leaf),
+        rows_per_leaf=rows_per_leaf,
+    )
+
+
+def _check_levels(levels: Sequence[str]) -> None:
+    if isinstance(levels, str) or not all(isinstance(name, str) for name in levels):
+        raise SpecError(f"levels must be a list of column names, top down; found {levels!r}.")
+    if not levels:
+        raise SpecError("levels is empty; name at least one grouping column.")
+    if repeated := sorted({name for name in levels if list(levels).count(name) > 1}):
+        raise SpecError(f"level {repeated[0]!r} stands more than once in {'/'.join(levels)}.")
+    if reserved := sorted(RESERVED_LEVELS.intersection(levels)):
+        raise SpecError(
+            f"a level may not be called {reserved[0]!r}, which is a dim of the results; "
+            "rename the column."
+        )
+
+
+def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
+    present = list(table.columns)
+    for name in levels:
+        if name not in present:
+            close = difflib.get_close_matches(name, map(str, present), n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            columns = ", ".join(map(repr, present))
+            raise DataError(f"the table has no column {name!r}. {hint}Its columns: {columns}.")
+        if (times := present.count(name)) > 1:
+            raise DataError(f"the table has {times} columns {name!r}; rename or drop the others.")
+    if table.empty:
+        raise DataError("the table has no rows, so there is nothing to index.")
+
+
+def _refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
+    parts, total = [], 0
+    for name, column in zip(levels, columns, strict=True):
+        if column.codes.min() < 0:
+            rows = np.flatnonzero(column.codes < 0)
+            more = ", ..." if len(rows) > _ROWS_SHOWN else ""
+            shown = ", ".join(map(str, rows[:_ROWS_SHOWN])) + more
+            parts.append(f"{len(rows)} in column {name!r} (rows {shown})")
+            total += len(rows)
+    if parts:
+        raise DataError(
+            f"{total} missing keys: {'; '.join(parts)}. Drop or fill those rows, or "
+            "index with missing='group', which makes them a node of their own."
+        )
+
+
+def _group_missing(name: str, column: Column) -> Column:
+    absent = column.codes < 0
+    if not absent.any():
+        return column
+    if column.distinct.dtype == object and (column.distinct == MISSING_LABEL).any():
+        raise DataError(
+            f"column {name!r} has both missing keys and the label {MISSING_LABEL!r}, which "
+            "missing='group' would give to them; rename that label or fill the keys."
+        )
+    width = len(column.distinct)
+    return Column(np.where(absent, width, column.codes), column.distinct, width + 1)
+
+
+def _leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
+    """Find the leaf of each row of the table, and the path of each leaf: its code on each level.
+
+    Keys are made distinct only at the end, or when they would outgrow a lookup table.
+    """
+    rows, size = len(columns[0].codes), 1
+    key: Integers = np.zeros(rows, dtype=np.intp)
+    paths: list[Integers] = []
+    pending: list[int] = []  # widths of the columns that are digits of the key, but not in paths
+    for column in columns:
+        if pending and not fits_table(size * column.width, rows):
+            key, paths = _distinct(key, size, paths, pending)
+            size, pending = len(paths[0]), []
+        # Both factors are at most the number of rows, so the product fits 64 bits up to 3e9 rows.
+        key = np.multiply(key, column.width, dtype=np.intp)
+        key += column.codes
+        size, pending = size * column.width, [*pending, column.width]
+    return _distinct(key, size, paths, pending)
+
+
+def _distinct(
+    key: Integers, size: int, paths: Sequence[Integers], widths: Sequence[int]
+) -> tuple[Integers, list[Integers]]:
+    """Number the distinct keys; also return the path of each, whose last digits have `widths`."""
+    node, found = recode(key, size)
+    digits = []
+    for width in reversed(widths):
+        digits.append(found % width)
+        found = found // width
+    return node, [*(codes[found] for codes in paths), *reversed(digits)]
+
+
+def _nodes(
+    levels: Sequence[str], columns: Sequence[Column], paths: Sequence[Integers]
+) -> tuple[LevelIndex, ...]:
+    """Read the nodes of every level off the leaves' paths, which stand in order."""
+    nodes: list[LevelIndex] = []
+    above = np.zeros(len(paths[0]), dtype=np.intp)  # each leaf's node on the level above
+    first = np.arange(len(above)) == 0  # whether the leaf is the first one under its node
+    for name, column, code in zip(levels, columns, paths, strict=True):
+        first = first | (code != np.roll(code, 1))
+        parent = nodes[-1] if nodes else None
+        nodes.append(LevelIndex(name, above[first], code[first], column.distinct, parent))
+        above = np.cumsum(first) - 1
+    return tuple(nodes)

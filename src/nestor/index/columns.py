@@ -1,0 +1,180 @@
+"""One grouping column at a time: labels of any type to integer codes, in the labels' order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestor.errors import DataError
+from nestor.index.labels import as_text
+from nestor.index.ranks import Integers, fits_table, ranked, ranks, recode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Kinds of pandas' infer_dtype whose values compare, and print apart, among themselves.
+_NUMBER_KINDS = frozenset({"integer", "floating", "boolean"})
+_TIME_KINDS = frozenset(
+    {"date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"}
+)
+_LABEL_KINDS = _NUMBER_KINDS | _TIME_KINDS | {"interval", "empty"}
+
+
+class Column(NamedTuple):
+    """One grouping column: `codes` (N,) point into `distinct`, -1 where the key is missing."""
+
+    codes: Integers
+    distinct: pd.Index[Any]
+    width: int  # number of codes in use: one more than distinct labels where missing is a group
+
+
+def encode(series: pd.Series[Any], name: str) -> Column:
+    """Code a column's labels in their order, each used at least once.
+
+    Raises
+    ------
+    DataError
+        The labels have no one type, so could neither be ordered nor told apart in print.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _encode_categorical(series, name)
+    if isinstance(dtype, pd.SparseDtype):
+        return encode(pd.Series(np.asarray(series)), name)
+    if isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype):
+        plain = pd.ArrowDtype(dtype.pyarrow_dtype.value_type)
+        return encode(series.astype(plain), name)
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+        return _encode_objects(series, name)
+    kind = pd.api.types.infer_dtype(series, skipna=True)
+    if kind == "string":
+        return _encode_text(series)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+        return _encode_integers(series.to_numpy())
+    return _encode_others(series, name, kind)
+
+
+def _encode_categorical(series: pd.Series[Any], name: str) -> Column:
+    codes = series.cat.codes.to_numpy().astype(np.intp)
+    categories = series.cat.categories
+    used = np.flatnonzero(np.bincount(codes + 1, minlength=len(categories) + 1)[1:])
+    inner = encode(pd.Series(categories[used]), name)
+    distinct, rank = inner.distinct, inner.codes
+    if series.cat.ordered:
+        distinct, rank = distinct.take(rank), np.arange(len(used), dtype=np.intp)
+    lookup = np.full(len(categories) + 1, -1, dtype=np.intp)  # the last entry serves code -1
+    lookup[used] = rank
+    return Column(lookup[codes], distinct, len(distinct))
+
+
+def _encode_text(series: pd.Series[Any]) -> Column:
+    """Code a column of one of pandas' types for text; Arrow does all that is done by row."""
+    encoded = pa.array(series.array).cast(pa.large_string()).dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    order, distinct = _sorted_text(encoded.dictionary)
+    codes = pc.take(pa.array(ranks(order)), encoded.indices, boundscheck=False)
+    return Column(codes.fill_null(-1).to_numpy(), distinct, len(distinct))
+
+
+def _encode_objects(series: pd.Series[Any], name: str) -> Column:
+    try:
+        codes, labels = pd.factorize(series.to_numpy())
+    except TypeError:
+        raise _no_one_type(series, name) from None
+    # A string equals no value of another type, so text among the distinct labels is text in all
+    # rows; of 1, 1.0 and True only one is left, so that the rows of any other kind must be seen.
+    if pd.api.types.infer_dtype(labels, skipna=False) != "string":
+        return _encode_others(series, name, pd.api.types.infer_dtype(series, skipna=True))
+    try:
+        text = pa.array(labels, type=pa.large_string())
+    except UnicodeEncodeError as error:
+        bad = f"{error.object!r}"
+        raise DataError(f"column {name!r} has a label that is not valid text: {bad}.") from None
+    order, distinct = _sorted_text(text)
+    return Column(ranks(order, missing=True).take(codes), distinct, len(distinct))
+
+
+def _sorted_text(text: Any) -> tuple[NDArray[np.uint64], pd.Index[Any]]:
+    """Sort distinct labels by Arrow, whose byte order of UTF-8 is the order of code points."""
+    order = pc.sort_indices(text).to_numpy()
+    return order, pd.Index(text.to_numpy(zero_copy_only=False)[order], dtype=object)
+
+
+def _encode_integers(values: NDArray[Any]) -> Column:
+    low, high = int(values.min()), int(values.max())
+    size = high - low + 1
+    if not fits_table(size, len(values)):
+        codes, found = ranked(*pd.factorize(values))
+        return Column(codes, pd.Index(found), len(found))
+    wide = values if values.dtype.itemsize == 8 else values.astype(np.int64)
+    codes, found = recode((wide - wide.dtype.type(low)).astype(np.intp), size)
+    distinct = (found.astype(wide.dtype) + wide.dtype.type(low)).astype(values.dtype)
+    return Column(codes, pd.Index(distinct), len(distinct))
+
+
+def _encode_others(series: pd.Series[Any], name: str, kind: str) -> Column:
+    if kind not in _LABEL_KINDS:
+        if series.isna().all():
+            return Column(np.full(len(series), -1), pd.Index([], dtype=object), 0)
+        raise _no_one_type(series, name)
+    try:
+        codes, uniques = pd.factorize(series.array)
+        codes, distinct = ranked(codes, _plain_labels(uniques))
+    except TypeError:  # such as a date and a time stamp, which Python cannot order
+        raise _no_one_type(series, name) from None
+    if distinct.dtype == object and kind in ("datetime", "datetime64"):
+        raise DataError(
+            f"column {name!r} mixes time zones; convert it, for example with "
+            f"pandas.to_datetime(table[{name!r}], utc=True)."
+        )
+    if (absent := np.asarray(distinct.isna())).any():  # a NaN inside an Arrow column of floats
+        lookup = np.append(np.where(absent, -1, np.cumsum(~absent) - 1), -1)
+        codes, distinct = lookup[codes], distinct[~absent]
+    _refuse_twins(distinct, name)
+    return Column(codes, distinct, len(distinct))
+
+
+def _plain_labels(uniques: Any) -> pd.Index[Any]:
+    """Bring labels of nullable, Arrow and object columns to the type of a plain column."""
+    plain = getattr(uniques.dtype, "numpy_dtype", uniques.dtype)
+    kind = getattr(plain, "kind", "O")
+    if kind in "biu":
+        return pd.Index(np.asarray(uniques, dtype=plain))
+    if kind == "f":
+        values = np.asarray(uniques, dtype=max(plain, np.dtype(np.float32)))
+        # minus zero and zero are one label: the positive one
+        return cast("pd.Index[Any]", pd.Index(values + 0))
+    return pd.Index(np.asarray(uniques, dtype=object), dtype=object).infer_objects()
+
+
+def _no_one_type(series: pd.Series[Any], name: str) -> DataError:
+    """Explain labels of several types, or of a type that cannot be ordered and printed."""
+    present = series[series.notna().to_numpy()].tolist()
+    first = {type(value): value for value in reversed(present)}
+    fix = f"Convert them first, for example table[{name!r}].astype(str)."
+    if len(first) == 1:
+        what = next(iter(first)).__name__
+        return DataError(f"column {name!r} holds labels of type {what}, not text, numbers, "
+                         f"booleans or dates. {fix}")  # fmt: skip
+    by_text: dict[str, set[type]] = {}
+    for value in present:
+        by_text.setdefault(str(value), set()).add(type(value))
+    alike = [text for text, types in by_text.items() if len(types) > 1]
+    kinds = sorted(first.items(), key=lambda pair: pair[0].__name__)
+    shown = ", ".join(f"{kind.__name__} ({value!r})" for kind, value in kinds)
+    twins = f" The label {min(alike)!r} is there in several of them." if alike else ""
+    return DataError(f"column {name!r} mixes labels of types {shown}.{twins} {fix}")
+
+
+def _refuse_twins(distinct: pd.Index[Any], name: str) -> None:
+    if getattr(distinct.dtype, "kind", "O") in "biuf":
+        return  # numbers of one type print apart
+    text = pd.Series(as_text(distinct))
+    if (twin := text[text.duplicated()]).size:
+        raise DataError(f"column {name!r} has different labels that both print as {twin.iloc[0]!r};"
+                        " make them text that tells them apart.")  # fmt: skip
