@@ -197,7 +197,7 @@ def demo(
     data_seed: Annotated[int, typer.Option(help="Seed of the simulated data.")] = 1,
     chains: Chains = 4,
     warmup: Warmup = 1000,
-    draws: DrawsOption = 1000,
+    draws: DrawsOption = 2000,
     seed: Seed = 1,
     target_accept: TargetAccept = None,
     max_tree_depth: MaxTreeDepth = None,

@@ -23,6 +23,10 @@ _GRAMMAR = (
     "ENGINE[@WORD,...] with words from centered, noncentered, LEVEL=centered, LEVEL=noncentered, "
     "float64, float32, cpu, gpu, sequential, parallel, vectorized"
 )
+#: Bytes; file systems allow 255, suffixes included.
+_LONGEST_STEM = 200
+#: Characters, of at most four bytes each, kept of a name that is spelt otherwise.
+_KEPT_OF_STEM = 40
 #: Words of the design that name work not done yet.
 _PLANNED = ("statistics", "marginalized", "auto")
 
@@ -102,9 +106,9 @@ class Contender:
     def file_stem(self) -> str:
         """The name, spelt so that it can name a file on every system."""
         safe = "".join(c if c.isalnum() or c in "@,=._-" else "-" for c in self.name)
-        if safe == self.name.replace(":", "-"):
+        if safe == self.name.replace(":", "-") and len(safe.encode()) <= _LONGEST_STEM:
             return safe
-        return f"{safe}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"{safe[:_KEPT_OF_STEM]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
     def config(self, config: SamplerConfig) -> SamplerConfig:
         """Return `config` with this contender's chain method and its own seed.

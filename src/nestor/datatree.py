@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.spec import underscored
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -67,7 +69,11 @@ def plain(value: object) -> str | int | float:
 
 
 def _coords(problem: Problem) -> dict[str, tuple[str, object]]:
-    return {name: (problem.coord_dims[name], value) for name, value in problem.coords.items()}
+    dims = problem.coord_dims
+    return {
+        name if name == dims[name] else underscored(name): (dims[name], value)
+        for name, value in problem.coords.items()
+    }
 
 
 def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
@@ -75,14 +81,17 @@ def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
     leaf = problem.index.levels[-1]
     return {
         "row": ("row", problem.index.order),
-        f"{leaf.name}_of_row": ("row", np.asarray(leaf.paths)[problem.leaf]),
+        underscored(f"{leaf.name}_of_row"): ("row", np.asarray(leaf.paths)[problem.leaf]),
     }
 
 
 def _observed(problem: Problem) -> xr.Dataset:
     import xarray as xr
 
-    return xr.Dataset({problem.spec.outcome: ("row", problem.y)}, coords=_rows(problem))
+    # A DataTree reads '/' as a path.
+    name = problem.spec.outcome.replace("/", "_")
+    outcome = ("row", problem.y, {"term": problem.spec.outcome})
+    return xr.Dataset({name: outcome}, coords=_rows(problem))
 
 
 def _constant(problem: Problem) -> xr.Dataset:

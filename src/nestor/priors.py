@@ -223,8 +223,9 @@ class Prior:
         """
         if isinstance(text, Prior):
             return text
-        if isinstance(text, numbers.Real) and not isinstance(text, bool):
-            return cls("Fixed", (text,))  # type: ignore[arg-type]
+        number: Any = text  # also one of NumPy's, which the annotation does not know
+        if isinstance(number, numbers.Real) and not isinstance(text, bool):
+            return cls("Fixed", (number,))  # type: ignore[arg-type]
         if not isinstance(text, str):
             raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {text!r}.")
         try:

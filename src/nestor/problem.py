@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +14,7 @@ from nestor.errors import DataError
 from nestor.index import NestedIndex, build_index
 from nestor.resolve import ResolvedPriors, resolve_priors
 from nestor.spec import INTERCEPT, ModelSpec
-from nestor.terms import evaluate, parse_term
+from nestor.terms import evaluate, numeric_column, parse_term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,7 +133,7 @@ class Problem:
         self.y = _column(spec.outcome, table, order)
         self.X = _columns(spec.effects, table, order)
         self.Z = _columns(spec.covariates, table, order)
-        self.offset = None if spec.offset is None else _column(spec.offset, table, order)
+        self.offset = None if spec.offset is None else _plain_column(spec.offset, table, order)
         self.weights = None if spec.weights is None else _weights(spec.weights, table, order)
         self.leaf = self.index.leaf
         self.levels: tuple[LevelDesign, ...] = tuple(_levels(spec, self.index))
@@ -209,14 +210,18 @@ class Problem:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal hash of the data, the tree and the resolved description."""
+        """Hexadecimal hash of the data, the tree and the resolved description.
+
+        Rows of one leaf count in the table's order: the same rows in another order are the same
+        posterior, with the same nodes and scalars, but sums over them round otherwise.
+        """
         digest = hashlib.sha256(self.resolved_spec.to_toml().encode())
         arrays = [self.y, self.X, self.Z, self.offset, self.weights, self.leaf]
         for array in (*arrays, *(level.parent for level in self.levels)):
             digest.update(b"none" if array is None else repr(array.shape).encode())
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         for level in self.index.levels:
-            digest.update("\n".join(level.paths).encode())
+            digest.update(json.dumps(list(level.paths)).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -254,7 +259,7 @@ class Scalars:
 
     def label(self, i: int) -> str:
         """Readable name of scalar `i`."""
-        variable = self.variables[self.variable[i]]
+        variable = self.variables[int(self.variable[i])]
         if not variable.dims:
             return variable.name
         where = np.unravel_index(self.position[i], variable.shape)
@@ -281,6 +286,11 @@ def _column(text: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[
     return np.ascontiguousarray(evaluate(parse_term(text), table)[order])
 
 
+def _plain_column(name: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Read a column by its own name, which no backquotes protect, as a term's would."""
+    return np.ascontiguousarray(numeric_column(table, name)[order])
+
+
 def _columns(
     terms: Sequence[str], table: pd.DataFrame, order: NDArray[np.intp]
 ) -> NDArray[np.float64]:
@@ -298,7 +308,7 @@ def _columns(
 
 
 def _weights(name: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    weights = _column(name, table, order)
+    weights = _plain_column(name, table, order)
     if bad := int(np.count_nonzero(weights <= 0)):
         raise DataError(
             f"weights column {name!r} has {bad} value(s) <= 0; weights must be positive."
@@ -357,10 +367,10 @@ def _coords(problem: Problem) -> dict[str, NDArray[np.generic] | Sequence[str]]:
             coords[f"effect_{level.name}"] = [effects[j] for j in level.varying]
     if problem.spec.covariates:
         coords["covariate"] = list(problem.spec.covariates)
-    for k, level in enumerate(problem.index.levels):
-        coords[level.name] = np.asarray(level.paths)
-        coords[f"{level.name}_label"] = np.asarray([str(label) for label in level.labels])
+    for k, nodes in enumerate(problem.index.levels):
+        coords[nodes.name] = nodes.paths
+        coords[f"{nodes.name}_label"] = nodes.label_text
         for above in problem.index.levels[:k]:
-            ancestor = problem.index.ancestor(above.name, of=level.name)
-            coords[f"{above.name}_of_{level.name}"] = np.asarray(above.paths)[ancestor]
+            ancestor = problem.index.ancestor(above.name, of=nodes.name)
+            coords[f"{above.name}_of_{nodes.name}"] = above.paths[ancestor]
     return coords

@@ -109,7 +109,8 @@ def resolve_priors(
     Raises
     ------
     DataError
-        If the outcome is constant and a scale is needed from it.
+        If a scale is needed from an outcome that is constant, or from numbers too large or too small
+        for a standard deviation in double precision.
     """
     automatic = _Automatic(spec, y if offset is None else y - offset, X, Z)
     used: set[str] = set()
@@ -163,16 +164,34 @@ class _Automatic:
         return Prior("Normal", (float(self._y.mean()) if effect == INTERCEPT else 0.0, scale))
 
     def _sd_y(self) -> float:
-        sd = float(self._y.std())
-        if sd == 0.0:
+        # The mean of equal numbers is rounded, so that their sd may be some 1e-16 of them instead of 0.
+        with np.errstate(over="ignore"):
+            spread = np.ptp(self._y)
+        if spread <= 8 * np.finfo(np.float64).eps * np.abs(self._y).max():
             raise DataError(
                 "the outcome is constant, so no prior scale can be taken from it. "
                 "Check the data, or give every prior yourself."
             )
-        return sd
+        return _positive("the outcome", _sd(self._y))
 
     def _scale(self, effect: str) -> float:
         if effect != INTERCEPT:
-            return 2.5 * self._sd_y() / float(self._columns[effect].std())
-        slopes = ((self._scale(c) * float(self._columns[c].mean())) ** 2 for c in self._population)
-        return math.sqrt((2.5 * self._sd_y()) ** 2 + sum(slopes))
+            sd = _positive(f"predictor {effect!r}", _sd(self._columns[effect]))
+            return _positive(f"predictor {effect!r}", 2.5 * self._sd_y() / sd)
+        slopes = (self._scale(c) * float(self._columns[c].mean()) for c in self._population)
+        return _positive("the outcome", math.hypot(2.5 * self._sd_y(), *slopes))
+
+
+def _sd(values: NDArray[np.float64]) -> float:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return float(values.std())
+
+
+def _positive(what: str, scale: float) -> float:
+    """Refuse a scale that double precision cannot hold."""
+    if not 0.0 < scale < math.inf:
+        raise DataError(
+            f"{what} is too large or too small for a prior scale to be taken from it ({scale:g} in "
+            "double precision). Rescale the column, or give the priors yourself."
+        )
+    return scale

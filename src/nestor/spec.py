@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,22 +22,39 @@ from nestor.families import family as _family
 from nestor.priors import Prior
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from nestor.terms import Term
 
 Scale = Literal["level", "parent"]
 INTERCEPT = "Intercept"
-RESERVED = ("chain", "draw", "effect", "effect_2", "covariate", "row")
+#: Dimensions and variables of the draws that a level would hide.
+RESERVED = (
+    *("chain", "draw", "effect", "effect_2", "covariate", "row"),
+    *("beta", "gamma", "X", "Z", "offset", "weights", "leaf"),
+)
 
 PriorField = Annotated[
     Prior,
     BeforeValidator(Prior.parse),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["HalfNormal(2)", "StudentT(3, 0, 2.5)", "4"]}),
+    WithJsonSchema(
+        {"type": ["string", "number"], "examples": ["HalfNormal(2)", "StudentT(3, 0, 2.5)", 4]}
+    ),
 ]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, **fields: Any) -> None:
+        """Validate, with pydantic's complaints as one readable `SpecError`."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the description"
+            raise SpecError(f"model description, {where}: {first['msg']}.") from None
 
 
 class Level(_Frozen):
@@ -107,6 +125,8 @@ class ModelSpec(_Frozen):
     def _consistent(self) -> Self:
         _family(self.family)
         _check_effects(self)
+        _check_order(self)
+        _check_terms(self)
         _check_names(self)
         for address, prior in self.priors.items():
             _check_prior(self, address, prior)
@@ -157,28 +177,26 @@ class ModelSpec(_Frozen):
         if INTERCEPT in effects:
             effects = (INTERCEPT, *(e for e in effects if e != INTERCEPT))
         scales = _scales(scale, [level.name for level in parsed.levels])
-        return _validated(
-            cls,
-            {
-                "outcome": parsed.outcome,
-                "levels": tuple(
-                    Level(
-                        name=level.name,
-                        effects=tuple(e for e in effects if e in level.effects),
-                        scale=scales[level.name],
-                        correlated=level.correlated,
-                    )
-                    for level in parsed.levels
-                ),
-                "effects": effects,
-                "zero_mean": tuple(e for e in effects if e not in parsed.population),
-                "covariates": tuple(e for e in parsed.population if e not in varying),
-                "family": family,
-                "offset": _only_one(parsed.offset, offset),
-                "weights": weights,
-                "priors": dict(priors or {}),
-            },
-        )
+        fields: dict[str, Any] = {
+            "outcome": parsed.outcome,
+            "levels": tuple(
+                Level(
+                    name=level.name,
+                    effects=tuple(e for e in effects if e in level.effects),
+                    scale=scales[level.name],
+                    correlated=level.correlated,
+                )
+                for level in parsed.levels
+            ),
+            "effects": effects,
+            "zero_mean": tuple(e for e in effects if e not in parsed.population),
+            "covariates": tuple(e for e in parsed.population if e not in varying),
+            "family": family,
+            "offset": _only_one(parsed.offset, offset),
+            "weights": weights,
+            "priors": priors or {},
+        }
+        return cls(**fields)
 
     def to_formula(self) -> str:
         """Return the formula of this model; family, priors, scales and weights are not part of it."""
@@ -214,7 +232,7 @@ class ModelSpec(_Frozen):
         except tomllib.TOMLDecodeError as error:
             raise SpecError(f"the model description is not valid TOML: {error}.") from None
         if "formula" not in fields:
-            return _validated(cls, fields)
+            return cls(**fields)
         allowed = {"formula", "family", "priors", "scale", "offset", "weights"}
         if unknown := sorted(set(fields) - allowed):
             raise SpecError(f"beside 'formula' the description has unknown keys: {unknown}.")
@@ -230,7 +248,7 @@ class ModelSpec(_Frozen):
         """Return the same model with `priors` added to, or put in place of, its own."""
         merged: dict[str, Any] = {**self.priors, **priors}
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return _validated(type(self), {**fields, "priors": merged})
+        return type(self)(**{**fields, "priors": merged})
 
     def prior_for(self, variable: str, effect: str | None = None) -> Prior | None:
         """Return the prior that an address in `priors` gives to a variable, or None.
@@ -249,18 +267,23 @@ class ModelSpec(_Frozen):
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a model description."""
-    return ModelSpec.model_json_schema()
-
-
-def _validated[M: BaseModel](cls: type[M], fields: Mapping[str, Any]) -> M:
-    """Build a model, with pydantic's complaints as one readable `SpecError`."""
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the description"
-        raise SpecError(f"model description, {where}: {first['msg']}.") from None
+    """Return the JSON Schema of what `ModelSpec.from_toml` reads: fields, or a formula."""
+    fields = ModelSpec.model_json_schema()
+    definitions = fields.pop("$defs")
+    scale = {"enum": ["level", "parent"]}
+    properties = {
+        "formula": {"type": "string"},
+        "scale": {"anyOf": [scale, {"type": "object", "additionalProperties": scale}]},
+    }
+    shared = ("family", "offset", "weights", "priors")
+    formula = {
+        "title": "Formula and its arguments",
+        "type": "object",
+        "required": ["formula"],
+        "properties": properties | {name: fields["properties"][name] for name in shared},
+        "additionalProperties": False,
+    }
+    return {"title": "nestor model", "anyOf": [fields, formula], "$defs": definitions}
 
 
 def _only_one(in_formula: str | None, argument: str | None) -> str | None:
@@ -274,6 +297,8 @@ def _only_one(in_formula: str | None, argument: str | None) -> str | None:
 def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[str, Scale]:
     if isinstance(scale, str):
         return dict.fromkeys(names, scale)
+    if not isinstance(scale, Mapping):
+        raise SpecError(f"scale is 'level', 'parent' or one of them for each level, not {scale!r}.")
     if unknown := [name for name in scale if name not in names]:
         raise SpecError(f"scale names unknown levels {unknown}; the levels are {list(names)}.")
     return {name: scale.get(name, "level") for name in names}
@@ -292,6 +317,57 @@ def _check_effects(spec: ModelSpec) -> None:
     varying = {effect for level in spec.levels for effect in level.effects}
     if idle := [e for e in spec.effects if e not in varying]:
         raise SpecError(f"{idle} vary at no level: make them covariates.")
+    if not spec.levels[-1].effects:
+        raise SpecError(
+            f"nothing varies at the last level, {spec.levels[-1].name!r}: leave it out."
+        )
+
+
+def _check_order(spec: ModelSpec) -> None:
+    """Refuse orders that no formula gives: one model has one description."""
+    effects = sorted(spec.effects, key=lambda e: (e != INTERCEPT, e in spec.zero_mean))
+    wanted = {
+        "effects": (spec.effects, tuple(effects)),
+        "zero_mean": (spec.zero_mean, tuple(e for e in effects if e in spec.zero_mean)),
+        "covariates": (
+            spec.covariates,
+            tuple(sorted(spec.covariates, key=lambda c: c != INTERCEPT)),
+        ),
+    }
+    for what, (found, right) in wanted.items():
+        if found != right:
+            raise SpecError(
+                f"{what} must stand as {list(right)}, not {list(found)}: the intercept first, and "
+                "effects of mean zero after those with a population coefficient."
+            )
+
+
+def _check_terms(spec: ModelSpec) -> None:
+    """Refuse terms that are not canonical text, and an outcome that explains itself."""
+    outcome = _term("outcome", spec.outcome)
+    if len(outcome.factors) != 1:
+        raise SpecError(f"the outcome is one column or a transform of one, not {spec.outcome!r}.")
+    column = outcome.columns[0]
+    for text in (*spec.effects, *spec.covariates):
+        if column in _term("term", text).columns:
+            raise SpecError(f"the outcome {column!r} is also a predictor, in {text}.")
+    if column in spec.level_names:
+        raise SpecError(f"column {column!r} is both the outcome and a level.")
+    for what, name in (("offset", spec.offset), ("weights", spec.weights)):
+        if name is not None and (name in ("", column) or "`" in name):
+            raise SpecError(f"{name!r} cannot be the column of {what}.")
+
+
+def _term(what: str, text: str) -> Term:
+    from nestor.terms import parse_term
+
+    try:
+        term = parse_term(text)
+    except SpecError as error:
+        raise SpecError(f"{what} {text!r}: {error}") from None
+    if term.name != text:
+        raise SpecError(f"{what} {text!r} is written {term.name!r}.")
+    return term
 
 
 def _check_level(spec: ModelSpec, level: Level) -> None:
@@ -302,7 +378,9 @@ def _check_level(spec: ModelSpec, level: Level) -> None:
             f"level {level.name!r} lists its effects as {list(level.effects)}; "
             f"they must stand once each and in the model's order, {list(spec.effects)}."
         )
-    if level.correlated and len(level.effects) > 1:
+    if level.correlated and len(level.effects) < 2:
+        raise SpecError(f"level {level.name!r} has too few effects to be correlated.")
+    if level.correlated:
         inner = " + ".join("1" if e == INTERCEPT else e for e in level.effects)
         raise Unsupported(
             f"correlated effects, ({inner} | {level.name}), are not supported yet; "
@@ -312,22 +390,35 @@ def _check_level(spec: ModelSpec, level: Level) -> None:
 
 def _check_names(spec: ModelSpec) -> None:
     """Refuse names that would collide with a dimension, coordinate or variable of the draws."""
-    taken = dict.fromkeys(RESERVED, "a reserved name")
+    taken = dict.fromkeys((*RESERVED, *_family(spec.family).parameters), "a reserved name")
     for k, name in enumerate(spec.level_names):
-        if "/" in name:
+        if name == "." or not name.isprintable() or set("/`") & set(name):
             raise SpecError(
-                f"level {name!r}: a level's name may not contain '/'. Rename the column."
+                f"level {name!r}: a level's name may not contain '/', a backquote or a character "
+                "that cannot be printed, or be '.'. Rename the column."
             )
         uses = {name: f"level {name!r}", f"{name}_label": f"labels of level {name!r}"}
         uses |= {f"{p}_{name}": f"variable {p}_{name}" for p in ("beta", "tau", "corr", "effect")}
+        uses |= {key: f"{key} of the data" for key in (f"parent_of_{name}", f"{name}_of_row")}
+        uses |= {
+            key: f"prior {key}" for key in (f"tau_{name}[{e}]" for e in spec.levels[k].effects)
+        }
         uses |= {f"{a}_of_{name}": f"coordinate {a}_of_{name}" for a in spec.level_names[:k]}
-        for key, what in uses.items():
+        for used, what in uses.items():
+            key = underscored(used)
             if key in taken:
                 raise SpecError(
                     f"level {name!r} cannot be used: its name {key!r} is taken by {taken[key]}. "
                     "Rename the column."
                 )
             taken[key] = what
+    if spec.outcome in ("row", f"{spec.level_names[-1]}_of_row"):
+        raise SpecError(f"the outcome cannot be called {spec.outcome!r}: rename the column.")
+
+
+def underscored(name: str) -> str:
+    """Return `name` as the draws' coordinates spell it: netCDF lists them with blanks between."""
+    return name.replace(" ", "_")
 
 
 def _addresses(variable: str, effect: str | None) -> list[str]:
@@ -345,7 +436,8 @@ def _addresses(variable: str, effect: str | None) -> list[str]:
 
 def _known_addresses(spec: ModelSpec) -> list[str]:
     """Every address that covers something in this model."""
-    known = ["beta", *(f"beta[{e}]" for e in spec.effects if e not in spec.zero_mean)]
+    known = [f"beta[{e}]" for e in spec.effects if e not in spec.zero_mean]
+    known = ["beta", *known] if known else []
     if spec.covariates:
         known += ["gamma", *(f"gamma[{c}]" for c in spec.covariates)]
     known += ["tau", *(f"tau[{e}]" for e in spec.effects)]
@@ -359,10 +451,10 @@ def _check_prior(spec: ModelSpec, address: str, prior: Prior) -> None:
     known = _known_addresses(spec)
     if address not in known:
         raise SpecError(f"no prior can be set on {address!r}. This model has: {', '.join(known)}.")
-    scale_like = not address.startswith(("beta", "gamma"))
-    if scale_like and not prior.is_positive:
-        raise SpecError(f"the prior of {address}, {prior}, must lie on positive numbers.")
     if prior.is_fixed and address not in _family(spec.family).parameters:
         raise SpecError(f"{address} cannot be fixed at {prior.value:g}: give it a distribution.")
     if prior.is_fixed and prior.value <= 0:
         raise SpecError(f"{address} must be greater than 0, not {prior.value:g}.")
+    scale_like = not address.startswith(("beta", "gamma"))
+    if scale_like and not prior.is_positive:
+        raise SpecError(f"the prior of {address}, {prior}, must lie on positive numbers.")

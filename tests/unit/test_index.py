@@ -328,3 +328,21 @@ def test_wrong_tables_and_options() -> None:
         build_index(COUNTIES.iloc[:0], ["state"])
     with pytest.raises(SpecError, match="missing='drop' is unknown"):
         build_index(COUNTIES, ["state"], missing="drop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rare", ["", "z", None])
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_long_text_columns(rare: str | None, chunks: int) -> None:
+    """Labels that a sample of rows shows, and one that it misses, in one piece and in several."""
+    rng = np.random.default_rng(2)
+    values = rng.choice(np.array(["b", "a", "no degree"], dtype=object), 70_000)
+    values[12_345] = rare  # not among the 4096 rows from 0 to 69,999 that are evenly spaced
+    pieces = [pd.Series(piece, dtype="string[pyarrow]") for piece in np.array_split(values, chunks)]
+    table = pd.DataFrame({"a": pd.concat(pieces, ignore_index=True)})
+    index = build_index(table, ["a"], missing="group")
+    expected = sorted({value for value in values if value is not None})
+    expected += ["(missing)"] if rare is None else []
+    assert list(index.levels[0].labels) == expected
+    found = values[index.order]
+    found[found == None] = "(missing)"  # noqa: E711
+    assert (found == np.array(expected, dtype=object)[index.leaf]).all()

@@ -158,15 +158,23 @@ def _assemble(
 ) -> Point:
     """Fill a point from the top down; `scalar` makes values for a prior, `given` overrides."""
     priors, given = problem.priors, given or {}
+    unit = float(np.abs(problem.y).max()) or 1.0
+
+    def value(prior: Prior, size: tuple[int, ...] = ()) -> NDArray[np.float64]:
+        return _moderate(prior, scalar(prior, size), 1e-9 * unit, 1e9 * unit)
+
     point: Point = {"beta": np.zeros(len(problem.effects))}
     for j, effect in enumerate(problem.effects):
         if effect in priors.beta:
-            point["beta"][j] = scalar(priors.beta[effect], ())
+            point["beta"][j] = value(priors.beta[effect])
     if priors.gamma:
-        point["gamma"] = np.array([scalar(prior, ()) for prior in priors.gamma.values()])
+        point["gamma"] = np.array([value(prior) for prior in priors.gamma.values()])
     for name, prior in priors.family.items():
         if not prior.is_fixed:
-            point[name] = np.asarray(scalar(prior, ()))
+            # From nu = 1e4 on, the t density's gamma functions cancel to fewer digits than are compared.
+            point[name] = (
+                _moderate(prior, scalar(prior, ()), 0.01, 1e4) if name == "nu" else value(prior)
+            )
     point |= {name: value for name, value in given.items() if name in point}
     above = point["beta"][np.newaxis, :]
     for level in problem.levels:
@@ -174,12 +182,22 @@ def _assemble(
         if len(level.varying):
             by_effect = priors.tau[level.name].values()
             size = (level.n_parents,) if level.per_parent else ()
-            tau = np.stack([scalar(prior, size) for prior in by_effect], axis=-1)
+            tau = np.stack([value(prior, size) for prior in by_effect], axis=-1)
             point[f"tau_{level.name}"] = tau
             noise = rng.standard_normal((level.n, len(level.varying)))
             nodes[:, level.varying] += spread * noise * level.scale_of_nodes(tau)
         point[f"beta_{level.name}"] = above = nodes
     return point
+
+
+def _moderate(
+    prior: Prior, values: NDArray[np.float64], smallest: float, largest: float
+) -> NDArray[np.float64]:
+    """Keep values in a range whose squared ratios are finite; an InverseGamma(0.001, 0.001) has none."""
+    low, high = prior.bounds
+    if math.isfinite(high):
+        return values
+    return np.clip(values, smallest if low == 0 else -largest, largest)
 
 
 def _pooled_fit(problem: Problem) -> Point:

@@ -9,6 +9,7 @@ the number of nodes.
 from __future__ import annotations
 
 import difflib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from nestor.errors import DataError, SpecError
 from nestor.index.columns import Column, encode
 from nestor.index.labels import MISSING_LABEL
-from nestor.index.ranks import Integers, fits_table, recode, sorted_rows
+from nestor.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
 from nestor.index.tree import LevelIndex, NestedIndex
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def build_index(
     if missing not in ("error", "group"):
         raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
     _check_columns(table, levels)
-    columns = [encode(table[name], name) for name in levels]
+    columns = _encoded(table, levels)
     if missing == "error":
         _refuse_missing(levels, columns)
     else:
@@ -109,6 +110,12 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
         raise DataError("the table has no rows, so there is nothing to index.")
 
 
+def _encoded(table: pd.DataFrame, levels: Sequence[str]) -> list[Column]:
+    """Encode the columns side by side; Arrow, which does most of it, leaves other threads alone."""
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(encode, [table[name] for name in levels], levels))
+
+
 def _refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
     parts, total = [], 0
     for name, column in zip(levels, columns, strict=True):
@@ -143,31 +150,31 @@ def _leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
 
     Keys are made distinct only at the end, or when they would outgrow a lookup table.
     """
-    rows, size = len(columns[0].codes), 1
-    key: Integers = np.zeros(rows, dtype=np.intp)
+    key, size = columns[0].codes, columns[0].width
     paths: list[Integers] = []
-    pending: list[int] = []  # widths of the columns that are digits of the key, but not in paths
-    for column in columns:
-        if pending and not fits_table(size * column.width, rows):
-            key, paths = _distinct(key, size, paths, pending)
-            size, pending = len(paths[0]), []
+    digits = [size]  # widths of the columns that stand in the key, but not in the paths
+    for column in columns[1:]:
+        if not fits_table(size * column.width, len(key)):
+            key, paths = _distinct(key, size, paths, digits)
+            size, digits = len(paths[0]), []
         # Both factors are at most the number of rows, so the product fits 64 bits up to 3e9 rows.
-        key = np.multiply(key, column.width, dtype=np.intp)
+        size *= column.width
+        digits.append(column.width)
+        key = np.multiply(key, column.width, dtype=narrow(size))
         key += column.codes
-        size, pending = size * column.width, [*pending, column.width]
-    return _distinct(key, size, paths, pending)
+    return _distinct(key, size, paths, digits)
 
 
 def _distinct(
     key: Integers, size: int, paths: Sequence[Integers], widths: Sequence[int]
 ) -> tuple[Integers, list[Integers]]:
-    """Number the distinct keys; also return the path of each, whose last digits have `widths`."""
+    """Number the distinct keys, and extend `paths` by the digits that the keys end in."""
     node, found = recode(key, size)
-    digits = []
+    codes = []
     for width in reversed(widths):
-        digits.append(found % width)
-        found = found // width
-    return node, [*(codes[found] for codes in paths), *reversed(digits)]
+        found, code = np.divmod(found, width)
+        codes.append(code)
+    return node, [*(path[found] for path in paths), *reversed(codes)]
 
 
 def _nodes(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nestor.errors import DataError
 from nestor.index.labels import as_text
 from nestor.index.ranks import Integers, fits_table, ranked, ranks, recode
+from nestor.index.text import encode_text, sorted_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def encode(series: pd.Series[Any], name: str) -> Column:
         return _encode_objects(series, name)
     kind = pd.api.types.infer_dtype(series, skipna=True)
     if kind == "string":
-        return _encode_text(series)
+        codes, distinct = encode_text(series)
+        return Column(codes, distinct, len(distinct))
     if isinstance(dtype, np.dtype) and dtype.kind in "iu":
         return _encode_integers(series.to_numpy())
     return _encode_others(series, name, kind)
@@ -71,16 +72,6 @@ def _encode_categorical(series: pd.Series[Any], name: str) -> Column:
     return Column(lookup[codes], distinct, len(distinct))
 
 
-def _encode_text(series: pd.Series[Any]) -> Column:
-    """Code a column of one of pandas' types for text; Arrow does all that is done by row."""
-    encoded = pa.array(series.array).cast(pa.large_string()).dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    order, distinct = _sorted_text(encoded.dictionary)
-    codes = pc.take(pa.array(ranks(order)), encoded.indices, boundscheck=False)
-    return Column(codes.fill_null(-1).to_numpy(), distinct, len(distinct))
-
-
 def _encode_objects(series: pd.Series[Any], name: str) -> Column:
     try:
         codes, labels = pd.factorize(series.to_numpy())
@@ -95,14 +86,8 @@ def _encode_objects(series: pd.Series[Any], name: str) -> Column:
     except UnicodeEncodeError as error:
         bad = f"{error.object!r}"
         raise DataError(f"column {name!r} has a label that is not valid text: {bad}.") from None
-    order, distinct = _sorted_text(text)
+    order, distinct = sorted_text(text)
     return Column(ranks(order, missing=True).take(codes), distinct, len(distinct))
-
-
-def _sorted_text(text: Any) -> tuple[NDArray[np.uint64], pd.Index[Any]]:
-    """Sort distinct labels by Arrow, whose byte order of UTF-8 is the order of code points."""
-    order = pc.sort_indices(text).to_numpy()
-    return order, pd.Index(text.to_numpy(zero_copy_only=False)[order], dtype=object)
 
 
 def _encode_integers(values: NDArray[Any]) -> Column:

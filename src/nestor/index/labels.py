@@ -25,6 +25,7 @@ def as_text(labels: pd.Index[Any]) -> NDArray[np.object_]:
 
 
 def escaped(text: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Put a backslash before every backslash and slash."""
     series = pd.Series(text, dtype=object).str
     escaped = series.replace("\\", "\\\\", regex=False).str.replace("/", "\\/", regex=False)
     return np.asarray(escaped, dtype=object)

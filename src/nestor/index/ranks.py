@@ -5,10 +5,12 @@ Everything here is linear in rows, but for the sorting of distinct values among 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -39,10 +41,20 @@ def recode(keys: Integers, size: int) -> tuple[Integers, Integers]:
     if not fits_table(size, len(keys)):
         return ranked(*pd.factorize(keys))
     seen = np.zeros(size, dtype=np.bool_)
-    seen[keys] = True
-    lookup = np.cumsum(seen, dtype=narrow(size))
-    lookup -= 1
-    return lookup.take(keys), np.flatnonzero(seen)
+    seen[keys.astype(np.intp, copy=False)] = True
+    found = np.flatnonzero(seen)
+    lookup = np.zeros(size, dtype=narrow(size))
+    lookup[found] = np.arange(len(found))
+    return take(lookup, keys), found
+
+
+def take(lookup: Integers, codes: Integers) -> Integers:
+    """Return ``lookup[codes]``; none may be negative.
+
+    Arrow reads narrow codes as they are, where NumPy widens them first.
+    """
+    taken = pc.take(pa.array(lookup), pa.array(codes), boundscheck=False)
+    return cast("Integers", taken.to_numpy())
 
 
 def ranked(codes: Integers, values: Any) -> tuple[Integers, Any]:
@@ -69,7 +81,7 @@ def sorted_rows(leaf: Integers, n: int) -> tuple[NDArray[np.intp], NDArray[np.in
     if (leaf[1:] >= leaf[:-1]).all():
         return np.arange(rows, dtype=np.intp), np.bincount(leaf, minlength=n)
     small = narrow(rows)
-    starts = np.arange(rows + 1, dtype=small)
-    entries = (starts[:-1], leaf.astype(small, copy=False), starts)  # the data play no part
+    ones = np.ones(rows, dtype=np.int8)
+    entries = (ones, leaf.astype(small, copy=False), np.arange(rows + 1, dtype=small))
     by_leaf = sparse.csr_array(entries, shape=(rows, n)).tocsc()
     return by_leaf.indices.astype(np.intp), np.diff(by_leaf.indptr).astype(np.intp)

@@ -60,7 +60,7 @@ class LevelIndex:
     @cached_property
     def label_text(self) -> NDArray[np.object_]:
         """Each node's own label as text, shape (n,), without escapes."""
-        return cast("NDArray[np.object_]", self._texts()[self.code])
+        return self._texts()[self.code]
 
     @cached_property
     def paths(self) -> NDArray[np.object_]:
@@ -69,7 +69,7 @@ class LevelIndex:
         Inside a label a backslash is written ``\\`` and a slash ``\/``, so that two nodes never
         share a path.
         """
-        own = cast("NDArray[np.object_]", escaped(self._texts())[self.code])
+        own = escaped(self._texts())[self.code]
         if self.above is None:
             return own
         return cast("NDArray[np.object_]", self.above.paths[self.parent] + "/" + own)
