@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestor.backend import SamplerConfig
-from nestor.errors import EngineFailed, SpecError
+from nestor.errors import EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,12 +86,11 @@ def sample_one(
     from nestor.contender import Contender
     from nestor.events import WorkerEvent
     from nestor.runner import sample
+    from nestor.session import check_limits
     from nestor.terminal.live import LiveProgress
 
-    contender = Contender.parse(engine, problem.spec.level_names)
-    if contender.sampler is None:
-        raise SpecError(f"engine {contender.engine!r} evaluates densities only: it cannot sample.")
-    check_timeout(timeout)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names)
+    check_limits(timeout)
     with contextlib.ExitStack() as stack:
         live = (
             None
@@ -160,7 +159,6 @@ def compare(
     from nestor.session import read_contenders
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
-    check_timeout(timeout)
     names = [contender.name for contender in read_contenders(engines, problem)]
     with _listener(_console(progress), names) as listener:
         return run(
@@ -172,12 +170,6 @@ def compare(
             out=out,
             listener=listener,
         )
-
-
-def check_timeout(timeout: float | None) -> None:
-    """Refuse a timeout that is not a number of seconds greater than zero."""
-    if timeout is not None and not timeout > 0:
-        raise SpecError(f"timeout must be a number of seconds greater than 0, not {timeout!r}.")
 
 
 def _console(progress: bool) -> Console | None:

@@ -88,6 +88,14 @@ class Contender:
         _check_capable(entry, found)
         return found
 
+    @classmethod
+    def parse_sampler(cls, text: str, levels: Sequence[str]) -> Contender:
+        """Read a contender as `parse` does, and refuse one that cannot sample."""
+        found = cls.parse(text, levels)
+        if found.sampler is None:
+            raise SpecError(f"engine {found.engine!r} evaluates densities only: it cannot sample.")
+        return found
+
     @property
     def engine(self) -> str:
         """``backend:sampler``, or the backend's name alone where it has no sampler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from itertools import combinations
 from pathlib import Path
@@ -69,8 +70,7 @@ def compare(
     """
     config = config or SamplerConfig()
     contenders = read_contenders(engines, problem)
-    if not margin > 0:
-        raise SpecError(f"the margin must be greater than 0, not {margin!r}.")
+    check_limits(timeout, margin)
     with _folder(out, problem) as folder:
         session = _Session(problem, config, folder, timeout, listener, keep=out is not None)
         try:
@@ -99,18 +99,27 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
         raise SpecError(
             f"engines is a list, such as ['pymc', 'numpyro'], not the text {engines!r}."
         )
-    contenders = [Contender.parse(text, problem.spec.level_names) for text in engines]
+    contenders = [Contender.parse_sampler(text, problem.spec.level_names) for text in engines]
     names = [contender.name for contender in contenders]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise SpecError(f"engine {repeated[0]!r} is given twice; name different ones.")
-    for contender in contenders:
-        if contender.sampler is None:
-            raise SpecError(
-                f"engine {contender.engine!r} evaluates densities only: it cannot sample."
-            )
     if len(contenders) < 2:
         raise SpecError("a comparison takes at least two engines, such as pymc and numpyro.")
     return contenders
+
+
+def check_limits(timeout: float | None, margin: float = 0.2) -> None:
+    """Refuse a timeout or a margin that is not a number greater than zero.
+
+    Raises
+    ------
+    SpecError
+        If one is not.
+    """
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise SpecError(f"timeout must be a number of seconds greater than 0, not {timeout!r}.")
+    if not 0 < margin < math.inf:
+        raise SpecError(f"the margin must be greater than 0, not {margin!r}.")
 
 
 @contextlib.contextmanager

@@ -325,7 +325,10 @@ def _check_effects(spec: ModelSpec) -> None:
 
 def _check_order(spec: ModelSpec) -> None:
     """Refuse orders that no formula gives: one model has one description."""
-    effects = sorted(spec.effects, key=lambda e: (e != INTERCEPT, e in spec.zero_mean))
+    first = {e: k for k, level in reversed([*enumerate(spec.levels, 1)]) for e in level.effects}
+    effects = sorted(
+        spec.effects, key=lambda e: (e != INTERCEPT, first[e] if e in spec.zero_mean else 0)
+    )
     wanted = {
         "effects": (spec.effects, tuple(effects)),
         "zero_mean": (spec.zero_mean, tuple(e for e in effects if e in spec.zero_mean)),
@@ -338,7 +341,7 @@ def _check_order(spec: ModelSpec) -> None:
         if found != right:
             raise SpecError(
                 f"{what} must stand as {list(right)}, not {list(found)}: the intercept first, and "
-                "effects of mean zero after those with a population coefficient."
+                "effects of mean zero last, from the level down at which they first vary."
             )
 
 

@@ -113,9 +113,7 @@ def _densities(backend, problem, formulation, points):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(
-    max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=problems())
 def test_random_trees(backend, case):
     check(backend, *case)

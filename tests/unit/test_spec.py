@@ -59,11 +59,13 @@ def specs(draw):
     some = draw(st.booleans()) or not slopes
     effects = [*([INTERCEPT] * some), *terms[:slopes]]
     zero = [e for e in effects if draw(st.integers(0, 3)) == 0]
-    effects.sort(key=lambda e: (e != INTERCEPT, e in zero))
     subsets = [[e for e in effects if draw(st.booleans())] for _ in range(depth)]
     subsets[-1] = subsets[-1] or effects[:1]
     missing = [e for e in effects if not any(e in s for s in subsets)]
     subsets[0] = [e for e in effects if e in subsets[0] or e in missing]
+    first = {e: k for k in reversed(range(depth)) for e in subsets[k]}
+    effects.sort(key=lambda e: (e != INTERCEPT, e in zero and 1 + first[e]))
+    subsets = [[e for e in effects if e in subset] for subset in subsets]
     fields = {
         "outcome": draw(wrap).format(quoted(names[5])),
         "levels": [
@@ -176,6 +178,14 @@ def test_an_intercept_that_does_not_vary_is_a_covariate():
         ),
         (
             {"effects": ["x", "z"], "levels": [level("g", "x", "z")], "zero_mean": ["x"]},
+            r"effects must stand as \['z', 'x'\]",
+        ),
+        (
+            {
+                "effects": ["x", "z"],
+                "levels": [level("g", "z"), level("h", "x", "z")],
+                "zero_mean": ["x", "z"],
+            },
             r"effects must stand as \['z', 'x'\]",
         ),
         (

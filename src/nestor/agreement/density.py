@@ -161,7 +161,9 @@ def _assemble(
     unit = float(np.abs(problem.y).max()) or 1.0
 
     def value(prior: Prior, size: tuple[int, ...] = ()) -> NDArray[np.float64]:
-        return _moderate(prior, scalar(prior, size), 1e-9 * unit, 1e9 * unit)
+        with np.errstate(all="ignore"):  # SciPy's quantiles may overflow
+            found = scalar(prior, size)
+        return _moderate(prior, found, 1e-9 * unit, 1e9 * unit)
 
     point: Point = {"beta": np.zeros(len(problem.effects))}
     for j, effect in enumerate(problem.effects):

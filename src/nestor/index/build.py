@@ -9,7 +9,6 @@ the number of nodes.
 from __future__ import annotations
 
 import difflib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -66,7 +65,7 @@ def build_index(
     if missing not in ("error", "group"):
         raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
     _check_columns(table, levels)
-    columns = _encoded(table, levels)
+    columns = [encode(table[name], name) for name in levels]
     if missing == "error":
         _refuse_missing(levels, columns)
     else:
@@ -108,12 +107,6 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
             raise DataError(f"the table has {times} columns {name!r}; rename or drop the others.")
     if table.empty:
         raise DataError("the table has no rows, so there is nothing to index.")
-
-
-def _encoded(table: pd.DataFrame, levels: Sequence[str]) -> list[Column]:
-    """Encode the columns side by side; Arrow, which does most of it, leaves other threads alone."""
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(encode, [table[name] for name in levels], levels))
 
 
 def _refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
@@ -187,6 +180,7 @@ def _nodes(
     for name, column, code in zip(levels, columns, paths, strict=True):
         first = first | (code != np.roll(code, 1))
         parent = nodes[-1] if nodes else None
-        nodes.append(LevelIndex(name, above[first], code[first], column.distinct, parent))
+        here = code[first].astype(np.intp)
+        nodes.append(LevelIndex(name, above[first], here, column.distinct, parent))
         above = np.cumsum(first) - 1
     return tuple(nodes)

@@ -62,7 +62,7 @@ def speed(rows: Sequence[SpeedRow]) -> Picture:
         heading = Heading("What each engine costs", [], [])
         names = max(columns(label(row.name)) for row in rows) * 0.075
         width, top = 9.0 + names, heading.height(9.0)
-        height = top + 1.35 + _ROW * len(rows)
+        height = top + 1.7 + _ROW * len(rows)  # axis labels, and two lines of legend
         picture = new_picture(width, height, panels_below=top)
         heading.draw(picture)
         rates, seconds = picture.subplots(1, 2, sharey=True)
@@ -192,8 +192,8 @@ def _legend(axis: Any, handles: Sequence[Patch], *, rows: int) -> None:
             loc="upper center",
             bbox_to_anchor=(0.5, -0.5 / (_ROW * rows)),
             ncols=min(4, len(handles)),
-            columnspacing=1.2,
-            handlelength=1.2,
+            columnspacing=1.0,
+            handlelength=1.0,
             borderaxespad=0,
         )
 

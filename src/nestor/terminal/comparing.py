@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.api import check_timeout
 from nestor.errors import Unsupported
 from nestor.runner import store
-from nestor.session import compare, read_contenders
+from nestor.session import check_limits, compare, read_contenders
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.tables import problem_view, results_view
 
@@ -33,7 +32,7 @@ def compare_and_print(
     progress: Console,
 ) -> Comparison:
     """Compare engines; print the problem, live progress, tables, verdicts and what was written."""
-    check_timeout(timeout)
+    check_limits(timeout, margin)
     names = [contender.name for contender in read_contenders(engines, problem)]
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)

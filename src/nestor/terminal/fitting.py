@@ -11,12 +11,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nestor.api import check_timeout, sample_one
+from nestor.api import sample_one
 from nestor.comparison import EngineRow
 from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.measure import measure
 from nestor.runner import store
+from nestor.session import check_limits
 from nestor.terminal.tables import EngineView, problem_view, row_notes
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def fit_and_print(
     DataError
         If the file cannot be written.
     """
-    check_timeout(timeout)
-    contender = Contender.parse(engine, problem.spec.level_names)
+    check_limits(timeout)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names)
     _check_target(out)
     printed.print(problem_view(problem))
     log = Path(tempfile.mkdtemp(prefix="nestor-")) / f"{contender.file_stem}.log"

@@ -1,0 +1,235 @@
+"""Draws with names: the tree, the file it is written to, and what reads it."""
+
+import warnings
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from nestor import ModelSpec, Problem
+from nestor.backend import Draws, Timings
+from nestor.datatree import plain, to_datatree
+
+CHAINS, LENGTH = 2, 10
+
+
+def draws_of(problem, seed=0):
+    rng = np.random.default_rng(seed)
+    lead = (CHAINS, LENGTH)
+    values = {n: rng.normal(size=(*lead, *v.shape)) for n, v in problem.variables.items()}
+    stats = {"diverging": rng.random(lead) < 0.1, "lp": rng.normal(size=lead)}
+    return Draws(problem.with_inherited(values), stats, Timings(), {})
+
+
+def tree_of(problem, attrs=None):
+    return to_datatree(problem, draws_of(problem), attrs or {})
+
+
+def table_of(states, counties, n=60):
+    rng = np.random.default_rng(8)
+    found = pd.DataFrame({"state": rng.choice(states, n), "county": rng.choice(counties, n)})
+    found = found.assign(x=rng.normal(size=n), z=rng.normal(size=n), w=rng.uniform(1, 2, n))
+    return found.assign(y=rng.uniform(1, 2, n))
+
+
+TABLE = table_of(["CA", "IL", "WA"], ["Cook", "Lake"])
+FULL = "y ~ x + z + offset(w) + (x || state) + (1 || state:county)"
+
+
+def problem(formula=FULL, table=TABLE, **arguments):
+    return Problem(ModelSpec.from_formula(formula, **arguments), table)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return problem(weights="w", scale={"county": "parent"})
+
+
+def written_and_read(tree, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree.to_netcdf(tmp_path / "draws.nc", engine="h5netcdf")
+    found = az.from_netcdf(tmp_path / "draws.nc").load()
+    found.close()
+    return found
+
+
+def assert_same(tree, found):
+    assert set(found.children) == set(tree.children)
+    for group in tree.children:
+        # not assert_identical: text comes back with a fixed width
+        xr.testing.assert_equal(found[group].to_dataset(), tree[group].to_dataset())
+        assert set(found[group].coords) == set(tree[group].coords)
+    assert dict(found.attrs) == dict(tree.attrs)
+
+
+def test_the_posterior_has_the_designs_dims_and_coordinates(full):
+    posterior = tree_of(full)["posterior"].to_dataset()
+    assert {name: array.dims for name, array in posterior.data_vars.items()} == {
+        name: ("chain", "draw", *v.dims) for name, v in full.variables.items()
+    }
+    assert {
+        n: list(c.values) for n, c in posterior.coords.items() if n not in ("chain", "draw")
+    } == {name: list(value) for name, value in full.coords.items()}
+    draws = draws_of(full)
+    assert all(np.array_equal(posterior[n], draws.values[n]) for n in full.variables)
+
+
+def test_statistics_and_data_have_groups_of_their_own(full):
+    tree = tree_of(full)
+    assert set(tree["sample_stats"].data_vars) == {"diverging", "lp"}
+    rows = TABLE.iloc[tree["observed_data"].row.values]
+    assert np.array_equal(tree["observed_data"].y, rows.y)
+    assert list(tree["observed_data"].county_of_row.values) == list(rows.state + "/" + rows.county)
+    constant = tree["constant_data"]
+    assert np.array_equal(constant.X.sel(effect="x"), rows.x)
+    assert np.array_equal(constant.Z.sel(covariate="z"), rows.z)
+    assert np.array_equal(constant.offset, rows.w)
+    assert np.array_equal(constant.weights, rows.w)
+    assert np.array_equal(constant.parent_of_county, full.levels[1].parent)
+    assert np.array_equal(constant.leaf, full.leaf)
+
+
+def test_what_the_model_lacks_is_not_there():
+    constant = tree_of(problem("y ~ 1 + (1 || state)"))["constant_data"]
+    assert set(constant.data_vars) == {"X", "leaf"}
+
+
+def test_it_reads_back_from_netcdf(full, tmp_path):
+    tree = tree_of(
+        full, {"engine": "pymc", "settings": {"b": None, "a": [1, True]}, "bytes": 2**40}
+    )
+    found = written_and_read(tree, tmp_path)
+    assert_same(tree, found)
+    assert found.attrs["settings"] == '{"a": [1, true], "b": null}'
+
+
+ODD = {
+    "signs and unicode": table_of(["a/b", "é\\", "☃ \n"], ["/", "//", " "]),
+    "empty": table_of(["", "a", "b"], ["", "/"]),
+    "long": table_of(["x" * 5000, "y"], ["u" * 3000, "v"]),
+    "numbers": table_of([1.5, 2.0, 1e300], [0, -1]),
+    "dates": table_of(pd.to_datetime(["2020-01-01", "2021-01-01"]), [True, False]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_labels_read_back(name, tmp_path):
+    tree = tree_of(problem(table=ODD[name]))
+    assert_same(tree, written_and_read(tree, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "column", ["a b", "a/b", "é", ".", "draw", "posterior", "X", "log", "effect"]
+)
+@pytest.mark.parametrize("term", ["`{}`", "log(`{}`)"])
+def test_odd_outcomes_read_back(column, term, tmp_path):
+    table = TABLE.assign(**{column: TABLE.y})
+    found = problem(f"{term.format(column)} ~ 1 + (1 || state/county)", table)
+    tree = tree_of(found)
+    back = written_and_read(tree, tmp_path)
+    assert_same(tree, back)
+    (outcome,) = back["observed_data"].data_vars.values()
+    assert outcome.attrs["term"] == found.spec.outcome
+    assert np.array_equal(outcome, found.y)
+
+
+def test_odd_effects_read_back(tmp_path):
+    table = TABLE.rename(columns={"x": "x / y"})
+    tree = tree_of(problem("y ~ `x / y` + (log(w) + `x / y` || state)", table))
+    found = written_and_read(tree, tmp_path)
+    assert_same(tree, found)
+    assert list(found["posterior"].effect.values) == ["Intercept", "`x / y`", "log(w)"]
+
+
+@pytest.mark.parametrize("level", ["school id", " ", "é.:", "posterior", "0", "x" * 200, ".."])
+def test_odd_levels_read_back(level, tmp_path):
+    found = problem(f"y ~ x + (x || `{level}`/county)", TABLE.rename(columns={"state": level}))
+    tree = tree_of(found)
+    assert_same(tree, written_and_read(tree, tmp_path))
+
+
+def test_coordinates_of_a_level_with_a_blank_have_an_underscore():
+    found = problem(
+        "y ~ x + (x || `the state`/county)", TABLE.rename(columns={"state": "the state"})
+    )
+    posterior = tree_of(found)["posterior"].to_dataset()
+    assert {"the state", "the_state_label", "the_state_of_county"} <= set(posterior.coords)
+    means = posterior["beta_county"].groupby("the_state_of_county").mean()
+    assert means.sizes["the_state_of_county"] == 3
+
+
+# --- what users do with it --------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(full, tmp_path):
+    return written_and_read(tree_of(full), tmp_path)
+
+
+def test_groups_by_an_ancestor(read):
+    ds = read["posterior"].to_dataset()
+    found = ds.beta_county.groupby("state_of_county").mean()
+    for state in ("CA", "IL", "WA"):
+        own = [path for path in ds.county.values if path.startswith(f"{state}/")]
+        # Over the counties of the state, chains and draws stay.
+        wanted = ds.beta_county.sel(county=own).mean("county")
+        got = found.sel(state_of_county=state)
+        assert got.transpose(*wanted.dims).values == pytest.approx(wanted.values, rel=1e-12)
+
+
+def test_selects_by_path_and_label(read):
+    ds = read["posterior"].to_dataset()
+    assert ds.beta_county.sel(county="CA/Lake", effect="x").shape == (CHAINS, LENGTH)
+    assert ds.beta_county.where(ds.county_label == "Lake", drop=True).sizes["county"] == 3
+
+
+def test_arviz_measures_and_summarizes(read):
+    assert az.ess(read)["beta_county"].shape == (6, 2)
+    assert az.rhat(read)["tau_county"].shape == (3, 1)
+    assert list(az.summary(read, var_names=["beta", "tau_state", "gamma", "sigma"]).index) == [
+        "beta[Intercept]",
+        "beta[x]",
+        "tau_state[Intercept]",
+        "tau_state[x]",
+        "gamma[z]",
+        "sigma",
+    ]
+    assert az.summary(read, var_names=["beta_county"]).index[1] == "beta_county[CA/Cook, x]"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=ValueError,
+    reason="xarray's to_stacked_array, which az.summary uses, refuses coordinates such as state_label "
+    "that only some of the variables have; az.summary of one level at a time works",
+)
+def test_arviz_summarizes_variables_of_several_levels_at_once(read):
+    az.summary(read)
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("text", "text"),
+        ("", ""),
+        (3, 3),
+        (0.5, 0.5),
+        (True, "true"),
+        (None, "null"),
+        ([], "[]"),
+        ({"b": 1, "a": (1, None)}, '{"a": [1, null], "b": 1}'),
+    ],
+)
+def test_attributes_are_plain(value, stored):
+    found = plain(value)
+    assert (found, type(found)) == (stored, type(stored))
+
+
+def test_attributes_that_json_cannot_say_are_errors():
+    with pytest.raises(ValueError, match="JSON"):
+        plain({"a": float("nan")})
+    with pytest.raises(TypeError, match="JSON"):
+        plain({1, 2})
