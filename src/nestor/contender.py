@@ -77,12 +77,15 @@ class Contender:
             raise SpecError(f"cannot read the engine {text!r}: write {_GRAMMAR}.")
         name, colon, sampler = engine.partition(":")
         entry = registry.get(name)
+        device = _one(words, _DEVICES, "cpu", text)
+        # Chains side by side on one GPU share it badly; one program for all of them is its strength.
+        method = "vectorized" if device == "gpu" else "parallel"
         found = cls(
             backend=name,
             sampler=_sampler(entry, sampler if colon else None),
-            device=_one(words, _DEVICES, "cpu", text),  # type: ignore[arg-type]
+            device=device,  # type: ignore[arg-type]
             dtype=_one(words, _DTYPES, "float64", text),  # type: ignore[arg-type]
-            chain_method=_one(words, _METHODS, "parallel", text),  # type: ignore[arg-type]
+            chain_method=_one(words, _METHODS, method, text),  # type: ignore[arg-type]
             formulation=Formulation.parse(_formulation_words(words, text), levels),
         )
         _check_capable(entry, found)

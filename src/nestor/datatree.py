@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.diagnostics.plain import as_plain
 from nestor.spec import underscored
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> 
 
 
 def plain(value: object) -> str | int | float:
-    """Return `value` itself where netCDF can hold it as an attribute, else its JSON text."""
+    """Return `value` itself where netCDF can hold it as an attribute, else its JSON text.
+
+    Inside it, numbers that are not finite become null: an engine may report such a setting.
+    """
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
-    return json.dumps(value, sort_keys=True, allow_nan=False)
+    return json.dumps(as_plain(value), sort_keys=True, allow_nan=False)
 
 
 def _coords(problem: Problem) -> dict[str, tuple[str, object]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nestor.comparison import TIMINGS
+from nestor.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     from nestor.comparison import Comparison, EngineRow
@@ -184,7 +185,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "diagnostics": _diagnostics(row),
         "efficiency": {name: _known(value) for name, value in row.efficiency.items()}
         | {"peak_bytes": row.peak_bytes},
-        "settings": dict(row.settings),
+        "settings": as_plain(dict(row.settings)),
         "versions": dict(row.versions),
         "draws": f"{contender.file_stem}.nc" if keep and row.has_draws else None,
         "log": f"{contender.file_stem}.log" if keep and sampled else None,

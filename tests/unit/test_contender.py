@@ -136,3 +136,11 @@ def test_the_config_takes_the_chain_method_and_keeps_the_rest():
     assert found.chain_method == "sequential"
     assert (found.chains, found.warmup, found.draws) == (3, 7, 9)
     assert (found.target_accept, found.cores) == (0.9, 2)
+
+
+def test_chains_on_a_gpu_are_vectorized_unless_told():
+    """Said in the canonical name, so that no record leaves it open."""
+    found = Contender.parse("numpyro@gpu", ("g",))
+    assert found.chain_method == "vectorized"
+    assert found.name == "numpyro:nuts@noncentered,gpu,vectorized"
+    assert Contender.parse("numpyro@gpu,sequential", ("g",)).chain_method == "sequential"

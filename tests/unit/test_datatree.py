@@ -221,6 +221,8 @@ def test_arviz_summarizes_variables_of_several_levels_at_once(read):
         (None, "null"),
         ([], "[]"),
         ({"b": 1, "a": (1, None)}, '{"a": [1, null], "b": 1}'),
+        ({"step": float("nan"), "n": np.int64(3)}, '{"n": 3, "step": null}'),
+        (np.array([1.5, np.inf]), "[1.5, null]"),
     ],
 )
 def test_attributes_are_plain(value, stored):
@@ -229,7 +231,5 @@ def test_attributes_are_plain(value, stored):
 
 
 def test_attributes_that_json_cannot_say_are_errors():
-    with pytest.raises(ValueError, match="JSON"):
-        plain({"a": float("nan")})
-    with pytest.raises(TypeError, match="JSON"):
+    with pytest.raises(TypeError, match="set has no plain form"):
         plain({1, 2})

@@ -1,0 +1,190 @@
+"""The document of a comparison, and its schema."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from nestor import ModelSpec, Problem, SamplerConfig, Verdict
+from nestor.agreement.density import compare_densities
+from nestor.agreement.run import Run
+from nestor.agreement.verdict import judge
+from nestor.backend import Draws, Timings
+from nestor.comparison import Comparison, EngineRow
+from nestor.contender import Contender
+from nestor.datatree import to_datatree
+from nestor.document import comparison_document, engine_document, json_schema
+from nestor.measure import measure
+
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "comparison.schema.json"
+CONFIG = SamplerConfig(chains=4, warmup=10, draws=500)
+SETTINGS = {"max_tree_depth": 10, "step_size": math.nan, "metric": "diag"}
+
+
+def contender(problem, text):
+    return Contender.parse(text, problem.spec.level_names)
+
+
+def finished(problem, text, seed):
+    """A row as a session makes it, from independent normal draws."""
+    rng = np.random.default_rng(seed)
+    lead = (CONFIG.chains, CONFIG.draws)
+    values = {n: rng.standard_normal((*lead, *v.shape)) for n, v in problem.variables.items()}
+    stats = {
+        "diverging": np.zeros(lead, bool),
+        "energy": rng.standard_normal(lead),
+        "tree_depth": np.full(lead, 3),
+    }
+    attrs = {
+        "settings": SETTINGS,
+        "timings": {"import_s": 0.5, "compile_s": None, "sampling_s": 2.0, "total_s": 4.0},
+        "versions": {"fake": "1"},
+        "config": {"seed": seed},
+        "peak_bytes": 1_000_000,
+    }
+    draws = Draws(problem.with_inherited(values), stats, Timings(), {})
+    row = EngineRow(contender(problem, text), "ok")
+    return measure(problem, row, to_datatree(problem, draws, attrs))
+
+
+def run(problem, row):
+    return Run(row.name, problem.scalars.labels, row.summaries, row.gates, True, row.message)
+
+
+def comparison(problem, *rows, found=(-1.0, -math.inf), **more):
+    reference = (-1.0, -math.inf)
+    checks = tuple(compare_densities(row.name, "float64", reference, found) for row in rows)
+    runs = [run(problem, row) for row in rows]
+    pairs = (judge(*runs[:2], margin=0.2, sd_margin=0.2),)
+    return Comparison(problem, CONFIG, 0.2, checks, rows, pairs, **more)
+
+
+@pytest.fixture(scope="module")
+def problems(small_table):
+    formula = "y ~ x + (x || g) + (1 || g:h)"
+    usual = ModelSpec.from_formula(formula, priors={"sigma": 1, "tau_g": "HalfNormal(2)"})
+    per_parent = ModelSpec.from_formula("y ~ 1 + (x || g/h)", family="student_t", scale="parent")
+    return [Problem(usual, small_table), Problem(per_parent, small_table)]
+
+
+@pytest.fixture
+def good(problems):
+    problem = problems[0]
+    return comparison(
+        problem, *(finished(problem, t, s) for s, t in enumerate(["exact", "exact2"]))
+    )
+
+
+def validated(found):
+    document = json.loads(found.to_json())
+    jsonschema.Draft202012Validator(json_schema()).validate(document)
+    assert document == found.to_dict()
+    return document
+
+
+def test_the_committed_schema_is_what_the_code_gives():
+    assert json.loads(SCHEMA.read_text()) == json_schema(), "run: nestor schema comparison"
+
+
+def test_the_schema_is_valid_and_closed():
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
+
+
+def test_a_comparison_fits_the_schema_and_says_what_was_run(good):
+    document = validated(good)
+    assert document["verdict"] == good.verdict.value
+    problem = document["problem"]
+    assert problem["formula"] == "y ~ 1 + x + (1 + x || g) + (1 || g:h)"
+    assert problem["rows"] == 60
+    assert problem["scalars"] == len(good.problem.scalars)
+    assert problem["levels"] == [
+        {"name": "g", "nodes": 3, "effects": ["Intercept", "x"], "scale": "level"},
+        {"name": "h", "nodes": 6, "effects": ["Intercept"], "scale": "level"},
+    ]
+    assert problem["priors"]["sigma"] == "Fixed(1)"
+    assert problem["priors"]["tau_g[x]"] == "HalfNormal(2)"
+    assert problem["automatic_priors"] == ["beta[Intercept]", "beta[x]", "tau_h[Intercept]"]
+    assert document["config"]["draws"] == 500
+    assert document["density"]["checks"][0]["max_relative_difference"] == 0.0
+
+
+def test_the_priors_of_the_document_give_the_same_problem_again(problems, small_table, good):
+    document = validated(good)["problem"]
+    spec = ModelSpec.from_formula(document["formula"], priors=document["priors"])
+    assert Problem(spec, small_table).fingerprint == document["fingerprint"]
+
+
+def test_what_is_not_known_is_null_never_nan(good):
+    engine = validated(good)["engines"][0]
+    assert engine["timings"]["compile_s"] is None
+    assert engine["timings"]["warmup_s"] is None
+    assert engine["timings"]["total_s"] == 4.0
+    assert engine["settings"] == SETTINGS | {"step_size": None}
+    assert engine["efficiency"]["peak_bytes"] == 1_000_000
+    gates = good.rows[0].gates
+    worst = min(gates.ess_bulk_min, gates.ess_tail_min)
+    assert engine["efficiency"]["ess_per_s_sampling"] == pytest.approx(worst / 2.0)
+    assert engine["diagnostics"]["divergences"] == 0
+    assert (engine["draws"], engine["log"]) == (None, None)
+
+
+def test_files_are_named_where_there_is_a_folder(problems, tmp_path):
+    row, other = (finished(problems[0], text, 3) for text in ("exact@h=centered", "exact2"))
+    failed = replace(
+        row, status="failed", message="killed by signal 9", tree=None, summaries=None, gates=None
+    )
+    document = validated(comparison(problems[0], other, failed, folder=tmp_path))
+    first, second = document["engines"]
+    assert (first["draws"], first["log"]) == (
+        "exact2-iid@noncentered.nc",
+        "exact2-iid@noncentered.log",
+    )
+    assert (second["draws"], second["log"]) == (None, f"{row.contender.file_stem}.log")
+
+
+@pytest.mark.parametrize(
+    "status", ["failed", "timeout", "interrupted", "density_failed", "gates_failed"]
+)
+def test_an_engine_without_results_fits_the_schema(problems, status):
+    problem = problems[0]
+    lost = EngineRow(contender(problem, "exact2"), status, "why")
+    found = comparison(problem, finished(problem, "exact", 1), lost, found=(math.nan, 0.0))
+    document = validated(found)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    engine = document["engines"][1]
+    assert (engine["status"], engine["message"], engine["seed"]) == (status, "why", None)
+    assert set(engine["timings"].values()) == {None}
+    assert engine["diagnostics"]["notes"] == []
+    check = document["density"]["checks"][1]
+    assert check["max_relative_difference"] is None
+    assert check["worst_found"] is None
+    assert check["same"] is False
+
+
+def test_scales_per_parent_and_another_family_fit_the_schema(problems):
+    rows = [finished(problems[1], text, 4) for text in ("exact", "exact2")]
+    levels = validated(comparison(problems[1], *rows))["problem"]["levels"]
+    # All nodes of the first level have one parent, so that its scale is the level's.
+    assert [each["scale"] for each in levels] == ["level", "parent"]
+
+
+def test_the_document_is_checked_before_it_is_written(good):
+    with pytest.raises(ValueError, match="margin"):
+        comparison_document(replace(good, margin=math.inf))
+
+
+def test_the_table_shows_what_the_document_says(good):
+    table = good.table()
+    assert list(table.index) == [row.name for row in good.rows]
+    document = engine_document(good.rows[0])
+    assert table["rhat_max"].iloc[0] == document["diagnostics"]["rhat_max"]
+    assert table["total_s"].iloc[0] == 4.0
