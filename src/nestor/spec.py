@@ -395,10 +395,10 @@ def _check_names(spec: ModelSpec) -> None:
     """Refuse names that would collide with a dimension, coordinate or variable of the draws."""
     taken = dict.fromkeys((*RESERVED, *_family(spec.family).parameters), "a reserved name")
     for k, name in enumerate(spec.level_names):
-        if name == "." or not name.isprintable() or set("/`") & set(name):
+        if name == "." or set("/`\0") & set(name):
             raise SpecError(
-                f"level {name!r}: a level's name may not contain '/', a backquote or a character "
-                "that cannot be printed, or be '.'. Rename the column."
+                f"level {name!r}: a level's name may not contain '/', a backquote or a null "
+                "character, or be '.'. Rename the column."
             )
         uses = {name: f"level {name!r}", f"{name}_label": f"labels of level {name!r}"}
         uses |= {f"{p}_{name}": f"variable {p}_{name}" for p in ("beta", "tau", "corr", "effect")}
@@ -421,7 +421,7 @@ def _check_names(spec: ModelSpec) -> None:
 
 def underscored(name: str) -> str:
     """Return `name` as the draws' coordinates spell it: netCDF lists them with blanks between."""
-    return name.replace(" ", "_")
+    return "".join("_" if char.isspace() else char for char in name)
 
 
 def _addresses(variable: str, effect: str | None) -> list[str]:

@@ -40,10 +40,12 @@ TWO = {
 # --- round trips ------------------------------------------------------------------------------
 
 COLUMNS = st.text(
-    st.characters(categories=["L", "N", "P", "S", "Zs"], exclude_characters="`/"),
+    st.characters(
+        categories=["L", "N", "P", "S", "Z"], include_characters="\n\t", exclude_characters="`/"
+    ),
     min_size=1,
     max_size=6,
-).filter(lambda name: name != "." and name.isprintable())
+).filter(lambda name: name != ".")
 POSITIVE_PRIORS = st.sampled_from(
     ["HalfNormal(2)", "HalfStudentT(4, 0.1)", "Uniform(0, 1e-300)", "Gamma(2, 0.1)"]
 )
@@ -281,7 +283,7 @@ def test_levels_whose_names_would_collide_are_refused(names):
         spec(levels=[level(name) for name in names])
 
 
-@pytest.mark.parametrize("name", ["a/b", "a`b", "a\nb", "\x00", "."])
+@pytest.mark.parametrize("name", ["a/b", "a`b", "a\x00b", "."])
 def test_a_levels_name_can_be_written_into_files_and_formulas(name):
     with pytest.raises(SpecError, match="a level's name may not contain"):
         spec(levels=[level(name)])

@@ -115,7 +115,7 @@ def independence(pair: PairResult, comparison: Comparison) -> str:
 
 def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     """Say what was found about a pair: the reasons, what could have been seen, and how independent."""
-    yield f"{pair.a} and {pair.b}: {_sentence('; '.join(pair.reasons))}"
+    yield f"{pair.a} and {pair.b}: {_sentence('; '.join(_reasons(pair, comparison)))}"
     if pair.equivalence is not None and pair.equivalence.worst is not None:
         scalars = count(len(comparison.problem.scalars))
         yield f"Of {scalars} scalars the farthest apart: {pair.equivalence.worst}."
@@ -125,6 +125,20 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         yield f"Detectable, negligible: {_some(pair.negligible)}."
     yield from (_sentence(note) for note in pair.notes)
     yield independence(pair, comparison)
+
+
+def _reasons(pair: PairResult, comparison: Comparison) -> list[str]:
+    """The pair's reasons; what the engines' own lines say already is not said again for every pair."""
+    told = {
+        row.name: f"{row.name}: {row.status.replace('_', ' ')}, see above"
+        for row in comparison.rows
+        if row.status != "ok"
+    }
+    reasons = []
+    for reason in pair.reasons:
+        names = [name for name in (pair.a, pair.b) if reason.startswith(f"{name}: ")]
+        reasons.append(told.get(names[0], reason) if names else reason)
+    return list(dict.fromkeys(reasons))
 
 
 def _sentence(text: str) -> str:
