@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nestor.agreement.verdict import Verdict
-    from nestor.api import compare, fit
+    from nestor.api import compare, fit, summary
     from nestor.backend import SamplerConfig
     from nestor.comparison import Comparison
     from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
@@ -35,6 +35,7 @@ _HOME = {
     "compare": "api",
     "fit": "api",
     "read_table": "tables",
+    "summary": "api",
 }
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "fit",
     "read_table",
+    "summary",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nestor.backend import SamplerConfig
 from nestor.errors import EngineFailed
@@ -13,6 +13,7 @@ from nestor.errors import EngineFailed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     import xarray as xr
     from rich.console import Console
 
@@ -170,6 +171,30 @@ def compare(
             out=out,
             listener=listener,
         )
+
+
+def summary(fit: xr.DataTree, **options: Any) -> pd.DataFrame:
+    """Summarize the posterior as `arviz.summary` does, every scalar a row.
+
+    ArviZ itself can only summarize variables of one level at a time here: xarray's stacking refuses the
+    coordinates that name each node's ancestors, since other levels' variables do not have them. They
+    are left out here, and nothing else.
+
+    Parameters
+    ----------
+    fit : DataTree
+        As `fit` returns it.
+    **options
+        Go to `arviz_stats.summary`, which refuses unknown ones.
+    """
+    import xarray as xr
+    from arviz_stats import summary as arviz_summary
+
+    posterior = fit["posterior"].to_dataset()
+    beside = [name for name in posterior.coords if name not in posterior.dims]
+    plain = xr.DataTree.from_dict({"posterior": posterior.drop_vars(beside)})
+    found: pd.DataFrame = arviz_summary(plain, **options)
+    return found
 
 
 def _console(progress: bool) -> Console | None:

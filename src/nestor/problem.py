@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nestor.errors import DataError
+from nestor.errors import DataError, SpecError
 from nestor.index import NestedIndex, build_index
 from nestor.resolve import ResolvedPriors, resolve_priors
 from nestor.spec import INTERCEPT, ModelSpec
@@ -125,6 +125,7 @@ class Problem:
     def __init__(
         self, spec: ModelSpec, table: pd.DataFrame, *, missing: Literal["error", "group"] = "error"
     ) -> None:
+        _check_types(spec, table)
         if len(table) == 0:
             raise DataError("the table has no rows.")
         self.spec = spec
@@ -280,6 +281,21 @@ class Scalars:
             flat = array.reshape(*array.shape[:2], -1)
             parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
         return np.concatenate(parts, axis=-1)
+
+
+def _check_types(spec: object, table: object) -> None:
+    import pandas as pd
+
+    if not isinstance(spec, ModelSpec):
+        raise SpecError(
+            f"a problem takes a ModelSpec, not {type(spec).__name__}: "
+            "make one by nestor.ModelSpec.from_formula(...)."
+        )
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(
+            f"the table must be a pandas DataFrame, not {type(table).__name__}: "
+            "pandas.DataFrame(...) makes one of most things, and .to_pandas() of other tables."
+        )
 
 
 def _column(text: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import nestor
 from nestor import ModelSpec, Problem
 from nestor.backend import Draws, Timings
 from nestor.datatree import plain, to_datatree
@@ -201,6 +202,15 @@ def test_arviz_measures_and_summarizes(read):
         "sigma",
     ]
     assert az.summary(read, var_names=["beta_county"]).index[1] == "beta_county[CA/Cook, x]"
+
+
+def test_nestor_summarizes_every_scalar_as_arviz_does(read):
+    found = nestor.summary(read, round_to="none")
+    alone = az.summary(read, var_names=["beta_county"], round_to="none")
+    assert np.array_equal(found.loc[alone.index].to_numpy(float), alone.to_numpy(float))
+    assert "tau_state[x]" in found.index
+    with pytest.raises(TypeError):
+        nestor.summary(read, no_such_option=1)
 
 
 @pytest.mark.xfail(

@@ -339,3 +339,10 @@ def test_the_table_is_read_only():
         warnings.simplefilter("error")
         problem("log(`w 1`) ~ scale(x) + (scale(x) || state/county)", table)
     pd.testing.assert_frame_equal(table, TABLE)
+
+
+def test_what_is_not_a_spec_or_a_table_is_named(small_table):
+    with pytest.raises(SpecError, match="takes a ModelSpec, not str"):
+        Problem("y ~ x + (x || g)", small_table)
+    with pytest.raises(DataError, match="must be a pandas DataFrame, not dict"):
+        Problem(ModelSpec.from_formula("y ~ x + (x || g)"), {"y": [1.0]})
