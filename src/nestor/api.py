@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor.backend import SamplerConfig
-from nestor.errors import EngineFailed
+from nestor.errors import DataError, EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,28 +173,37 @@ def compare(
         )
 
 
-def summary(fit: xr.DataTree, **options: Any) -> pd.DataFrame:
-    """Summarize the posterior as `arviz.summary` does, every scalar a row.
+def summary(
+    fit: xr.DataTree, var_names: Sequence[str] | None = None, **options: Any
+) -> pd.DataFrame:
+    """Summarize the posterior by `arviz.summary`, variable by variable, every scalar a row.
 
-    ArviZ itself can only summarize variables of one level at a time here: xarray's stacking refuses the
-    coordinates that name each node's ancestors, since other levels' variables do not have them. They
-    are left out here, and nothing else.
+    ArviZ stacks all variables into one array, which xarray refuses here: the coordinates that name
+    each node's ancestors belong to some of the variables only (and without them ArviZ 1.3 attaches
+    labels in another order than values).
 
     Parameters
     ----------
     fit : DataTree
         As `fit` returns it.
+    var_names : sequence of str, optional
+        Variables, by default all.
     **options
         Go to `arviz_stats.summary`, which refuses unknown ones.
+
+    Raises
+    ------
+    DataError
+        If the posterior has no variable of a given name.
     """
-    import xarray as xr
+    import pandas as pd
     from arviz_stats import summary as arviz_summary
 
-    posterior = fit["posterior"].to_dataset()
-    beside = [name for name in posterior.coords if name not in posterior.dims]
-    plain = xr.DataTree.from_dict({"posterior": posterior.drop_vars(beside)})
-    found: pd.DataFrame = arviz_summary(plain, **options)
-    return found
+    known = list(fit["posterior"].data_vars)
+    names = known if var_names is None else list(var_names)
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
+    return pd.concat([arviz_summary(fit, var_names=[name], **options) for name in names])
 
 
 def _console(progress: bool) -> Console | None:

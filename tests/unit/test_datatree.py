@@ -204,13 +204,20 @@ def test_arviz_measures_and_summarizes(read):
     assert az.summary(read, var_names=["beta_county"]).index[1] == "beta_county[CA/Cook, x]"
 
 
-def test_nestor_summarizes_every_scalar_as_arviz_does(read):
+def test_nestor_summarizes_every_scalar_under_its_own_name(read):
     found = nestor.summary(read, round_to="none")
-    alone = az.summary(read, var_names=["beta_county"], round_to="none")
-    assert np.array_equal(found.loc[alone.index].to_numpy(float), alone.to_numpy(float))
+    posterior = read["posterior"]
+    for county in posterior["county"].values:
+        for effect in ("Intercept", "x"):
+            draws = posterior["beta_county"].sel(county=county, effect=effect)
+            mean = found.loc[f"beta_county[{county}, {effect}]", "mean"]
+            assert mean == pytest.approx(float(draws.mean()), rel=1e-12)
     assert "tau_state[x]" in found.index
+    assert list(nestor.summary(read, ["sigma"]).index) == ["sigma"]
     with pytest.raises(TypeError):
         nestor.summary(read, no_such_option=1)
+    with pytest.raises(nestor.DataError, match="no omega"):
+        nestor.summary(read, ["omega"])
 
 
 @pytest.mark.xfail(
