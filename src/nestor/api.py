@@ -203,7 +203,8 @@ def summary(
     names = known if var_names is None else list(var_names)
     if unknown := [name for name in names if name not in known]:
         raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
-    return pd.concat([arviz_summary(fit, var_names=[name], **options) for name in names])
+    tables: list[pd.DataFrame] = [arviz_summary(fit, var_names=[name], **options) for name in names]
+    return pd.concat(tables)
 
 
 def _console(progress: bool) -> Console | None:
