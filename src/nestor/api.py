@@ -86,7 +86,7 @@ def sample_one(
     """Sample with one engine and show its progress; return its draws, or None and why not."""
     from nestor.contender import Contender
     from nestor.events import WorkerEvent
-    from nestor.runner import sample
+    from nestor.runner.engine import sample
     from nestor.session import check_limits
     from nestor.terminal.live import LiveProgress
 

@@ -221,6 +221,11 @@ class Comparison:
         engines = ", ".join(f"{row.name} ({row.status})" for row in self.rows)
         return f"Comparison({self.verdict.value}: {engines})"
 
+    def __str__(self) -> str:
+        from nestor.terminal.tables import as_text
+
+        return as_text(self)
+
     def _repr_html_(self) -> str:
         from nestor.terminal.html import comparison_html
 

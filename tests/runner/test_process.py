@@ -14,7 +14,7 @@ import pytest
 from nestor.agreement.density import density_points
 from nestor.backend import SamplerConfig
 from nestor.contender import Contender
-from nestor.runner import evaluate, sample
+from nestor.runner.engine import evaluate, sample
 from nestor.runner.memory import tree_bytes
 
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -150,6 +150,8 @@ def test_python_compare_shows_itself(small_problem, capsys):
         small_problem, ["exact", "exact2"], chains=4, warmup=10, draws=1000, progress=False
     )
     assert repr(found).startswith("Comparison(AGREE: exact:iid@noncentered (ok)")
+    assert "AGREE" in str(found)
+    assert "bulk ESS" in str(found)
     html = found._repr_html_()
     assert "AGREE" in html
     assert "<table" in html

@@ -1,6 +1,4 @@
-"""One engine in its own process; the run directory with what is finished."""
+"""One engine in its own process, and the run directory with what is finished.
 
-from nestor.runner.engine import evaluate, sample
-from nestor.runner.job import Job, Outcome, Status
-
-__all__ = ["Job", "Outcome", "Status", "evaluate", "sample"]
+Nothing is imported here: a worker is a fresh interpreter that should load only what it needs.
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -155,3 +156,11 @@ def results_view(comparison: Comparison) -> RenderableType:
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Everything about a comparison, from the problem to the verdicts."""
     return Group(problem_view(comparison.problem), results_view(comparison))
+
+
+def as_text(comparison: Comparison, width: int = 120) -> str:
+    """Everything about a comparison as plain text of so many columns, for ``print``."""
+    stream = StringIO()
+    console = Console(file=stream, width=width, highlight=False, emoji=False, color_system=None)
+    console.print(comparison_view(comparison))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
