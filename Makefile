@@ -4,6 +4,8 @@
 VENV ?= .venv
 OUT ?= nestor-out/demo
 PYTEST_ARGS ?=
+# Two processes; a file stays in one of them, since its tests share compiled models.
+PYTEST_JOBS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -22,7 +24,7 @@ demo: $(VENV)/.installed-all  ## fit a simulated tree with every engine, compare
 	$(BIN)/nestor demo --out $(OUT)
 
 test: $(VENV)/.installed-dev  ## run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style and formatting
 	$(BIN)/ruff check .

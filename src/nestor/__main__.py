@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
 import traceback
 import warnings
@@ -17,6 +19,10 @@ def main() -> None:
     from nestor.cli import app
 
     warnings.showwarning = _show_warning
+    # What ends a job from outside is treated like Ctrl-C: engines end, finished ones are kept.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         app(prog_name="nestor")
     except EngineFailed as error:
@@ -25,9 +31,15 @@ def main() -> None:
         _leave(f"error: {error}", BAD_INPUT)
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
-    except Exception:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
+    except Exception as error:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+            _leave(f"error: cannot write the output: {error.strerror}.", BAD_INPUT)
         traceback.print_exc()
         _leave("internal error: please report it with the lines above.", INTERNAL)
+
+
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a handler
+    raise KeyboardInterrupt
 
 
 def _show_warning(

@@ -87,9 +87,10 @@ def sample_one(
     from nestor.contender import Contender
     from nestor.events import WorkerEvent
     from nestor.runner.engine import sample
-    from nestor.session import check_limits
+    from nestor.session import check_limits, check_problem
     from nestor.terminal.live import LiveProgress
 
+    check_problem(problem)
     contender = Contender.parse_sampler(engine, problem.spec.level_names)
     check_limits(timeout)
     with contextlib.ExitStack() as stack:
@@ -156,10 +157,12 @@ def compare(
     SpecError, Unsupported, DataError
         If the engines, settings or directory are wrong; nothing has been run then.
     """
+    from nestor.session import check_problem, read_contenders
     from nestor.session import compare as run
-    from nestor.session import read_contenders
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    check_problem(problem)
+    engines = engines if isinstance(engines, str) else list(engines)
     names = [contender.name for contender in read_contenders(engines, problem)]
     with _listener(_console(progress), names) as listener:
         return run(

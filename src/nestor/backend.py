@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from nestor.errors import SpecError
@@ -81,11 +82,12 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("chains", 1), ("warmup", 1), ("draws", 1), ("seed", 0)):
-            _whole(name, getattr(self, name), least)
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         for name in ("max_tree_depth", "cores"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 1)
-        if self.target_accept is not None and not 0 < self.target_accept < 1:
+                object.__setattr__(self, name, _whole(name, getattr(self, name), 1))
+        accept = self.target_accept
+        if accept is not None and not (isinstance(accept, int | float) and 0 < accept < 1):
             raise SpecError(f"target_accept must lie between 0 and 1, not {self.target_accept!r}.")
         if self.chain_method not in ("sequential", "parallel", "vectorized"):
             raise SpecError(
@@ -93,9 +95,10 @@ class SamplerConfig:
             )
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
 
 
 @dataclass(frozen=True)

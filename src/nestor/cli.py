@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -257,19 +258,24 @@ def _model(
     from nestor.errors import SpecError
     from nestor.spec import ModelSpec
 
-    given = dict(_prior(text) for text in priors or [])
+    given: dict[str, str] = {}
+    for text in priors or []:
+        address, prior = _prior(text)
+        if address in given:
+            raise SpecError(f"--prior {address} is given twice.")
+        given[address] = prior
     options = {"--family": family, "--scale": scale, "--offset": offset, "--weights": weights}
     if path is not None:
         if formula is not None:
             raise SpecError("give either FORMULA or --spec, not both.")
-        if clash := [name for name, value in options.items() if value]:
+        if clash := [name for name, value in options.items() if value is not None]:
             raise SpecError(f"{clash[0]} cannot be combined with --spec: write it into {path}.")
         return ModelSpec.from_toml(_read(path)).with_priors(given)
     if formula is None:
         raise SpecError("say which model: FORMULA, such as 'y ~ x + (x || group)', or --spec FILE.")
     return ModelSpec.from_formula(
         formula,
-        family=family or "gaussian",
+        family="gaussian" if family is None else family,
         priors=given,
         scale=_scale(scale or []),
         offset=offset,
@@ -290,10 +296,10 @@ def _read(path: Path) -> str:
 def _prior(text: str) -> tuple[str, str]:
     from nestor.errors import SpecError
 
-    address, equals, prior = text.rpartition("=")
-    if not equals or not address.strip() or not prior.strip():
+    match = re.fullmatch(r"\s*([^=\[]+(?:\[.*?\])?)\s*=(.+)", text, re.DOTALL)
+    if match is None or not match[2].strip():
         raise SpecError(f"--prior {text!r}: write ADDRESS=PRIOR, such as 'tau=HalfNormal(2)'.")
-    return address.strip(), prior.strip()
+    return match[1].strip(), match[2].strip()
 
 
 def _scale(texts: list[str]) -> Any:
@@ -307,7 +313,8 @@ def _scale(texts: list[str]) -> Any:
         if word not in ("level", "parent"):
             raise SpecError(f"--scale {text!r}: write level, parent or LEVEL=parent.")
         if equals:
-            by_level[level] = word
+            if by_level.setdefault(level, word) != word:
+                raise SpecError(f"--scale {level} is given twice, as level and as parent.")
         elif general not in (None, word):
             raise SpecError("--scale cannot be both level and parent; write LEVEL=parent for some.")
         else:

@@ -285,5 +285,6 @@ def _parse_number(part: str, text: str) -> float:
         return float(part)
     except ValueError:
         raise SpecError(
-            f"cannot read the prior {text!r}: {part.strip()!r} is not a number."
+            f"cannot read the prior {text!r}: {part.strip()!r} is not a number; "
+            "parameters are numbers in order, such as HalfNormal(2)."
         ) from None

@@ -264,7 +264,9 @@ class Scalars:
         if not variable.dims:
             return variable.name
         where = np.unravel_index(self.position[i], variable.shape)
-        parts = (str(self._coords[d][j]) for d, j in zip(variable.dims, where, strict=True))
+        parts = (
+            printable(str(self._coords[d][j])) for d, j in zip(variable.dims, where, strict=True)
+        )
         return f"{variable.name}[{', '.join(parts)}]"
 
     @cached_property
@@ -281,6 +283,11 @@ class Scalars:
             flat = array.reshape(*array.shape[:2], -1)
             parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
         return np.concatenate(parts, axis=-1)
+
+
+def printable(text: str) -> str:
+    """Return `text` with line breaks and control characters written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _check_types(spec: object, table: object) -> None:

@@ -68,7 +68,9 @@ def compare(
     SpecError, Unsupported, DataError
         If the engines, settings or directory are wrong; nothing has been run then.
     """
+    check_problem(problem)
     config = config or SamplerConfig()
+    engines = engines if isinstance(engines, str) else list(engines)
     contenders = read_contenders(engines, problem)
     check_limits(timeout, margin)
     with _folder(out, problem) as folder:
@@ -108,7 +110,24 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
     return contenders
 
 
-def check_limits(timeout: float | None, margin: float = 0.2) -> None:
+def check_problem(problem: object) -> None:
+    """Refuse what is not a `Problem`.
+
+    Raises
+    ------
+    SpecError
+        With how to make one.
+    """
+    from nestor.problem import Problem
+
+    if not isinstance(problem, Problem):
+        raise SpecError(
+            f"a nestor.Problem is wanted, not {type(problem).__name__}: "
+            "make one by nestor.Problem(spec, table)."
+        )
+
+
+def check_limits(timeout: object, margin: object = 0.2) -> None:
     """Refuse a timeout or a margin that is not a number greater than zero.
 
     Raises
@@ -116,10 +135,14 @@ def check_limits(timeout: float | None, margin: float = 0.2) -> None:
     SpecError
         If one is not.
     """
-    if timeout is not None and not 0 < timeout < math.inf:
+    if timeout is not None and not _positive(timeout):
         raise SpecError(f"timeout must be a number of seconds greater than 0, not {timeout!r}.")
-    if not 0 < margin < math.inf:
+    if not _positive(margin):
         raise SpecError(f"the margin must be greater than 0, not {margin!r}.")
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 @contextlib.contextmanager
@@ -130,7 +153,8 @@ def _folder(out: str | Path | None, problem: Problem) -> Iterator[Path]:
         return
     folder = Path(out)
     store.claim(folder, problem)
-    yield folder
+    with store.locked(folder):
+        yield folder
 
 
 class _Session:

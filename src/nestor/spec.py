@@ -47,7 +47,7 @@ PriorField = Annotated[
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         """Validate, with pydantic's complaints as one readable `SpecError`."""
         try:
             super().__init__(**fields)

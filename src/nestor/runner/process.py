@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
+import psutil
+
 from nestor.runner.job import Outcome
 from nestor.runner.memory import tree_bytes
 
@@ -171,7 +173,7 @@ def _death(worker: _Worker, seconds: float, log: Path) -> str:
     if code is not None and code < 0:
         size = f" at {worker.peak_bytes / 1e9:.1f} GB" if worker.peak_bytes else ""
         text = f"killed by signal {-code} after {seconds:.0f} s{size}"
-        if -code == signal.SIGKILL:
+        if -code == signal.SIGKILL and worker.peak_bytes > psutil.virtual_memory().total / 2:
             text += ": probably out of memory"
         return f"{text}. Its log: {log}"
     return f"ended with exit code {code} after {seconds:.0f} s without a result. Its log: {log}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nestor.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import xarray as xr
 
@@ -35,20 +35,71 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     DataError
         If the file cannot be written.
     """
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent
-    )
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(descriptor)
+        temporary = Path(name)
         write(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a directory in which no file can be made.
+
+    Raises
+    ------
+    DataError
+        If that is so.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write into {folder}: {error.strerror or error}.") from None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a netCDF file that nestor wrote."""
+    import xarray as xr
+
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            return _KEY in tree.attrs
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a run directory while this one lasts.
+
+    Raises
+    ------
+    DataError
+        If another run is using it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(
+                f"another run is using the output directory {folder}. Wait for it, or choose another --out."
+            ) from None
+        yield
 
 
 def _umask() -> int:
@@ -87,6 +138,7 @@ def claim(folder: Path, problem: Problem) -> None:
                 f"the output directory {folder} belongs to another problem (other data, formula or "
                 "priors). Choose another --out."
             )
+        check_writable(folder)
         return
     if folder.exists() and not folder.is_dir():
         raise DataError(f"the output directory {folder} is a file. Choose another --out.")

@@ -37,16 +37,24 @@ def compare_and_print(
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
     printed.print(problem_view(problem))
-    with LiveProgress(progress, names) as live:
-        comparison = compare(
-            problem,
-            engines,
-            config=config,
-            margin=margin,
-            timeout=timeout,
-            out=folder,
-            listener=live,
+    try:
+        with LiveProgress(progress, names) as live:
+            comparison = compare(
+                problem,
+                engines,
+                config=config,
+                margin=margin,
+                timeout=timeout,
+                out=folder,
+                listener=live,
+            )
+    except KeyboardInterrupt:
+        progress.print(
+            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
+            markup=False,
+            soft_wrap=True,
         )
+        raise
     printed.print(results_view(comparison))
     _print_files(comparison, folder, printed)
     return comparison

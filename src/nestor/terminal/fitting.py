@@ -66,13 +66,18 @@ def fit_and_print(
 
 
 def _check_target(out: Path | None) -> None:
-    """Find out before sampling, not after, that the file cannot be written."""
+    """Find out before sampling, not after, that the file cannot or should not be written."""
     if out is None:
         return
+    if out.suffix != ".nc":
+        raise DataError(f"--out {out}: fit writes one netCDF file, so its name must end in .nc.")
     if out.is_dir():
         raise DataError(f"--out {out} is a directory; fit writes one netCDF file.")
+    if out.exists() and not store.is_ours(out):
+        raise DataError(f"--out {out} exists and was not written by nestor. Choose another name.")
     if not out.parent.is_dir():
         raise DataError(f"--out {out}: the directory {out.parent} does not exist.")
+    store.check_writable(out.parent)
 
 
 def _summary(problem: Problem, found: Summaries) -> RenderableType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor import registry
+from nestor.problem import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ def index_lines(index: NestedIndex) -> list[str]:
     digits = max(len(count(level.nodes)) for level in summary.levels)
     lines = []
     for k, level in enumerate(summary.levels):
-        line = f"  {level.name:<{width}}  {count(level.nodes):>{digits}} nodes"
+        noun = "node" if level.nodes == 1 else "nodes"
+        line = f"  {level.name:<{width}}  {count(level.nodes):>{digits}} {noun}"
         if k > 0:
             line += f"   {level.children_per_parent:.1f} per {summary.levels[k - 1].name}"
         if level is summary.levels[-1]:
@@ -55,7 +57,7 @@ def index_lines(index: NestedIndex) -> list[str]:
         lines.append(line)
     parents = {level.name: index.names[k - 1] for k, level in enumerate(index.levels) if k > 0}
     for name, reused in summary.reused_labels.items():
-        examples = ", ".join(reused.examples)
+        examples = printable(", ".join(reused.examples))
         lines.append(
             f"  note: {count(reused.count)} {name} label{'s' if reused.count > 1 else ''} "
             f"({examples}{', ...' if reused.count > len(reused.examples) else ''}) occur"

@@ -21,6 +21,7 @@ ALLOWED = (
 )
 
 _CALLS = (*TRANSFORMS, "I", "offset")
+_DEEPEST = 100
 _CLOSING = {"LEFT_PAREN": "RIGHT_PAREN", "LEFT_BRACE": "RIGHT_BRACE"}
 _OPERATORS = {"PLUS", "MINUS", "STAR", "STAR_STAR", "SLASH", "COLON", "PIPE", "TILDE"}
 _KINDS = _OPERATORS | {"IDENTIFIER", "BQNAME", "NUMBER", *_CLOSING, *_CLOSING.values()}
@@ -116,10 +117,28 @@ def parse_syntax(text: object) -> Syntax:
     syntax = Syntax(text, tuple(_joined_bars(text, _scan(text))))
     _check_words(syntax)
     _check_brackets(syntax)
+    _check_depth(syntax)
     try:
         return replace(syntax, tree=_parse(syntax))
     except RecursionError:
         raise too_deep() from None
+
+
+def _check_depth(syntax: Syntax) -> None:
+    """Refuse what nests deeper than anybody writes; the interpreter's own limit is not ours to rely on."""
+    brackets = signs = factors = 0
+    for token in syntax.tokens:
+        if token.kind in _CLOSING:
+            brackets += 1
+        elif token.kind in _CLOSING.values():
+            brackets -= 1
+        signs = signs + 1 if token.kind == "MINUS" else 0
+        if token.kind in ("PLUS", "TILDE", "PIPE"):
+            factors = 0
+        elif token.kind in _OPERATORS:
+            factors += 1
+        if max(brackets, signs, factors) > _DEEPEST:
+            raise too_deep()
 
 
 def too_deep() -> SpecError:
