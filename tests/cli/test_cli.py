@@ -336,7 +336,7 @@ def test_contradictions_are_refused(here, call, options, message):
 def test_a_directory_in_use_is_refused(here, call):
     from nestor.runner import store
 
-    assert call("compare", "data.csv", FORMULA, *ENGINES, "--out", "out", "--draws", "100")[0] == 0
+    assert call("compare", "data.csv", FORMULA, *ENGINES, "--out", "out")[0] == 0
     with store.locked(here / "out"):
         code, _, err = call("compare", "data.csv", FORMULA, *ENGINES, "--out", "out")
     assert code == 2

@@ -21,7 +21,7 @@ from nestor.formulation import Formulation
         ({"chains": True}, "not True"),
         ({"draws": "9"}, "not '9'"),
         ({"draws": None}, "not None"),
-        ({"seed": np.int64(3)}, "seed must be a whole number"),
+        ({"seed": np.float64(3)}, "seed must be a whole number"),
         ({"target_accept": 0.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": 1.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": math.nan}, "target_accept must lie between 0 and 1, not nan"),
@@ -52,3 +52,10 @@ def test_the_reference_keeps_the_contract(small_problem):
     model = backend.compile(small_problem, formulation, sampler=None, device="cpu", dtype="float64")
     assert isinstance(model, CompiledModel)
     assert not isinstance(object(), Backend | CompiledModel)
+
+
+def test_whole_numbers_of_numpy_become_plain():
+    """They come from arrays of seeds, and JSON documents hold no NumPy."""
+    config = SamplerConfig(seed=np.int64(3), chains=np.int32(2))
+    assert (type(config.seed), type(config.chains)) == (int, int)
+    assert config == SamplerConfig(seed=3, chains=2)
