@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -124,7 +123,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """Run one model on several engines: do they agree, and what does each cost?"""
-    model = _model(formula, spec, prior, family, scale, offset, weights)
+    from nestor.options import read_model
+
+    model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = _config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     problem = _problem(model, data, missing)
     _compare(problem, engine or [], config, margin, timeout, out, as_json=json)
@@ -154,9 +155,10 @@ def fit(
     timeout: Timeout = None,
 ) -> None:
     """Sample a model with one engine and summarize the posterior."""
+    from nestor.options import read_model
     from nestor.terminal.fitting import fit_and_print
 
-    model = _model(formula, spec, prior, family, scale, offset, weights)
+    model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = _config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     problem = _problem(model, data, missing)
     fit_and_print(problem, engine, config, timeout, out, _console(), _console(stderr=True))
@@ -243,85 +245,6 @@ def _console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     plain = not stream.isatty() and "COLUMNS" not in os.environ
     return Console(stderr=stderr, width=160 if plain else None, highlight=False, emoji=False)
-
-
-def _model(
-    formula: str | None,
-    path: Path | None,
-    priors: list[str] | None,
-    family: str | None,
-    scale: list[str] | None,
-    offset: str | None,
-    weights: str | None,
-) -> ModelSpec:
-    """Make the description from a formula and options, or from a TOML file and --prior."""
-    from nestor.errors import SpecError
-    from nestor.spec import ModelSpec
-
-    given: dict[str, str] = {}
-    for text in priors or []:
-        address, prior = _prior(text)
-        if address in given:
-            raise SpecError(f"--prior {address} is given twice.")
-        given[address] = prior
-    options = {"--family": family, "--scale": scale, "--offset": offset, "--weights": weights}
-    if path is not None:
-        if formula is not None:
-            raise SpecError("give either FORMULA or --spec, not both.")
-        if clash := [name for name, value in options.items() if value is not None]:
-            raise SpecError(f"{clash[0]} cannot be combined with --spec: write it into {path}.")
-        return ModelSpec.from_toml(_read(path)).with_priors(given)
-    if formula is None:
-        raise SpecError("say which model: FORMULA, such as 'y ~ x + (x || group)', or --spec FILE.")
-    return ModelSpec.from_formula(
-        formula,
-        family="gaussian" if family is None else family,
-        priors=given,
-        scale=_scale(scale or []),
-        offset=offset,
-        weights=weights,
-    )
-
-
-def _read(path: Path) -> str:
-    from nestor.errors import SpecError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError(f"cannot read the model description {path}: {reason}.") from None
-
-
-def _prior(text: str) -> tuple[str, str]:
-    from nestor.errors import SpecError
-
-    match = re.fullmatch(r"\s*([^=\[]+(?:\[.*?\])?)\s*=(.+)", text, re.DOTALL)
-    if match is None or not match[2].strip():
-        raise SpecError(f"--prior {text!r}: write ADDRESS=PRIOR, such as 'tau=HalfNormal(2)'.")
-    return match[1].strip(), match[2].strip()
-
-
-def _scale(texts: list[str]) -> Any:
-    """Read --scale: one word for all levels, or LEVEL=word for some."""
-    from nestor.errors import SpecError
-
-    by_level: dict[str, str] = {}
-    general: str | None = None
-    for text in texts:
-        level, equals, word = text.rpartition("=")
-        if word not in ("level", "parent"):
-            raise SpecError(f"--scale {text!r}: write level, parent or LEVEL=parent.")
-        if equals:
-            if by_level.setdefault(level, word) != word:
-                raise SpecError(f"--scale {level} is given twice, as level and as parent.")
-        elif general not in (None, word):
-            raise SpecError("--scale cannot be both level and parent; write LEVEL=parent for some.")
-        else:
-            general = word
-    if by_level and general is not None:
-        raise SpecError("--scale: give either one word for all levels or LEVEL=word for some.")
-    return by_level or general or "level"
 
 
 def _config(

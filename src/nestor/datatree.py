@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.diagnostics.plain import as_plain
-from nestor.spec import underscored
+from nestor.names import underscored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,10 @@ import numpy as np
 
 from nestor.errors import DataError, SpecError
 from nestor.index import NestedIndex, build_index
+from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve_priors
-from nestor.spec import INTERCEPT, ModelSpec
+from nestor.scalars import Scalars
+from nestor.spec import ModelSpec
 from nestor.terms import evaluate, numeric_column, parse_term
 
 if TYPE_CHECKING:
@@ -230,64 +232,6 @@ class Problem:
         """The description with every automatic prior replaced by its numbers."""
         fields = {name: getattr(self.spec, name) for name in ModelSpec.model_fields}
         return ModelSpec(**{**fields, "priors": self.priors.by_address()})
-
-
-class Scalars:
-    """The random scalars of a problem, flattened in the order of its variables.
-
-    Attributes
-    ----------
-    variables : tuple of Variable
-        Those with a random entry.
-    variable, position : ndarray, (n,)
-        For each scalar, the variable (as a position in `variables`) and the flat position in it.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        self.variables = problem.random_variables
-        positions = [np.flatnonzero(v.random) for v in self.variables]
-        self.position = np.concatenate(positions)
-        self.variable = np.repeat(np.arange(len(positions)), [len(p) for p in positions])
-        self._coords = problem.coords
-
-    def __len__(self) -> int:
-        return len(self.position)
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """Readable names, such as ``beta_county[no degree/CA/Lake, month]``."""
-        return tuple(self.label(i) for i in range(len(self)))
-
-    def label(self, i: int) -> str:
-        """Readable name of scalar `i`."""
-        variable = self.variables[int(self.variable[i])]
-        if not variable.dims:
-            return variable.name
-        where = np.unravel_index(self.position[i], variable.shape)
-        parts = (
-            printable(str(self._coords[d][j])) for d, j in zip(variable.dims, where, strict=True)
-        )
-        return f"{variable.name}[{', '.join(parts)}]"
-
-    @cached_property
-    def is_node(self) -> NDArray[np.bool_]:
-        """Which scalars are node coefficients, (n,)."""
-        by_variable = np.array([v.role == "node" for v in self.variables])
-        return by_variable[self.variable]
-
-    def flatten(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Stack draws of the random scalars: arrays (chain, draw, *shape) to (chain, draw, n)."""
-        parts = []
-        for variable in self.variables:
-            array = np.asarray(values[variable.name], dtype=np.float64)
-            flat = array.reshape(*array.shape[:2], -1)
-            parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
-        return np.concatenate(parts, axis=-1)
-
-
-def printable(text: str) -> str:
-    """Return `text` with line breaks and control characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _check_types(spec: object, table: object) -> None:

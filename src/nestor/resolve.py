@@ -10,13 +10,15 @@ import numpy as np
 
 from nestor.errors import DataError
 from nestor.families import family
+from nestor.names import INTERCEPT
 from nestor.priors import Prior
-from nestor.spec import INTERCEPT, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from nestor.spec import ModelSpec
 
 
 @dataclass(frozen=True)

@@ -228,9 +228,9 @@ def test_an_unknown_option_is_bad_input(call):
 
 
 def test_an_internal_error_has_its_own_code(call, monkeypatch):
-    import nestor.cli
+    import nestor.options
 
-    monkeypatch.setattr(nestor.cli, "_model", lambda *_: 1 / 0)
+    monkeypatch.setattr(nestor.options, "read_model", lambda *_: 1 / 0)
     code, _, err = call("compare", "data.csv", FORMULA)
     assert code == 70
     assert "internal error" in err

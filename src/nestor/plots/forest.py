@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from nestor.errors import SpecError
 from nestor.families import family
+from nestor.names import INTERCEPT
 from nestor.plots.canvas import (
     FAINT,
     MUTED,
@@ -33,7 +34,6 @@ from nestor.plots.draws import (
 )
 from nestor.plots.heading import Heading, describe, note_not_finite, pen_handles
 from nestor.plots.text import columns, label, one_line, shorten
-from nestor.spec import INTERCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor import registry
-from nestor.problem import printable
+from nestor.scalars import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

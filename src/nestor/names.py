@@ -1,0 +1,13 @@
+"""Names that mean something: the intercept, and those that a level may not take."""
+
+INTERCEPT = "Intercept"
+#: Dimensions and variables of the draws that a level would hide.
+RESERVED = (
+    *("chain", "draw", "effect", "effect_2", "covariate", "row"),
+    *("beta", "gamma", "X", "Z", "offset", "weights", "leaf"),
+)
+
+
+def underscored(name: str) -> str:
+    """Return `name` as the draws' coordinates spell it: netCDF lists them with blanks between."""
+    return "".join("_" if char.isspace() else char for char in name)
