@@ -141,7 +141,7 @@ def compare(
     margin : float
         Largest difference of means, in posterior standard deviations, that counts as none.
     timeout : float, optional
-        Seconds that each engine may take.
+        Seconds that each engine may take: for its densities, and again to sample.
     out : path, optional
         Run directory for draws, logs and ``comparison.json``; what is finished there is used again.
     progress : bool

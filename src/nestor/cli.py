@@ -73,7 +73,10 @@ MaxTreeDepth = Annotated[
     int | None, typer.Option(help="Largest tree depth of NUTS; default: the library's own.")
 ]
 Cores = Annotated[int | None, typer.Option(help="Chains that may run at once; default: all cores.")]
-Timeout = Annotated[float | None, typer.Option(help="Seconds that each engine may take.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that an engine may take: for its densities, and again to sample."),
+]
 Engines = Annotated[
     list[str] | None,
     typer.Option(

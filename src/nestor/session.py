@@ -56,7 +56,7 @@ def compare(
     margin : float
         Largest difference of means, in posterior standard deviations, that counts as none.
     timeout : float, optional
-        Seconds that each engine may take.
+        Seconds that each engine may take: for its densities, and again to sample.
     out : path, optional
         Run directory: what is finished there under the same data, spec, settings and versions is used
         again. Without it nothing is written.

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 from nestor.errors import DataError
 from nestor.plots.canvas import (
@@ -62,7 +63,7 @@ def speed(rows: Sequence[SpeedRow]) -> Picture:
         heading = Heading("What each engine costs", [], [])
         names = max(columns(label(row.name)) for row in rows) * 0.075
         width, top = 9.0 + names, heading.height(9.0)
-        height = top + 1.7 + _ROW * len(rows)  # axis labels, and two lines of legend
+        height = top + 1.6 + _ROW * len(rows)  # axis labels, and two lines of legend
         picture = new_picture(width, height, panels_below=top)
         heading.draw(picture)
         rates, seconds = picture.subplots(1, 2, sharey=True)
@@ -104,7 +105,7 @@ def _rates(axis: Any, rows: Sequence[SpeedRow], looks: Mapping[str, Pen]) -> Non
     axis.set_title("Effective draws per second", loc="left", size=PANEL + 0.5, weight="bold")
     axis.set_xlabel("smallest ESS per second" + (" (logarithmic scale)" if log else ""))
     handles = [Patch(color=tint(MUTED, a), label=text) for text, a in _RATES.values()]
-    _legend(axis, handles, rows=len(rows))
+    _legend(axis, handles)
     _plain(axis, log=log)
 
 
@@ -130,7 +131,7 @@ def _seconds(axis: Any, rows: Sequence[SpeedRow]) -> None:
     axis.set_title("Where the time went", loc="left", size=PANEL + 0.5, weight="bold")
     axis.set_xlabel("seconds")
     order = [name for name, _ in _PHASES.values()] + [_REST]
-    _legend(axis, [_patch(name, used[name]) for name in order if name in used], rows=len(rows))
+    _legend(axis, [_patch(name, used[name]) for name in order if name in used])
     _plain(axis, log=False)
 
 
@@ -184,13 +185,15 @@ def _patch(name: str, colour: str) -> Patch:
     return Patch(color=colour, label=name)
 
 
-def _legend(axis: Any, handles: Sequence[Patch], *, rows: int) -> None:
-    """Put a legend half an inch below a panel of so many rows."""
+def _legend(axis: Any, handles: Sequence[Patch]) -> None:
+    """Put a legend half an inch below a panel, whatever the panel's height."""
     if handles:
+        half_inch = ScaledTranslation(0, -0.5, axis.figure.dpi_scale_trans)
         axis.legend(
             handles=handles,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.5 / (_ROW * rows)),
+            bbox_to_anchor=(0.5, 0.0),
+            bbox_transform=axis.transAxes + half_inch,
             ncols=min(4, len(handles)),
             columnspacing=1.0,
             handlelength=1.0,
