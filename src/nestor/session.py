@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import tempfile
 from itertools import combinations
@@ -201,7 +202,7 @@ class _Session:
         """Step 0 for one contender; a failure becomes its row."""
         name = contender.name
         tree = store.load_tree(self._path(contender, ".nc"), self._key(contender))
-        if tree is not None and "log_densities" in tree.attrs:
+        if tree is not None and self._same_points(tree):
             self._finished[name] = tree
             found = [float(text) for text in engine.read_attr(tree, "log_densities")]
         else:
@@ -263,9 +264,14 @@ class _Session:
 
     def _store(self, contender: Contender, tree: xr.DataTree) -> None:
         check = self.checks[contender.name]
-        tree.attrs["log_densities"] = "[" + ", ".join(f'"{v!r}"' for v in check.found) + "]"
+        tree.attrs["log_densities"] = _texts(check.found)
+        tree.attrs["reference_log_densities"] = _texts(check.reference)
         if self._keep:
             store.save_tree(tree, self._path(contender, ".nc"), self._key(contender))
+
+    def _same_points(self, tree: xr.DataTree) -> bool:
+        """Whether stored log densities belong to the points, and the reference, of this run."""
+        return tree.attrs.get("reference_log_densities") == _texts(self._reference)
 
     def _finish(self, row: EngineRow) -> None:
         self.rows[row.name] = row
@@ -302,3 +308,8 @@ class _Session:
             density_ok=None if check is None else check.same,
             missing=f"{row.status.replace('_', ' ')}: {row.message}",
         )
+
+
+def _texts(values: Sequence[float]) -> str:
+    """Numbers as JSON text that keeps infinities and every digit."""
+    return json.dumps([repr(float(value)) for value in values])

@@ -73,6 +73,19 @@ def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
     )
 
 
+def test_log_densities_at_other_points_are_not_used_again(small_problem, tmp_path, monkeypatch):
+    """A later version may choose other points: old values must not be held against them."""
+    import nestor.session
+
+    out = tmp_path / "out"
+    compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    points = nestor.session.density_points(small_problem, seed=1)
+    monkeypatch.setattr(nestor.session, "density_points", lambda _: points)
+    again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
+    assert [check.largest for check in again.densities] == [0.0, 0.0]
+    assert not any(row.reused for row in again.rows)
+
+
 def test_a_damaged_file_is_sampled_again(small_problem, tmp_path):
     out = tmp_path / "out"
     compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
