@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -132,7 +132,10 @@ class Draws:
         Every variable of `Problem.variables`, with inherited and fixed entries filled in.
     stats : mapping of str to ndarray, (chain, draw)
         Under ArviZ's names: diverging, energy, n_steps, tree_depth, acceptance_rate, step_size, and lp,
-        the sampled log density on the unconstrained space.
+        the log density that was sampled, on the unconstrained space, as the sampler itself saw it.
+        log_jacobian, optional: log |d canonical / d unconstrained| at each draw. ``lp - log_jacobian``
+        is then the log joint density of the canonical variables, all constants included, and is
+        compared with the reference after sampling.
     timings : Timings
         Seconds of each phase.
     settings : mapping
@@ -187,6 +190,61 @@ class CompiledModel(Protocol):
         ------
         Unsupported
             If a setting cannot be honoured.
+        """
+        ...
+
+
+@runtime_checkable
+class Extensible(Protocol):
+    """A compiled model whose chains can go on from where they stand; optional.
+
+    A sampler that cannot says why in `Capabilities.reasons`, under "extend" or "SAMPLER extend".
+    """
+
+    def sample_in_looks(
+        self,
+        config: SamplerConfig,
+        looks: Sequence[int],
+        on_progress: ProgressCallback | None = None,
+    ) -> Iterator[Draws]:
+        """Run all chains, stopping for a look each time they have so many draws.
+
+        Parameters
+        ----------
+        config : SamplerConfig
+            Its `draws` equals ``looks[0]``.
+        looks : sequence of int
+            Increasing numbers of kept draws per chain.
+        on_progress : callable, optional
+            As in `CompiledModel.sample`; totals count the draws of the next look.
+
+        Yields
+        ------
+        Draws
+            At each look those drawn since the one before, (chain, new draws, *shape). Their timings are
+            those of this stretch: compile and warmup belong to the first. Chains rest while the caller
+            looks; closing the iterator ends them. With the same config the draws up to a look are the
+            same whatever looks follow.
+        """
+        ...
+
+
+@runtime_checkable
+class Reusable(Protocol):
+    """A compiled model that takes another outcome without being compiled again; optional."""
+
+    def with_outcome(self, y: NDArray[np.float64]) -> CompiledModel:
+        """Return the same model, priors and design for another outcome.
+
+        Parameters
+        ----------
+        y : ndarray, (N,)
+            Outcome, rows in the order of `Problem.y`.
+
+        Returns
+        -------
+        CompiledModel
+            Independent of this one: both can be sampled and evaluated afterwards.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -210,6 +210,56 @@ class Problem:
             inherited[..., level.varying] = filled[name][..., level.varying]
             filled[name] = above = inherited
         return filled
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Problem:
+        """Return the same design and priors, resolved as they are here, for another outcome.
+
+        Parameters
+        ----------
+        y : ndarray, (N,)
+            Outcome, rows in the order of `y`.
+
+        Raises
+        ------
+        DataError
+            If it has another shape or a value that is not finite.
+        """
+        array = np.array(y, dtype=np.float64)
+        if array.shape != self.y.shape or not np.isfinite(array).all():
+            raise DataError(
+                f"the outcome must be {self.n_rows} finite numbers; found shape {array.shape}, "
+                f"{int(np.count_nonzero(~np.isfinite(array)))} not finite."
+            )
+        return self._replaced(y=array)
+
+    def repeated(self, times: int) -> Problem:
+        """Return the problem with each row `times` times in a row, priors as they are resolved here.
+
+        With `with_outcome`, several data sets of one design are then observed together.
+
+        Parameters
+        ----------
+        times : int
+            At least 1.
+        """
+        index = replace(
+            self.index,
+            order=np.repeat(self.index.order, times),
+            leaf=np.repeat(self.leaf, times),
+            rows_per_leaf=self.index.rows_per_leaf * times,
+        )
+        arrays = {name: getattr(self, name) for name in ("y", "X", "Z", "offset", "weights")}
+        more = {n: None if a is None else np.repeat(a, times, axis=0) for n, a in arrays.items()}
+        return self._replaced(index=index, leaf=index.leaf, **more)
+
+    def _replaced(self, **attributes: object) -> Problem:
+        """Copy with other arrays; the priors become the description's own, so that they stay."""
+        kept = ("index", "y", "X", "Z", "offset", "weights", "leaf", "levels", "priors")
+        new = object.__new__(Problem)
+        new.spec = self.resolved_spec
+        for name in kept:
+            setattr(new, name, attributes.get(name, getattr(self, name)))
+        return new
 
     @cached_property
     def fingerprint(self) -> str:

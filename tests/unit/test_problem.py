@@ -346,3 +346,31 @@ def test_what_is_not_a_spec_or_a_table_is_named(small_table):
         Problem("y ~ x + (x || g)", small_table)
     with pytest.raises(DataError, match="must be a pandas DataFrame, not dict"):
         Problem(ModelSpec.from_formula("y ~ x + (x || g)"), {"y": [1.0]})
+
+
+def test_another_outcome_keeps_the_design_and_the_resolved_priors(small_problem):
+    y = small_problem.y * 100.0 + 7.0
+    other = small_problem.with_outcome(y)
+    assert np.array_equal(other.y, y)
+    assert other.priors is small_problem.priors
+    assert other.resolved_spec == small_problem.resolved_spec
+    assert other.fingerprint != small_problem.fingerprint
+    assert small_problem.with_outcome(small_problem.y).fingerprint == small_problem.fingerprint
+    assert other.index is small_problem.index
+
+
+@pytest.mark.parametrize("bad", [[1.0], np.nan])
+def test_another_outcome_has_one_finite_number_a_row(small_problem, bad):
+    y = np.full(small_problem.n_rows, np.nan) if bad is np.nan else np.array(bad)
+    with pytest.raises(DataError, match="finite numbers"):
+        small_problem.with_outcome(y)
+
+
+def test_repeated_rows_stay_sorted_by_leaf(small_problem):
+    twice = small_problem.repeated(2)
+    assert twice.n_rows == 2 * small_problem.n_rows
+    assert np.array_equal(twice.leaf[::2], small_problem.leaf)
+    assert np.array_equal(twice.X[1::2], small_problem.X)
+    assert np.array_equal(np.bincount(twice.leaf), twice.index.rows_per_leaf)
+    assert twice.priors is small_problem.priors
+    assert twice.scalars.labels == small_problem.scalars.labels

