@@ -69,7 +69,7 @@ def fit(
         tree, message = sample_one(problem, engine, config, log, timeout, _console(progress))
         if tree is None:
             tail = (
-                log.read_text(errors="replace").strip().splitlines()[-15:] if log.exists() else []
+                log.read_text(errors="replace").strip().splitlines()[-25:] if log.exists() else []
             )
             raise EngineFailed("\n".join([f"{engine}: {message}", *tail]))
     return tree
@@ -87,12 +87,12 @@ def sample_one(
     from nestor.contender import Contender
     from nestor.events import WorkerEvent
     from nestor.runner.engine import sample
-    from nestor.session import check_limits, check_problem
+    from nestor.session import check_problem, check_timeout
     from nestor.terminal.live import LiveProgress
 
     check_problem(problem)
     contender = Contender.parse_sampler(engine, problem.spec.level_names)
-    check_limits(timeout)
+    check_timeout(timeout)
     with contextlib.ExitStack() as stack:
         live = (
             None
@@ -124,6 +124,8 @@ def compare(
     max_tree_depth: int | None = None,
     cores: int | None = None,
     margin: float = 0.2,
+    joint: bool = False,
+    until_verdict: int | None = None,
     timeout: float | None = None,
     out: str | Path | None = None,
     progress: bool = True,
@@ -140,6 +142,12 @@ def compare(
         See `nestor.SamplerConfig`; None leaves each library's own setting.
     margin : float
         Largest difference of means, in posterior standard deviations, that counts as none.
+    joint : bool
+        Whether a classifier also tries to tell the joint distributions apart: needs at least 8 chains
+        and scikit-learn.
+    until_verdict : int, optional
+        Go on drawing, twice as many draws each time, while a pair is inconclusive, up to so many draws
+        per chain.
     timeout : float, optional
         Seconds that each engine may take: for its densities, and again to sample.
     out : path, optional
@@ -157,6 +165,7 @@ def compare(
     SpecError, Unsupported, DataError
         If the engines, settings or directory are wrong; nothing has been run then.
     """
+    from nestor.agreement.criteria import Criteria
     from nestor.session import check_problem, read_contenders
     from nestor.session import compare as run
 
@@ -169,7 +178,7 @@ def compare(
             problem,
             engines,
             config=config,
-            margin=margin,
+            criteria=Criteria(margin, joint, until_verdict),
             timeout=timeout,
             out=out,
             listener=listener,

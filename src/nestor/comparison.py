@@ -12,17 +12,22 @@ from nestor.agreement.verdict import PairResult, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
+    from nestor.agreement.criteria import Criteria
     from nestor.agreement.density import DensityCheck
     from nestor.backend import SamplerConfig
     from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
 
-EngineStatus = Literal["ok", "gates_failed", "density_failed", "failed", "timeout", "interrupted"]
+EngineStatus = Literal[
+    "ok", "gates_failed", "density_failed", "failed", "unsupported", "timeout", "interrupted"
+]
 
 TIMINGS = (
     "import_s",
@@ -44,7 +49,7 @@ class EngineRow:
     contender : Contender
         Who, how and where.
     status : str
-        ok, gates_failed, density_failed, failed, timeout or interrupted.
+        ok, gates_failed, density_failed, failed, unsupported, timeout or interrupted.
     message : str
         Why, where the status is not ok: one line.
     reused : bool
@@ -56,7 +61,10 @@ class EngineRow:
     gates : Gates or None
         Convergence checks; None without draws.
     summaries : Summaries or None
-        Estimates and their Monte Carlo errors; None without draws.
+        Estimates and their Monte Carlo errors of every random scalar and, last, of the
+        log-likelihood (see `nestor.quantities`); None without draws.
+    log_likelihood : ndarray or None, (chain, draw)
+        Of the whole outcome, computed by the core.
     tree : DataTree or None
         The draws.
     peak_bytes : int or None
@@ -65,6 +73,13 @@ class EngineRow:
         What the sampler really used; versions of its libraries.
     seed : int or None
         The engine's own seed.
+    sampled_density : DensityCheck or None
+        The log density that was sampled, at some draws, against the reference's; None if the sampler
+        does not report it.
+    looks : tuple of int
+        Draws per chain at each look at its chains; empty where they were looked at once.
+    cannot_extend : str
+        Why its chains could not go on, where that was asked for.
     """
 
     contender: Contender
@@ -77,11 +92,15 @@ class EngineRow:
     )
     gates: Gates | None = None
     summaries: Summaries | None = None
+    log_likelihood: NDArray[np.float64] | None = None
     tree: xr.DataTree | None = None
     peak_bytes: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
+    sampled_density: DensityCheck | None = None
+    looks: tuple[int, ...] = ()
+    cannot_extend: str = ""
 
     @property
     def name(self) -> str:
@@ -104,8 +123,8 @@ class Comparison:
         What was sampled.
     config : SamplerConfig
         How hard each engine tried; its seed is the comparison's.
-    margin : float
-        Of equivalence, in posterior standard deviations.
+    criteria : Criteria
+        What was asked of the pairs: margin, joint test, budget.
     densities : tuple of DensityCheck
         Step 0 of each contender that could evaluate densities.
     rows : tuple of EngineRow
@@ -118,11 +137,16 @@ class Comparison:
 
     problem: Problem
     config: SamplerConfig
-    margin: float
+    criteria: Criteria
     densities: tuple[DensityCheck, ...]
     rows: tuple[EngineRow, ...]
     pairs: tuple[PairResult, ...]
     folder: Path | None = None
+
+    @property
+    def margin(self) -> float:
+        """Margin of equivalence, in posterior standard deviations."""
+        return self.criteria.margin
 
     @property
     def verdict(self) -> Verdict:
@@ -134,8 +158,9 @@ class Comparison:
 
     @property
     def engine_failed(self) -> bool:
-        """Whether an engine crashed, hung or was stopped."""
-        return any(row.status in ("failed", "timeout", "interrupted") for row in self.rows)
+        """Whether an engine crashed, refused, hung or was stopped."""
+        bad = ("failed", "unsupported", "timeout", "interrupted")
+        return any(row.status in bad for row in self.rows)
 
     @property
     def draws(self) -> dict[str, xr.DataTree]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.comparison import TIMINGS
+from nestor.comparison import TIMINGS, EngineStatus
 from nestor.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     from nestor.comparison import Comparison, EngineRow
     from nestor.problem import Problem
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class _Document(BaseModel):
@@ -110,7 +110,7 @@ class EngineDocument(_Document):
     dtype: str
     chain_method: str
     implementation: str = Field(description="Engines that share it are not independent")
-    status: Literal["ok", "gates_failed", "density_failed", "failed", "timeout", "interrupted"]
+    status: EngineStatus
     message: str
     reused: bool
     seed: int | None
@@ -119,8 +119,22 @@ class EngineDocument(_Document):
     efficiency: EfficiencyDocument
     settings: dict[str, Any]
     versions: dict[str, str]
+    sampled_density: DensityDocument | None = Field(
+        description="The density that was sampled, at some draws, less its log-Jacobian, against the "
+        "reference's; null where the sampler does not report it"
+    )
+    looks: list[int] = Field(description="Draws per chain at each look; empty: one look at the end")
+    cannot_extend: str = Field(description="Why its chains could not go on, where that was asked")
     draws: str | None = Field(description="netCDF file in the run directory")
     log: str | None = Field(description="Log file in the run directory")
+
+
+class CriteriaDocument(_Document):
+    """What was asked of each pair."""
+
+    margin: float = Field(description="Of means in posterior sd, and of sds as a fraction")
+    joint: bool = Field(description="Whether the joint distributions were compared (step 5)")
+    until_verdict: int | None = Field(description="Draws per chain up to which to go on")
 
 
 class ComparisonDocument(_Document):
@@ -128,12 +142,12 @@ class ComparisonDocument(_Document):
 
     model_config = ConfigDict(title="nestor comparison")
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     nestor_version: str
     verdict: Literal["AGREE", "DISAGREE", "INCONCLUSIVE"]
     problem: ProblemDocument
     config: dict[str, Any] = Field(description="Sampler settings as asked for; null: the library's")
-    margin: float
+    criteria: CriteriaDocument
     density: DensitySection
     engines: list[EngineDocument]
     pairs: list[dict[str, Any]] = Field(description="Verdict and tests of each pair of contenders")
@@ -148,7 +162,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         verdict=comparison.verdict.value,
         problem=_problem(comparison.problem),
         config=vars(comparison.config) | {},
-        margin=comparison.margin,
+        criteria=CriteriaDocument(**vars(comparison.criteria)),
         density=DensitySection(
             reference="reference",
             checks=[DensityDocument(**check.to_dict()) for check in comparison.densities],
@@ -168,7 +182,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
     from nestor import registry
 
     contender = row.contender
-    sampled = row.status in ("ok", "gates_failed", "failed", "timeout")
+    sampled = row.status in ("ok", "gates_failed", "failed", "unsupported", "timeout")
     return {
         "contender": row.name,
         "engine": contender.engine,
@@ -187,6 +201,9 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         | {"peak_bytes": row.peak_bytes},
         "settings": as_plain(dict(row.settings)),
         "versions": dict(row.versions),
+        "sampled_density": None if row.sampled_density is None else row.sampled_density.to_dict(),
+        "looks": list(row.looks),
+        "cannot_extend": row.cannot_extend,
         "draws": f"{contender.file_stem}.nc" if keep and row.has_draws else None,
         "log": f"{contender.file_stem}.log" if keep and sampled else None,
     }

@@ -34,7 +34,16 @@ class EngineFinished:
     row: EngineRow
 
 
-Event = WorkerEvent | DensityFinished | EngineFinished
+@dataclass(frozen=True)
+class LookFinished:
+    """All pairs have been judged at so many draws per chain, and some contenders' chains go on."""
+
+    look: int
+    draws: int
+    going_on: tuple[str, ...]
+
+
+Event = WorkerEvent | DensityFinished | EngineFinished | LookFinished
 Listener = Callable[[Event], None]
 
 

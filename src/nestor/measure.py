@@ -9,6 +9,8 @@ import numpy as np
 
 from nestor.comparison import TIMINGS, EngineRow
 from nestor.diagnostics import gates, summaries
+from nestor.likelihood import log_likelihood
+from nestor.quantities import Quantities
 from nestor.runner.engine import read_attr
 
 if TYPE_CHECKING:
@@ -23,18 +25,21 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
 
     The status becomes gates_failed where the draws do not pass the gates.
     """
-    posterior = {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
-    draws = problem.scalars.flatten(posterior)
+    quantities = Quantities(problem)
+    values = posterior_of(problem, tree)
+    likelihood = log_likelihood(problem, values)
+    draws = quantities.flatten(values, likelihood)
     settings, timings = read_attr(tree, "settings"), read_attr(tree, "timings")
     found = summaries(draws)
+    scalars = quantities.n_scalars
     checked = gates(
-        draws,
+        draws[..., :scalars],
         problem.scalars.labels,
         problem.scalars.is_node,
         energy=_stat(tree, "energy"),
         diverging=_stat(tree, "diverging"),
         saturated=_saturated(tree, settings),
-        summary=found,
+        summary=found.first(scalars),
     )
     seconds = {name: timings.get(name) for name in TIMINGS}
     worst = _worst_ess(checked.ess_bulk_min, checked.ess_tail_min)
@@ -50,11 +55,17 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         gates=checked,
         summaries=found,
         tree=tree,
+        log_likelihood=likelihood,
         peak_bytes=int(tree.attrs["peak_bytes"]) or None,
         settings=settings,
         versions=read_attr(tree, "versions"),
         seed=read_attr(tree, "config")["seed"],
     )
+
+
+def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.float64]]:
+    """Return the draws of every canonical variable, (chain, draw, *shape)."""
+    return {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
 
 
 def _stat(tree: xr.DataTree, name: str) -> NDArray[Any] | None:

@@ -5,6 +5,7 @@ import pytest
 from pairs import at_most, draws, many_pairs
 
 from nestor.agreement import Run, Verdict, judge
+from nestor.agreement.shape import shape_test
 from nestor.diagnostics import Gates, gates, summaries
 from nestor.errors import DataError
 
@@ -14,7 +15,7 @@ FAILED = Gates(False, ("R-hat 1.2 of s0 is not below 1.01",), (), *[None] * 8)
 
 
 def _run(name, values, labels=LABELS, passed=PASSED, density_ok=True):
-    return Run(name, labels, summaries(values), passed, density_ok)
+    return Run(name, labels, summaries(values), passed, density_ok, sampled_ok=True)
 
 
 def _pair(change=lambda x: None, n_draw=500, **kwargs):
@@ -101,12 +102,29 @@ def test_rule_2_goes_before_shown_differences_and_agreement():
 
 
 def test_rejections_elsewhere_prevent_agreement_only():
-    pair = _pair()
-    result = judge(*pair, rejections=("the shape of s1 differs",))
+    one, two = draws(1, 2000, 5), draws(2, 2000, 5)
+    two[:, :, 1] = np.where(two[:, :, 1] < 0, -1.0, 1.0) + 0.01 * two[:, :, 0]  # mean 0, sd 1
+    runs = _run("one", one), _run("two", two)
+    shape = shape_test(one, two, runs[0].summaries, runs[1].summaries, LABELS)
+    result = judge(*runs, shape=shape, margin=0.5, sd_margin=0.5)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert result.reasons == ("the shape of s1 differs",)
-    shifted = judge(*_pair(_shift(0.5)), rejections=("the shape of s1 differs",))
+    assert any("rank ECDFs of s1" in reason for reason in result.reasons)
+    shifted = judge(*_pair(_shift(0.5)), shape=shape)
     assert shifted.verdict is Verdict.DISAGREE
+
+
+def test_groups_sum_up_thousands_of_scalars():
+    one, two = draws(1, 500, 5), draws(2, 500, 5)
+    two[:, :, 3] += 1.0
+    groups = ("population", "scales", "g", "g", "g")
+    result = judge(_run("one", one), _run("two", two), groups=groups)
+    by_name = {group.group: group for group in result.groups}
+    assert [by_name[name].scalars for name in ("population", "scales", "g")] == [1, 1, 3]
+    assert by_name["g"].worst == "mean of s3"
+    assert (by_name["g"].outside, by_name["g"].different) == (1, 1)
+    assert by_name["population"].outside == 0
+    assert by_name["g"].margin_needed > 1.0
+    assert json.loads(json.dumps(result.to_dict()))["groups"][2]["worst"] == "mean of s3"
 
 
 def test_equal_means_and_sds_with_different_quantiles_do_not_agree():

@@ -5,6 +5,7 @@ import pytest
 
 import nestor
 from nestor import SamplerConfig, Verdict
+from nestor.agreement.criteria import Criteria
 from nestor.errors import DataError, SpecError, Unsupported
 from nestor.events import EngineFinished, WorkerEvent
 from nestor.session import compare
@@ -75,12 +76,12 @@ def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
 
 def test_log_densities_at_other_points_are_not_used_again(small_problem, tmp_path, monkeypatch):
     """A later version may choose other points: old values must not be held against them."""
-    import nestor.session
+    import nestor.lineup
 
     out = tmp_path / "out"
     compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
-    points = nestor.session.density_points(small_problem, seed=1)
-    monkeypatch.setattr(nestor.session, "density_points", lambda _: points)
+    points = nestor.lineup.density_points(small_problem, seed=1)
+    monkeypatch.setattr(nestor.lineup, "density_points", lambda _: points)
     again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
     assert [check.largest for check in again.densities] == [0.0, 0.0]
     assert not any(row.reused for row in again.rows)
@@ -139,7 +140,7 @@ def test_bad_engines_are_refused_before_anything_runs(
 
 def test_a_margin_must_be_positive(small_problem):
     with pytest.raises(SpecError, match="margin"):
-        compare(small_problem, ["exact", "exact2"], margin=0.0)
+        compare(small_problem, ["exact", "exact2"], criteria=Criteria(margin=0.0))
 
 
 def test_another_problems_directory_is_refused(small_problem, small_table, tmp_path):

@@ -69,8 +69,9 @@ class EquivalenceResult:
         By how much the effective sample sizes have to grow for equivalence to be shown if the
         differences stay as they are (1 if it is shown); None if a difference as estimated
         exceeds its margin or cannot be compared.
-    shown
-        Whether each is equivalent, shape (2, scalar): means, sds.
+    shown, size, needed
+        Whether each is equivalent; its difference as estimated (see `Placement`); the margin at
+        which it would be shown equivalent. Shape (2, scalar): means, sds.
     """
 
     equivalent: bool
@@ -82,6 +83,8 @@ class EquivalenceResult:
     smallest_margin: float | None
     draw_factor: float | None
     shown: NDArray[np.bool_] = field(repr=False, metadata={"plain": False})
+    size: FloatArray = field(repr=False, metadata={"plain": False})
+    needed: FloatArray = field(repr=False, metadata={"plain": False})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the arrays per scalar."""
@@ -166,6 +169,8 @@ def equivalence_test(
         smallest_margin=_maximum(needed),
         draw_factor=_maximum(placed.ess_factor(threshold)),
         shown=shown,
+        size=placed.size,
+        needed=needed,
     )
 
 

@@ -29,6 +29,9 @@ class Run:
         Its gates, or None if they were not checked, which rules out agreement.
     density_ok
         Whether its densities equal the reference's; None if they were not compared.
+    sampled_ok
+        Whether the density that it sampled, as it reports it with its draws, equals the reference's;
+        None if it does not report it.
     missing
         Why there are no summaries.
     """
@@ -38,6 +41,7 @@ class Run:
     summaries: Summaries | None
     gates: Gates | None
     density_ok: bool | None = None
+    sampled_ok: bool | None = None
     missing: str = ""
 
 
@@ -68,11 +72,21 @@ def check_labels(a: Run, b: Run) -> None:
 
 
 def unfit(run: Run) -> Iterator[str]:
-    """Say why a run cannot be compared, whatever its gates say."""
-    summary = run.summaries
-    if summary is None:
-        yield f"{run.name}: no draws" + (f" ({run.missing})" if run.missing else "")
+    """Say why a run cannot be compared: its draws are unusable, or it did not pass its gates."""
+    if run.summaries is None:
+        yield from _unusable(run)
         return
+    if run.gates is not None and not run.gates.passed:
+        # The gates say what is wrong with single scalars; what is wrong with the whole goes first.
+        yield from _too_small(run, run.summaries)
+        yield from (f"{run.name}: {failure}" for failure in run.gates.failures)
+        return
+    if run.gates is None:
+        yield f"{run.name}: its gates were not checked"
+    yield from _unusable(run)
+
+
+def _too_small(run: Run, summary: Summaries) -> Iterator[str]:
     if summary.n_scalar == 0:
         yield f"{run.name}: there are no scalars to compare"
     if summary.n_draw < MIN_DRAWS:
@@ -80,11 +94,15 @@ def unfit(run: Run) -> Iterator[str]:
             f"{run.name}: {summary.n_draw} draws per chain; at least {MIN_DRAWS} are needed "
             f"(there are {summary.n_chain} chains: are the axes swapped?)"
         )
-    if run.gates is not None and not run.gates.passed:
-        yield from (f"{run.name}: {failure}" for failure in run.gates.failures)
+
+
+def _unusable(run: Run) -> Iterator[str]:
+    """Say why a run's draws cannot be compared, whatever its gates say."""
+    summary = run.summaries
+    if summary is None:
+        yield f"{run.name}: no draws" + (f" ({run.missing})" if run.missing else "")
         return
-    if run.gates is None:
-        yield f"{run.name}: its gates were not checked"
+    yield from _too_small(run, summary)
     if summary.n_chain < 2:
         yield f"{run.name}: a single chain, so that its convergence cannot be seen"
     for mask, what in ((~summary.finite, "not finite"), (summary.constant, "all the same")):
@@ -92,6 +110,11 @@ def unfit(run: Run) -> Iterator[str]:
             first = run.labels[int(np.flatnonzero(mask)[0])]
             more = f" and {mask.sum() - 1} more" if mask.sum() > 1 else ""
             yield f"{run.name}: the draws of {first}{more} are {what}"
+
+
+def comparable(a: Run, b: Run) -> bool:
+    """Whether the draws of two runs, whatever their gates say, are such that tests mean something."""
+    return not any(same_draws(a, b)) and not any(any(_unusable(run)) for run in (a, b))
 
 
 def same_draws(a: Run, b: Run) -> Iterator[str]:

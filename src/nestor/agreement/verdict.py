@@ -1,10 +1,10 @@
 """The verdict on a pair of contenders: AGREE, DISAGREE or INCONCLUSIVE."""
 
+from __future__ import annotations
+
 import enum
-import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.difference import DifferenceResult, difference_test
 from nestor.agreement.equivalence import (
@@ -13,10 +13,25 @@ from nestor.agreement.equivalence import (
     beyond_margin_test,
     equivalence_test,
 )
-from nestor.agreement.margin import COMPARED
+from nestor.agreement.levels import GroupResult, summarize_groups
+from nestor.agreement.reasons import (
+    agreement,
+    far_quantiles,
+    joint_rejection,
+    missing_draws,
+    negligible,
+    notes,
+    shape_rejections,
+    shortfall,
+)
 from nestor.agreement.run import Run, check_labels, same_draws, unfit
 from nestor.diagnostics.plain import as_plain
-from nestor.diagnostics.summaries import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nestor.agreement.joint import JointResult
+    from nestor.agreement.shape import ShapeResult
 
 
 class Verdict(enum.StrEnum):
@@ -25,6 +40,15 @@ class Verdict(enum.StrEnum):
     AGREE = "AGREE"
     DISAGREE = "DISAGREE"
     INCONCLUSIVE = "INCONCLUSIVE"
+
+
+def exit_code(verdict: Verdict, *, engine_failed: bool) -> int:
+    """Return a command's exit code: 1 disagree, 4 an engine failed, 3 inconclusive, 0 agree."""
+    if verdict is Verdict.DISAGREE:
+        return 1
+    if engine_failed:
+        return 4
+    return 0 if verdict is Verdict.AGREE else 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +80,13 @@ class PairResult:
         Draws per chain still missing in a and in b by that factor; None likewise.
     negligible
         Differences that are real but inside the margin: "detectable, negligible".
+    shape, joint
+        Results of steps 4 and 5; None where they were not done.
+    groups
+        The tests summed up by group: population, scales, family, each level, log-likelihood.
+    looks
+        How often the pair was looked at, this time included; the levels of the tests were halved
+        at each look.
     """
 
     a: str
@@ -72,6 +103,18 @@ class PairResult:
     draw_factor: float | None = None
     missing_draws: tuple[int, int] | None = None
     negligible: tuple[str, ...] = ()
+    shape: ShapeResult | None = None
+    joint: JointResult | None = None
+    groups: tuple[GroupResult, ...] = ()
+    looks: int = 1
+
+    @property
+    def word(self) -> str:
+        """The verdict in words: "detectable, negligible" where a real difference is inside the margin."""
+        agrees = self.verdict is Verdict.AGREE
+        return (
+            "AGREE (detectable, negligible)" if agrees and self.negligible else self.verdict.value
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without arrays; None where there is no number."""
@@ -93,7 +136,10 @@ def judge(
     sd_margin: float = 0.2,
     disagree_level: float = 0.01,
     agree_level: float = 0.05,
-    rejections: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    shape: ShapeResult | None = None,
+    joint: JointResult | None = None,
+    looks: int = 1,
 ) -> PairResult:
     """Give the verdict on two contenders. The first rule that applies decides.
 
@@ -116,10 +162,15 @@ def judge(
         Family-wise level of the tests of differences.
     agree_level
         Level of each equivalence test.
-    rejections
-        Rejections by further checks (shape, joint distribution), one sentence each: they turn
-        AGREE into INCONCLUSIVE. So does a quantile that differs significantly and by more than
-        the margin, which equal means and sds cannot rule out.
+    groups
+        Group of each scalar; by default all are one group.
+    shape, joint
+        Results of steps 4 and 5, where they were done: a rejection turns AGREE into INCONCLUSIVE.
+        So does a quantile that differs significantly and by more than the margin, which equal
+        means and sds cannot rule out.
+    looks
+        How often the pair has been looked at, this time included; recorded only: the caller
+        gives the levels of this look (see `Criteria.levels`).
 
     Returns
     -------
@@ -132,17 +183,22 @@ def judge(
     """
     check_labels(a, b)
     tests = _run_tests(a, b, margin, sd_margin, disagree_level, agree_level)
-    reached = (*_far_quantiles(tests, margin), *rejections)
-    verdict, reasons = _decide(a, b, tests, reached)
+    difference = None if tests is None else tests.difference
+    rejections = (
+        *far_quantiles(difference, margin),
+        *shape_rejections(shape),
+        *joint_rejection(joint),
+    )
+    verdict, reasons = _decide(a, b, tests, rejections)
     if tests is None:
-        return PairResult(a.name, b.name, verdict, reasons, tuple(_notes(a, b)))
+        return PairResult(a.name, b.name, verdict, reasons, tuple(notes(a, b)), looks=looks)
     equivalence = tests.equivalence
     return PairResult(
         a=a.name,
         b=b.name,
         verdict=verdict,
         reasons=reasons,
-        notes=tuple(_notes(a, b)),
+        notes=tuple(notes(a, b)),
         difference=tests.difference,
         equivalence=equivalence,
         beyond=tests.beyond,
@@ -150,8 +206,14 @@ def judge(
         detectable_shift=tests.difference.detectable_shift,
         smallest_margin=equivalence.smallest_margin,
         draw_factor=equivalence.draw_factor,
-        missing_draws=_missing_draws(a, b, equivalence.draw_factor),
-        negligible=tuple(_negligible(tests, margin, a.labels)),
+        missing_draws=missing_draws(a, b, equivalence.draw_factor),
+        negligible=tuple(negligible(tests.difference, equivalence, margin, a.labels)),
+        shape=shape,
+        joint=joint,
+        groups=summarize_groups(
+            groups or ["all"] * len(a.labels), a.labels, tests.difference, equivalence, shape
+        ),
+        looks=looks,
     )
 
 
@@ -162,6 +224,10 @@ def _decide(
     if wrong:
         reasons = tuple(f"{name}: log densities differ from the reference" for name in wrong)
         return Verdict.DISAGREE, reasons
+    wrong = [run.name for run in (a, b) if run.sampled_ok is False]
+    if wrong:
+        text = "the log density that it sampled differs from the reference"
+        return Verdict.DISAGREE, tuple(f"{name}: {text}" for name in wrong)
     obstacles = (*unfit(a), *unfit(b), *same_draws(a, b))
     if obstacles or tests is None:
         return Verdict.INCONCLUSIVE, obstacles
@@ -169,10 +235,10 @@ def _decide(
         reasons = tuple(f"{one}, more than the margin" for one in tests.beyond.beyond)
         return Verdict.DISAGREE, reasons
     if not tests.equivalence.equivalent:
-        return Verdict.INCONCLUSIVE, (_shortfall(a, b, tests.equivalence), *rejections)
+        return Verdict.INCONCLUSIVE, (shortfall(a, b, tests.equivalence), *rejections)
     if rejections:
         return Verdict.INCONCLUSIVE, rejections
-    return Verdict.AGREE, (_agreement(tests.equivalence),)
+    return Verdict.AGREE, (agreement(tests.equivalence),)
 
 
 def _run_tests(
@@ -192,66 +258,3 @@ def _run_tests(
         equivalence=equivalence_test(one, other, a.labels, **margins, level=agree_level),
         beyond=beyond_margin_test(one, other, a.labels, **margins, level=disagree_level),
     )
-
-
-def _notes(a: Run, b: Run) -> Iterator[str]:
-    for run in (a, b):
-        if run.density_ok is None:
-            yield f"{run.name}: log densities were not compared with the reference"
-        if run.gates is not None:
-            yield from (f"{run.name}: {note}" for note in run.gates.notes)
-
-
-def _agreement(equivalence: EquivalenceResult) -> str:
-    needed = equivalence.smallest_margin
-    return (
-        f"all means are within {equivalence.margin:g} posterior sd and all sds within "
-        f"{equivalence.sd_margin:.0%}"
-        + ("" if needed is None else f" (a margin of {needed:.3f} would do)")
-    )
-
-
-def _shortfall(a: Run, b: Run, equivalence: EquivalenceResult) -> str:
-    n_failed = len(equivalence.not_equivalent)
-    start = f"{n_failed} means and sds are not shown to be within the margin"
-    if n_failed == 1:
-        start = "one mean or sd is not shown to be within the margin"
-    text = f"{start}; worst: {equivalence.worst}"
-    missing = _missing_draws(a, b, equivalence.draw_factor)
-    if missing is None:
-        return f"{text}; the number of draws missing cannot be said from these estimates"
-    return (
-        f"{text}; about {equivalence.draw_factor:.1f} times the draws are needed: "
-        f"{missing[0]} more per chain of {a.name}, {missing[1]} more of {b.name}"
-    )
-
-
-def _missing_draws(a: Run, b: Run, factor: float | None) -> tuple[int, int] | None:
-    if factor is None or a.summaries is None or b.summaries is None:
-        return None
-    return (
-        math.ceil((factor - 1) * a.summaries.n_draw),
-        math.ceil((factor - 1) * b.summaries.n_draw),
-    )
-
-
-def _far_quantiles(tests: _Tests | None, margin: float) -> Iterator[str]:
-    if tests is None:
-        return
-    for one in tests.difference.rejected:
-        if one.quantity not in COMPARED and abs(one.shift) > margin:
-            yield f"{one.quantity} of {one.label} differs by {one.shift:+.3f} posterior sd"
-
-
-def _negligible(tests: _Tests, margin: float, labels: Sequence[str]) -> Iterator[str]:
-    """Name the differences that are significant, and shown or estimated inside the margin."""
-    shown = tests.equivalence.shown
-    column_of = {label: column for column, label in enumerate(labels)}
-    for one in tests.difference.rejected:
-        column = column_of[one.label]
-        if one.quantity in COMPARED:
-            inside = bool(shown[QUANTITIES.index(one.quantity), column])
-        else:
-            inside = bool(shown[:, column].all()) and abs(one.shift) <= margin
-        if inside:
-            yield f"{one.quantity} of {one.label} ({one.shift:+.3f} posterior sd)"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from nestor.cli import comparing, fitting, looking
+from nestor.cli import comparing, fitting, looking, verifying
 
 EXIT_CODES = """
-Exit codes of compare and demo, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
+Exit codes of compare, demo and verify, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
 3 inconclusive, 0 agree; 70 internal error, 130 interrupted.
 """
 
@@ -28,6 +28,7 @@ for _command in (
     looking.index,
     looking.backends,
     comparing.demo,
+    verifying.verify,
     looking.schema,
 ):
     app.command()(_command)

@@ -71,6 +71,20 @@ Engines = Annotated[
 Margin = Annotated[
     float, typer.Option(help="Differences up to this many posterior sd (and sds' ratios) are none.")
 ]
+Joint = Annotated[
+    bool,
+    typer.Option(
+        "--joint",
+        help="Let a classifier try to tell the joint distributions apart; needs 8 chains and scikit-learn.",
+    ),
+]
+UntilVerdict = Annotated[
+    int | None,
+    typer.Option(
+        metavar="DRAWS",
+        help="While a pair is inconclusive go on drawing, doubling, up to so many draws per chain.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Run directory; default nestor-out/ and a short hash of the problem."),

@@ -15,6 +15,7 @@ from nestor.cli.arguments import (
     Engines,
     Family,
     Formula,
+    Joint,
     Json,
     Margin,
     MaxTreeDepth,
@@ -27,6 +28,7 @@ from nestor.cli.arguments import (
     Spec,
     TargetAccept,
     Timeout,
+    UntilVerdict,
     Warmup,
     Weights,
     make_config,
@@ -35,8 +37,8 @@ from nestor.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from nestor.agreement.criteria import Criteria
     from nestor.backend import SamplerConfig
-    from nestor.comparison import Comparison
     from nestor.problem import Problem
 
 
@@ -60,17 +62,21 @@ def compare(
     max_tree_depth: MaxTreeDepth = None,
     cores: Cores = None,
     margin: Margin = 0.2,
+    joint: Joint = False,
+    until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
     """Run one model on several engines: do they agree, and what does each cost?"""
+    from nestor.agreement.criteria import Criteria
     from nestor.options import read_model
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
+    criteria = Criteria(margin, joint, until_verdict)
     problem = make_problem(model, data, missing)
-    _compare(problem, engine or [], config, margin, timeout, out, as_json=json)
+    _compare(problem, engine or [], config, criteria, timeout, out, as_json=json)
 
 
 def demo(
@@ -89,48 +95,42 @@ def demo(
     max_tree_depth: MaxTreeDepth = None,
     cores: Cores = None,
     margin: Margin = 0.2,
+    joint: Joint = False,
+    until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
     """Run the main job on example data: income by month within degree, state and county."""
+    from nestor.agreement.criteria import Criteria
     from nestor.demo import demo_problem
 
+    criteria = Criteria(margin, joint, until_verdict)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     problem, about = demo_problem(model, data_seed)
     console = make_console(stderr=json)
     console.print(about, markup=False, highlight=False)
-    _compare(problem, engine or ["pymc", "numpyro"], config, margin, timeout, out, as_json=json)
+    _compare(problem, engine or ["pymc", "numpyro"], config, criteria, timeout, out, as_json=json)
 
 
 def _compare(
     problem: Problem,
     engines: list[str],
     config: SamplerConfig,
-    margin: float,
+    criteria: Criteria,
     timeout: float | None,
     out: Path | None,
     *,
     as_json: bool,
 ) -> None:
     """Compare, print, write pictures, and leave with the verdict's exit code."""
+    from nestor.agreement.verdict import exit_code
     from nestor.terminal.comparing import compare_and_print
 
     printed = make_console(stderr=as_json)
     comparison = compare_and_print(
-        problem, engines, config, margin, timeout, out, printed, make_console(stderr=True)
+        problem, engines, config, criteria, timeout, out, printed, make_console(stderr=True)
     )
     if as_json:
         typer.echo(comparison.to_json())
-    raise typer.Exit(exit_code(comparison))
-
-
-def exit_code(comparison: Comparison) -> int:
-    """Return the exit code of a comparison: 1 disagree, 4 an engine failed, 3 inconclusive, 0 agree."""
-    from nestor.agreement.verdict import Verdict
-
-    if comparison.verdict is Verdict.DISAGREE:
-        return 1
-    if comparison.engine_failed:
-        return 4
-    return 0 if comparison.verdict is Verdict.AGREE else 3
+    raise typer.Exit(exit_code(comparison.verdict, engine_failed=comparison.engine_failed))

@@ -1,6 +1,8 @@
 """Posterior summaries with their Monte Carlo errors, from one pass over the draws."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +59,15 @@ class Summaries:
     def n_scalar(self) -> int:
         """Number of scalars."""
         return int(self.estimate.shape[1])
+
+    def first(self, n: int) -> Summaries:
+        """Return the summaries of the first `n` scalars."""
+        columns = {
+            f.name: getattr(self, f.name)[..., :n]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        return replace(self, **columns)
 
     def _estimate_of(self, row: int) -> FloatArray:
         values: FloatArray = self.estimate[row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
 from nestor.runner.job import Job, Outcome
-from nestor.runner.process import Listener, run
+from nestor.runner.process import Listener, Running, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     import xarray as xr
@@ -81,6 +81,83 @@ def sample(
             return outcome, None
         draws = _read(outcome.arrays)
     return outcome, to_datatree(problem, draws, _attrs(problem, contender, config, outcome))
+
+
+def sample_in_looks(
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    looks: Sequence[int],
+    log: Path,
+    *,
+    timeout: float | None = None,
+    listener: Listener | None = None,
+) -> Iterator[tuple[Outcome, xr.DataTree | None]]:
+    """Sample as `sample` does, but rest at each look; closing the iterator ends the process.
+
+    Parameters
+    ----------
+    looks : sequence of int
+        Increasing numbers of kept draws per chain, the first being the config's.
+    timeout : float, optional
+        Seconds until the first look, and from each look to the next.
+
+    Yields
+    ------
+    outcome : Outcome
+        How the process stands. ``cannot_extend`` in its result says why there will be no further look.
+    tree : DataTree or None
+        All draws so far, timings added up; None if it did not end well.
+    """
+    job = Job(problem, contender, config, looks=tuple(looks))
+    parts: list[Draws] = []
+    results: list[dict[str, object]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="nestor-") as folder,
+        Running(job, Path(folder), log, timeout=timeout, listener=listener) as running,
+    ):
+        for look in looks:
+            outcome = running.advance()
+            if outcome.arrays is None:
+                yield outcome, None
+                return
+            parts.append(_read(outcome.arrays))
+            results.append(outcome.result)
+            total = replace(outcome, result={**outcome.result, "timings": _added(results)})
+            so_far = replace(config, draws=look)
+            attrs = _attrs(problem, contender, so_far, total)
+            yield total, to_datatree(problem, _joined(parts), attrs)
+            if not running.resting:
+                return
+
+
+def _joined(parts: Sequence[Draws]) -> Draws:
+    """Put stretches of the same chains behind each other."""
+    import numpy as np
+
+    first = parts[0]
+    values = {n: np.concatenate([p.values[n] for p in parts], axis=1) for n in first.values}
+    stats = {n: np.concatenate([p.stats[n] for p in parts], axis=1) for n in first.stats}
+    return Draws(values, stats, Timings(), {})
+
+
+def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
+    """Add up the seconds of stretches, chain by chain where they are told apart.
+
+    A phase that some stretch could not tell apart (None) is unknown in the sum, but for compilation and
+    warmup, which belong to the first.
+    """
+    first, *others = (result["timings"] for result in results)
+    total = dict(first)
+    for timings in others:
+        for name, value in timings.items():
+            if isinstance(value, list):
+                pairs = zip(total[name], value, strict=False)
+                total[name] = [a + b for a, b in pairs] if value else total[name]
+            elif name not in ("import_s", "compile_s", "warmup_s"):
+                known = total[name] is not None and value is not None
+                total[name] = total[name] + value if known else None
+    return total
 
 
 def _read(path: Path) -> Draws:

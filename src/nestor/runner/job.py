@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestor.contender import Contender
     from nestor.problem import Problem
 
-Status = Literal["ok", "failed", "timeout", "interrupted"]
+Status = Literal["ok", "failed", "unsupported", "timeout", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,16 @@ class Job:
         How hard to sample; None to evaluate densities only.
     points : tuple of dict
         Where to evaluate the log density.
+    looks : tuple of int
+        Draws per chain at which to stop for a look, the first equal to the config's draws; empty to
+        sample once and end.
     """
 
     problem: Problem
     contender: Contender
     config: SamplerConfig | None = None
     points: tuple[dict[str, NDArray[np.float64]], ...] = ()
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,13 @@ class Outcome:
 
     Parameters
     ----------
-    status : {"ok", "failed", "timeout", "interrupted"}
-        How it ended.
+    status : {"ok", "failed", "unsupported", "timeout", "interrupted"}
+        How it ended; unsupported where the backend itself refused the job.
     message : str
         Why, if it did not end well: one line for the user.
     result : dict
-        What the worker reported: ``log_densities``, or ``timings`` and ``settings``; and ``versions``.
+        What the worker reported: ``log_densities``, or ``timings`` and ``settings``; and ``versions``;
+        ``cannot_extend``, the reason, where chains cannot go on from where they stand.
     arrays : Path or None
         File of the draws' arrays, if there are any.
     peak_bytes : int or None

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import psutil
 
@@ -23,7 +23,7 @@ from nestor.runner.memory import tree_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nestor.runner.job import Job
+    from nestor.runner.job import Job, Status
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -60,19 +60,64 @@ def run(
     Outcome
         Never raises for what the engine does; an interrupt of the caller ends the worker and goes on up.
     """
-    job_file, result_file = folder / "job.pickle", folder / "draws.npz"
-    with job_file.open("wb") as stream:
-        pickle.dump(job, stream)
-    with log.open("ab") as log_stream:
-        worker = _Worker(
-            [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(result_file)],
-            log_stream,
-        )
+    with Running(job, folder, log, timeout=timeout, listener=listener) as running:
+        return running.advance()
+
+
+class Running:
+    """A job in a fresh interpreter, which rests after each look; a context manager that ends it.
+
+    Parameters
+    ----------
+    job, folder, log, listener
+        As for `run`.
+    timeout : float, optional
+        Seconds that the worker may take until it ends or rests; rests do not count.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        log: Path,
+        *,
+        timeout: float | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        job_file, self._result = folder / "job.pickle", folder / "draws.npz"
+        with job_file.open("wb") as stream:
+            pickle.dump(job, stream)
+        self._log, self._timeout = log, timeout
+        self._listener = listener or (lambda _: None)
+        self._log_stream = log.open("ab")
+        command = [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
+        self._worker = _Worker(command, self._log_stream)
+        self.resting = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def advance(self) -> Outcome:
+        """Wait until the worker ends, or rests for a look (`resting` tells which); wake it if it rests."""
+        if self.resting:
+            self._result.unlink(missing_ok=True)
+            self._worker.wake()
+        final = None
         try:
-            final = worker.listen(listener or (lambda _: None), timeout)
+            final = self._worker.listen(self._listener, self._timeout)
         finally:
-            worker.end()
-    return _outcome(worker, final, result_file, log, timeout)
+            self.resting = final is not None and final["event"] == "look"
+            if not self.resting:
+                self.end()
+        return _outcome(self._worker, final, self._result, self._log, self._timeout)
+
+    def end(self) -> None:
+        """End the worker, wherever it stands."""
+        self._worker.end()
+        self._log_stream.close()
 
 
 class _Worker:
@@ -104,7 +149,7 @@ class _Worker:
         self._events.put(None)
 
     def listen(self, listener: Listener, timeout: float | None) -> dict[str, Any] | None:
-        """Pass events on until the worker has ended; return its last word, if it had one."""
+        """Pass events on until the worker has ended or rests; return its last word, if it had one."""
         final: dict[str, Any] | None = None
         measured = 0.0
         while True:
@@ -128,8 +173,18 @@ class _Worker:
                 return final
             if event.get("event") in ("done", "error"):
                 final = event
+            elif event.get("event") == "look":
+                return event
             else:
                 listener(event)
+
+    def wake(self) -> None:
+        """Let a worker that rests for a look go on."""
+        assert self.process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
+        self.begin = time.monotonic()
+        with contextlib.suppress(OSError):  # it has died while it rested: `listen` finds out
+            self.process.stdin.write(b"go on\n")
+            self.process.stdin.flush()
 
     def end(self) -> None:
         """End the worker and everything that it started; harmless when it has ended by itself."""
@@ -158,12 +213,13 @@ def _outcome(
     peak = worker.peak_bytes or None
     if worker.timed_out:
         return Outcome("timeout", f"stopped after {timeout:g} s", peak_bytes=peak, seconds=seconds)
-    if final is not None and final["event"] == "done":
+    if final is not None and final["event"] in ("done", "look"):
         fields = {key: value for key, value in final.items() if key != "event"}
         arrays = result if result.exists() else None
         return Outcome("ok", "", fields, arrays, peak, seconds)
     if final is not None:
-        return Outcome("failed", f"{final['message']}", peak_bytes=peak, seconds=seconds)
+        status: Status = "unsupported" if final.get("kind") == "Unsupported" else "failed"
+        return Outcome(status, f"{final['message']}", peak_bytes=peak, seconds=seconds)
     return Outcome("failed", _death(worker, seconds, log), peak_bytes=peak, seconds=seconds)
 
 

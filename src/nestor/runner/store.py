@@ -161,15 +161,24 @@ def claim(folder: Path, problem: Problem) -> None:
 
 
 def key(
-    problem: Problem, contender: Contender, config: SamplerConfig, versions: Mapping[str, str]
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    versions: Mapping[str, str],
+    until_verdict: int | None = None,
 ) -> str:
-    """Hash of all that decides a contender's draws: data, resolved spec, contender, settings, versions."""
-    parts = {
+    """Hash of all that decides a contender's draws: data, resolved spec, contender, settings, versions.
+
+    With a budget of draws up to which to go on until there is a verdict, that decides too.
+    """
+    parts: dict[str, object] = {
         "problem": problem.fingerprint,
         "contender": contender.name,
         "config": asdict(config),
         "versions": {**versions, "nestor": version("nestor")},
     }
+    if until_verdict is not None:
+        parts["until_verdict"] = until_verdict
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 It is a fresh interpreter, so that nothing is warm, shared or inherited. Its standard output carries one
 JSON object a line (see `_Channel`); whatever libraries print goes to standard error, the log. When its
-standard input closes, because its parent is done with it or dead, it ends with all its children.
+standard input closes, because its parent is done with it or dead, it ends with all its children; a line
+there lets chains that rest for a look go on.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import threading
 import time
 import traceback
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nestor.backend import CompiledModel, Draws, Progress
+    from collections.abc import Iterator
+
+    from nestor.backend import Backend, CompiledModel, Draws, Progress
     from nestor.runner.job import Job
 
 
@@ -41,10 +45,11 @@ class _Channel:
         self.send("progress", **vars(progress))
 
 
-def _end_with_parent() -> None:
-    """Wait for standard input to close, then end this process and its children."""
-    while os.read(0, 4096):
-        pass
+def _obey_parent(go_on: threading.Semaphore) -> None:
+    """Pass on each line of standard input; when it closes, end this process and its children."""
+    while received := os.read(0, 4096):
+        for _ in range(received.count(b"\n")):
+            go_on.release()
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)
@@ -53,13 +58,14 @@ def _end_with_parent() -> None:
 def main(arguments: list[str]) -> int:
     """Run the job in file `arguments[0]`; write arrays to `arguments[1]`."""
     channel = _Channel()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    go_on = threading.Semaphore(0)
+    threading.Thread(target=_obey_parent, args=(go_on,), daemon=True).start()
     from nestor.errors import NestorError
 
     try:
         with Path(arguments[0]).open("rb") as stream:
             job: Job = pickle.load(stream)  # noqa: S301 - written by our own parent, into a private folder
-        channel.send("done", **_run(job, Path(arguments[1]), channel))
+        channel.send("done", **_run(job, Path(arguments[1]), channel, go_on))
     except NestorError as error:
         channel.send("error", kind=type(error).__name__, message=str(error))
         return 1
@@ -75,7 +81,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(job: Job, result: Path, channel: _Channel) -> dict[str, object]:
+def _run(
+    job: Job, result: Path, channel: _Channel, go_on: threading.Semaphore
+) -> dict[str, object]:
     from nestor import registry
 
     backend = registry.get(job.contender.backend).backend
@@ -92,18 +100,68 @@ def _run(job: Job, result: Path, channel: _Channel) -> dict[str, object]:
         device=job.contender.device,
         dtype=job.contender.dtype,
     )
-    compiled = time.perf_counter()
+    spent = (imported - begin, time.perf_counter() - imported)
     found: dict[str, object] = {"versions": dict(backend.versions())}
     if job.points:
         found["log_densities"] = _densities(model, job)
     if job.config is not None:
-        draws = model.sample(job.config, channel.progress)
-        ended = time.perf_counter()
-        _check_draws(job, draws)
+        found |= _sample(model, backend, job, result, channel, go_on, begin, spent)
+    return found
+
+
+def _sample(
+    model: CompiledModel,
+    backend: Backend,
+    job: Job,
+    result: Path,
+    channel: _Channel,
+    go_on: threading.Semaphore,
+    begin: float,
+    spent: tuple[float, float],
+) -> dict[str, object]:
+    """Sample; between looks say what there is, and wait for the word to go on."""
+    assert job.config is not None  # noqa: S101 - a sampling job
+    stretches, refusal = _stretches(model, backend, job, channel)
+    found: dict[str, object] = {} if refusal is None else {"cannot_extend": refusal}
+    targets = job.looks if refusal is None and job.looks else (job.config.draws,)
+    done = 0
+    for target, draws in zip(targets, stretches, strict=False):
+        _check_draws(job, draws, target - done)
         _save(draws, result)
         found["settings"] = dict(draws.settings)
-        found["timings"] = _timings(draws, imported - begin, compiled - imported, ended - begin)
+        found["timings"] = _timings(draws, *spent, time.perf_counter() - begin)
+        done = target
+        if target != targets[-1]:
+            channel.send("look", **found)
+            go_on.acquire()
+            begin, spent = time.perf_counter(), (0.0, 0.0)
     return found
+
+
+def _stretches(
+    model: CompiledModel, backend: Backend, job: Job, channel: _Channel
+) -> tuple[Iterator[Draws], str | None]:
+    """Draws look by look; or all that there will be, and why the chains cannot go on after them."""
+    from nestor.backend import Extensible
+    from nestor.errors import Unsupported
+
+    assert job.config is not None  # noqa: S101 - a sampling job
+    reasons = backend.capabilities().reasons
+    refusal: str | None = None
+    if job.looks:
+        words = (f"{job.contender.sampler} extend", "extend")
+        refusal = next((reasons[word] for word in words if word in reasons), None)
+        if not isinstance(model, Extensible):
+            refusal = refusal or "its backend does not offer it"
+        if isinstance(model, Extensible) and refusal is None:
+            stretches = model.sample_in_looks(job.config, job.looks, channel.progress)
+            try:
+                first = next(stretches)
+            except Unsupported as error:
+                refusal = str(error)
+            else:
+                return chain([first], stretches), None
+    return iter([model.sample(job.config, channel.progress)]), refusal
 
 
 def _densities(model: CompiledModel, job: Job) -> list[str]:
@@ -111,13 +169,13 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
     return [repr(float(model.log_density(point))) for point in job.points]
 
 
-def _check_draws(job: Job, draws: Draws) -> None:
+def _check_draws(job: Job, draws: Draws, n_draw: int) -> None:
     """Hold a backend to the contract, so that its mistake is named here and not met later."""
     from nestor.errors import EngineFailed
 
     assert job.config is not None  # noqa: S101 - draws exist only for a sampling job
     for variable in job.problem.variables.values():
-        expected = (job.config.chains, job.config.draws, *variable.shape)
+        expected = (job.config.chains, n_draw, *variable.shape)
         found = draws.values.get(variable.name)
         if found is None:
             raise EngineFailed(f"the backend returned no draws of {variable.name}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nestor.errors import Unsupported
 from nestor.runner import store
-from nestor.session import check_limits, compare, read_contenders
+from nestor.session import check_criteria, check_timeout, compare, read_contenders
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.tables import problem_view, results_view
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from nestor.agreement.criteria import Criteria
     from nestor.backend import SamplerConfig
     from nestor.comparison import Comparison
     from nestor.problem import Problem
@@ -25,14 +26,15 @@ def compare_and_print(
     problem: Problem,
     engines: Sequence[str],
     config: SamplerConfig,
-    margin: float,
+    criteria: Criteria,
     timeout: float | None,
     out: Path | None,
     printed: Console,
     progress: Console,
 ) -> Comparison:
     """Compare engines; print the problem, live progress, tables, verdicts and what was written."""
-    check_limits(timeout, margin)
+    check_timeout(timeout)
+    check_criteria(criteria, config)
     names = [contender.name for contender in read_contenders(engines, problem)]
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
@@ -43,7 +45,7 @@ def compare_and_print(
                 problem,
                 engines,
                 config=config,
-                margin=margin,
+                criteria=criteria,
                 timeout=timeout,
                 out=folder,
                 listener=live,

@@ -17,7 +17,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.measure import measure
 from nestor.runner import store
-from nestor.session import check_limits
+from nestor.session import check_timeout
 from nestor.terminal.tables import EngineView, problem_view, row_notes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def fit_and_print(
     DataError
         If the file cannot be written.
     """
-    check_limits(timeout)
+    check_timeout(timeout)
     contender = Contender.parse_sampler(engine, problem.spec.level_names)
     _check_target(out)
     printed.print(problem_view(problem))

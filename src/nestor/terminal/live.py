@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from nestor.events import DensityFinished, EngineFinished, Event, WorkerEvent
+from nestor.events import DensityFinished, EngineFinished, Event, LookFinished, WorkerEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,8 @@ class LiveProgress:
             self._view.density(check.contender, "same" if check.same else "DIFFERENT")
         elif isinstance(event, EngineFinished):
             self._view.finished(event.row)
+        elif isinstance(event, LookFinished):
+            self._view.look(event)
 
 
 def status_text(row: EngineRow) -> str:
@@ -71,6 +73,14 @@ def status_text(row: EngineRow) -> str:
     if row.status == "ok":
         return "used again" if row.reused else f"done in {row.timings['total_s'] or 0:.1f} s"
     return f"{row.status.replace('_', ' ')}: {row.message}" if row.message else row.status
+
+
+def look_text(event: LookFinished) -> str:
+    """One line about a look after which chains go on."""
+    names = ", ".join(event.going_on)
+    return (
+        f"look {event.look}: inconclusive at {event.draws} draws per chain; going on with {names}"
+    )
 
 
 class _Lines:
@@ -99,6 +109,10 @@ class _Lines:
 
     def finished(self, row: EngineRow) -> None:
         self._line(f"{row.name}: {status_text(row)}")
+
+    def look(self, event: LookFinished) -> None:
+        self._said = {said for said in self._said if said[0] not in event.going_on}
+        self._line(look_text(event))
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -172,6 +186,8 @@ class _Bars:
         divergences = f"{count} divergence{'' if count == 1 else 's'}"
         self._progress.update(
             self._chains[key],
+            visible=True,
+            total=event["total"],
             completed=event["done"],
             count=f"{event['done']}/{event['total']}",
             note=f"{event['phase']:<9} {divergences}",
@@ -188,3 +204,8 @@ class _Bars:
         head = self._heads[row.name]
         text = status_text(row)
         self._progress.update(head, description=text[:100], visible=True, total=1, completed=1)
+
+    def look(self, event: LookFinished) -> None:
+        self._progress.console.print(look_text(event), markup=False, highlight=False)
+        for name in event.going_on:
+            self._progress.update(self._heads[name], visible=False)

@@ -65,11 +65,21 @@ def problem_view(problem: Problem) -> RenderableType:
 
 def density_view(checks: Sequence[DensityCheck]) -> RenderableType:
     """Step 0, one line per contender."""
+    return _density_table(checks, "Log densities against the reference at {} points")
+
+
+def sampled_view(rows: Sequence[EngineRow]) -> RenderableType:
+    """The density that each contender really sampled, one line for each that reports it."""
+    checks = [row.sampled_density for row in rows if row.sampled_density is not None]
+    return _density_table(checks, "The density that was sampled, at {} draws")
+
+
+def _density_table(checks: Sequence[DensityCheck], heading: str) -> RenderableType:
     if not checks:
         return Text("")
     table = Table(box=None, pad_edge=False, show_edge=False)
     points = len(checks[0].reference)
-    table.add_column(f"Log densities against the reference at {points} points", overflow="fold")
+    table.add_column(heading.format(points), overflow="fold")
     table.add_column("largest relative difference", justify="right")
     table.add_column("")
     for check in checks:
@@ -128,8 +138,29 @@ def pair_view(pair: PairResult, comparison: Comparison) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     verdict = pair.verdict.value
-    table.add_row(Text(verdict, STYLES[verdict]), Text(" ".join(pair_sentences(pair, comparison))))
+    words = Text(pair.word.replace(" (", "\n("), STYLES[verdict])
+    table.add_row(words, Text(" ".join(pair_sentences(pair, comparison))))
     return table
+
+
+def group_view(pair: PairResult) -> RenderableType:
+    """A pair's tests by group, so that thousands of nodes are a line."""
+    if not pair.groups:
+        return Text("")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(Text(f"{pair.a} and {pair.b}"), overflow="fold")
+    for heading in ("scalars", "outside", "not shown", "differ", "shape"):
+        table.add_column(heading, justify="right")
+    table.add_column("farthest apart", overflow="fold")
+    table.add_column("by", justify="right")
+    table.add_column("margin needed", justify="right")
+    for group in pair.groups:
+        counts = (group.scalars, group.outside, group.not_shown, group.different, group.shape)
+        cells = [MISSING if value is None else count(value) for value in counts]
+        size = MISSING if group.size is None else f"{group.size:+.3f}"
+        needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
+        table.add_row(Text(group.group), *cells, Text(group.worst or MISSING), size, needed)
+    return Padding(table, (1, 0, 1, 0))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
@@ -147,9 +178,14 @@ def results_view(comparison: Comparison) -> RenderableType:
     """Densities, engines and verdicts of a comparison."""
     return Group(
         density_view(comparison.densities),
+        sampled_view(comparison.rows),
         EngineView(comparison.rows),
         row_notes(comparison.rows),
-        *(pair_view(pair, comparison) for pair in comparison.pairs),
+        *(
+            view
+            for pair in comparison.pairs
+            for view in (group_view(pair), pair_view(pair, comparison))
+        ),
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor import registry
+from nestor.agreement.verdict import Verdict
 from nestor.scalars import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nestor.agreement.joint import JointResult
+    from nestor.agreement.shape import ShapeResult
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison
     from nestor.index import NestedIndex
@@ -118,6 +121,8 @@ def independence(pair: PairResult, comparison: Comparison) -> str:
 def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     """Say what was found about a pair: the reasons, what could have been seen, and how independent."""
     yield f"{pair.a} and {pair.b}: {_sentence('; '.join(_reasons(pair, comparison)))}"
+    if pair.verdict is Verdict.INCONCLUSIVE:
+        yield from _why_no_further(pair, comparison)
     if pair.equivalence is not None and pair.equivalence.worst is not None:
         scalars = count(len(comparison.problem.scalars))
         yield f"Of {scalars} scalars the farthest apart: {pair.equivalence.worst}."
@@ -125,8 +130,41 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         yield f"A shift of {pair.detectable_shift:.2f} posterior sd would have been detected."
     if pair.negligible:
         yield f"Detectable, negligible: {_some(pair.negligible)}."
+    if pair.shape is not None and pair.shape.n_tests:
+        yield _shape_sentence(pair.shape)
+    if pair.joint is not None:
+        yield _joint_sentence(pair.joint)
     yield from (_sentence(note) for note in pair.notes)
     yield independence(pair, comparison)
+
+
+def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
+    """Where chains were to go on until there is a verdict: say why they did not go further."""
+    budget = comparison.criteria.until_verdict
+    if budget is None:
+        return
+    for row in comparison.rows:
+        if row.name in (pair.a, pair.b) and row.cannot_extend:
+            yield f"The chains of {row.name} cannot go on: {_sentence(row.cannot_extend)}"
+    if any(r.name in (pair.a, pair.b) and budget in r.looks for r in comparison.rows):
+        yield f"The budget of {count(budget)} draws per chain is used up."
+
+
+def _shape_sentence(shape: ShapeResult) -> str:
+    found = f"{count(len(shape.rejected))} of {count(shape.n_tests)}"
+    if not shape.rejected:
+        found = f"none of {count(shape.n_tests)}"
+    return (
+        f"Rank ECDFs leave their simultaneous band for {found} quantities "
+        f"(smallest adjusted p {number(shape.p_min or 0.0)})."
+    )
+
+
+def _joint_sentence(joint: JointResult) -> str:
+    return (
+        f"A classifier on all quantities together is right about {joint.accuracy:.0%} of the draws "
+        f"(p = {number(joint.p_value)}, {count(joint.n_permutations)} permutations of chains)."
+    )
 
 
 def _reasons(pair: PairResult, comparison: Comparison) -> list[str]:

@@ -1,0 +1,81 @@
+"""What is asked of a pair of contenders before they are said to agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nestor.errors import SpecError
+
+DISAGREE_LEVEL = 0.01
+AGREE_LEVEL = 0.05
+#: Four chains against four allow 70 labelings only, so that no permutation test could reject at 0.01.
+MIN_CHAINS_JOINT = 8
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is asked of a pair.
+
+    Parameters
+    ----------
+    margin : float
+        Largest difference of means, in posterior standard deviations, and of standard deviations, as a
+        fraction, that counts as none.
+    joint : bool
+        Whether a classifier tries to tell the two joint distributions apart (step 5).
+    until_verdict : int or None
+        Draws per chain up to which chains go on while a pair is inconclusive; None looks once.
+
+    Raises
+    ------
+    SpecError
+        If a number is out of range.
+    """
+
+    margin: float = 0.2
+    joint: bool = False
+    until_verdict: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.margin, int | float) and 0 < self.margin < math.inf):
+            raise SpecError(f"the margin must be greater than 0, not {self.margin!r}.")
+        budget = self.until_verdict
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+            raise SpecError(f"until_verdict is a number of draws per chain, not {budget!r}.")
+
+    def check(self, chains: int, draws: int) -> None:
+        """Refuse what cannot be asked of so many chains and draws.
+
+        Raises
+        ------
+        SpecError
+            If there are too few chains for the joint test, or the budget is not above the draws.
+        """
+        if self.joint and chains < MIN_CHAINS_JOINT:
+            raise SpecError(
+                f"the joint test permutes whole chains and needs at least {MIN_CHAINS_JOINT} of each "
+                f"engine: ask for --chains {MIN_CHAINS_JOINT} (there are {chains})."
+            )
+        if self.until_verdict is not None and self.until_verdict <= draws:
+            raise SpecError(
+                f"until_verdict is the number of draws per chain up to which to go on: more than the "
+                f"{draws} draws of the first look, not {self.until_verdict}."
+            )
+
+    def looks(self, draws: int) -> tuple[int, ...]:
+        """Draws per chain at each look: doubling from `draws` up to the budget; empty without one."""
+        if self.until_verdict is None:
+            return ()
+        found = [draws]
+        while found[-1] < self.until_verdict:
+            found.append(min(2 * found[-1], self.until_verdict))
+        return tuple(found)
+
+    def levels(self, look: int) -> tuple[float, float]:
+        """Levels of "disagree" and "agree" at look 1, 2, ...: halved each time where there may be several.
+
+        All looks together then hold the level of one (Bonferroni over a geometric series).
+        """
+        share = 1.0 if self.until_verdict is None else 0.5**look
+        return DISAGREE_LEVEL * share, AGREE_LEVEL * share

@@ -1,0 +1,66 @@
+"""After sampling: is the log density that was really sampled the reference's?
+
+The density of step 0 may be compiled apart from the one that a sampler walks on. A sampler reports the
+latter as ``lp``, on its unconstrained space, and the log-Jacobian of the way from there to the canonical
+variables; their difference is the log joint density at the draw.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.agreement.density import DensityCheck, compare_densities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.backend import DType
+
+N_DRAWS = 20
+
+
+def check_sampled_density(
+    contender: str,
+    dtype: DType,
+    values: Mapping[str, NDArray[np.float64]],
+    stats: Mapping[str, NDArray[np.generic]],
+    reference: Callable[[Mapping[str, NDArray[np.float64]]], float],
+) -> DensityCheck | None:
+    """Compare ``lp - log_jacobian`` at some draws with the reference's log density there.
+
+    Parameters
+    ----------
+    contender : str
+        The engine's name.
+    dtype : {"float64", "float32"}
+        Its precision.
+    values : mapping of str to ndarray, (chain, draw, *shape)
+        Draws of the canonical variables.
+    stats : mapping of str to ndarray, (chain, draw)
+        The sampler's statistics.
+    reference : callable
+        The reference's log joint density at a point.
+
+    Returns
+    -------
+    DensityCheck or None
+        None if the sampler does not report ``lp`` and ``log_jacobian``.
+    """
+    if not {"lp", "log_jacobian"} <= set(stats):
+        return None
+    lp = np.asarray(stats["lp"], dtype=np.float64)
+    log_jacobian = np.asarray(stats["log_jacobian"], dtype=np.float64)
+    at = _spread(*lp.shape)
+    points = [{name: array[where] for name, array in values.items()} for where in at]
+    found = [float(lp[where] - log_jacobian[where]) for where in at]
+    return compare_densities(contender, dtype, [reference(point) for point in points], found)
+
+
+def _spread(n_chain: int, n_draw: int) -> list[tuple[int, int]]:
+    """Chains and draws of `N_DRAWS` evenly spread positions, all chains among them where that is possible."""
+    flat = np.unique(np.linspace(0, n_chain * n_draw - 1, N_DRAWS).round().astype(np.intp))
+    return [(int(i) // n_draw, int(i) % n_draw) for i in flat]

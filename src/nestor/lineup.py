@@ -1,0 +1,295 @@
+"""The contenders of a comparison while it runs: densities, draws, looks, and what is stored of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from nestor import registry
+from nestor.agreement.density import DensityCheck, compare_densities, density_points
+from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.verdict import PairResult, Verdict
+from nestor.comparison import Comparison, EngineRow
+from nestor.events import DensityFinished, EngineFinished, Listener, LookFinished, WorkerEvent
+from nestor.formulation import Formulation
+from nestor.measure import measure, posterior_of
+from nestor.pairing import Pairing
+from nestor.runner import engine, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import xarray as xr
+
+    from nestor.agreement.criteria import Criteria
+    from nestor.backend import CompiledModel, SamplerConfig
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+    from nestor.runner.job import Outcome
+
+
+class Lineup:
+    """The contenders of one comparison while it runs: what is known of each so far.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    config : SamplerConfig
+        How hard each contender tries.
+    criteria : Criteria
+        What is asked of the pairs.
+    folder : Path
+        Where logs and draws go.
+    timeout : float or None
+        Seconds for each task of a contender.
+    listener : callable
+        Hears of progress.
+    keep : bool
+        Whether finished draws are written, to be used again.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: SamplerConfig,
+        criteria: Criteria,
+        folder: Path,
+        timeout: float | None,
+        listener: Listener,
+        *,
+        keep: bool,
+    ) -> None:
+        self._problem, self._config, self._folder = problem, config, folder
+        self._criteria, self._pairing = criteria, Pairing(problem, criteria)
+        self._timeout, self._listen, self._keep = timeout, listener, keep
+        self._points = density_points(problem)
+        self._model = self._reference_model()
+        self._reference = [self._model.log_density(point) for point in self._points]
+        self._chains: dict[str, Iterator[tuple[Outcome, xr.DataTree | None]]] = {}
+        self.look = 1
+        self.rows: dict[str, EngineRow] = {}
+        self.checks: dict[str, DensityCheck] = {}
+        self._finished: dict[str, xr.DataTree] = {}
+
+    def _reference_model(self) -> CompiledModel:
+        return registry.get("reference").backend.compile(
+            self._problem,
+            Formulation.parse([], self._problem.spec.level_names),
+            sampler=None,
+            device="cpu",
+            dtype="float64",
+        )
+
+    def _key(self, contender: Contender) -> str:
+        versions = registry.get(contender.backend).backend.versions()
+        config = contender.config(self._config)
+        budget = self._criteria.until_verdict
+        return store.key(self._problem, contender, config, versions, until_verdict=budget)
+
+    def _path(self, contender: Contender, suffix: str) -> Path:
+        return self._folder / f"{contender.file_stem}{suffix}"
+
+    def check_density(self, contender: Contender) -> None:
+        """Step 0 for one contender; a failure becomes its row."""
+        name = contender.name
+        tree = store.load_tree(self._path(contender, ".nc"), self._key(contender))
+        if tree is not None and self._same_points(tree):
+            self._finished[name] = tree
+            found = [float(text) for text in engine.read_attr(tree, "log_densities")]
+        else:
+            log = self._path(contender, ".log")
+            log.write_bytes(b"")
+            outcome, values = engine.evaluate(
+                self._problem,
+                contender,
+                self._points,
+                log,
+                timeout=self._timeout,
+                listener=lambda event: self._listen(WorkerEvent(name, "density", event)),
+            )
+            if values is None:
+                message = f"log density: {outcome.message}"
+                self._finish(EngineRow(contender, outcome.status, message))
+                return
+            found = values
+        check = compare_densities(name, contender.dtype, self._reference, found)
+        self.checks[name] = check
+        self._listen(DensityFinished(check))
+        if not check.same:
+            message = (
+                f"its log density differs from the reference's by {check.largest:.2g} relative "
+                f"(bound {check.tolerance:g}); it was not sampled"
+            )
+            self._finish(EngineRow(contender, "density_failed", message))
+
+    def sample(self, contender: Contender) -> None:
+        """Sample with one contender, or take what is finished; measure it."""
+        name = contender.name
+        if name in self.rows:
+            return
+        if name in self._finished:
+            tree = self._finished[name]
+            looks = tuple(engine.read_attr(tree, "looks"))
+            self.look = max(self.look, len(looks))
+            reason = "its draws are those of an earlier run"
+            row = EngineRow(contender, "ok", reused=True, looks=looks, cannot_extend=reason)
+            self._measure(row, tree)
+            return
+        self._start(contender)
+        self._take(EngineRow(contender, "ok"))
+
+    def _start(self, contender: Contender) -> None:
+        """Set up the contender's chains; they start when they are asked for draws."""
+        name, config = contender.name, contender.config(self._config)
+        log = self._path(contender, ".log")
+        looks = self._criteria.looks(config.draws)
+
+        def listen(event: dict[str, Any]) -> None:
+            self._listen(WorkerEvent(name, "sample", event))
+
+        if looks:
+            self._chains[name] = engine.sample_in_looks(
+                self._problem, contender, config, looks, log, timeout=self._timeout, listener=listen
+            )
+        else:
+            self._chains[name] = iter(
+                [
+                    engine.sample(
+                        self._problem,
+                        contender,
+                        config,
+                        log,
+                        timeout=self._timeout,
+                        listener=listen,
+                    )
+                ]
+            )
+
+    def _take(self, row: EngineRow) -> None:
+        """Take the next draws of a contender's chains."""
+        outcome, tree = next(self._chains[row.name])
+        if tree is None:
+            self._finish(
+                EngineRow(
+                    row.contender, outcome.status, outcome.message, peak_bytes=outcome.peak_bytes
+                )
+            )
+            return
+        looks: tuple[int, ...] = ()
+        if self._criteria.until_verdict is not None:
+            looks = (*row.looks, int(tree["posterior"].sizes["draw"]))
+        reason = str(outcome.result.get("cannot_extend", ""))
+        fresh = EngineRow(row.contender, "ok", looks=looks, cannot_extend=reason)
+        tree.attrs["looks"] = json.dumps(looks)
+        self._store(row.contender, tree, finished=not looks)
+        self._measure(fresh, tree)
+
+    def _measure(self, row: EngineRow, tree: xr.DataTree) -> None:
+        """Fill in what the draws say, and check the density that was sampled."""
+        found = measure(self._problem, row, tree)
+        check = check_sampled_density(
+            row.name,
+            row.contender.dtype,
+            posterior_of(self._problem, tree),
+            {str(n): a.to_numpy() for n, a in tree["sample_stats"].data_vars.items()},
+            self._model.log_density,
+        )
+        found = replace(found, sampled_density=check)
+        if check is not None and not check.same:
+            found = replace(
+                found,
+                status="density_failed",
+                message=(
+                    f"the log density that it sampled differs from the reference's by "
+                    f"{check.largest:.2g} relative (bound {check.tolerance:g})"
+                ),
+            )
+        self._finish(found)
+
+    def go_on(self, pairs: Sequence[PairResult]) -> bool:
+        """Let the chains of inconclusive pairs go on where they can; return whether any did."""
+        budget = self._criteria.until_verdict
+        wanted = {n for p in pairs if p.verdict is Verdict.INCONCLUSIVE for n in (p.a, p.b)}
+        able = [self.rows[name] for name in self.rows if name in wanted and self._can_go_on(name)]
+        if budget is None or not able:
+            return False
+        draws = max(row.looks[-1] for row in able)
+        self._listen(LookFinished(self.look, draws, tuple(row.name for row in able)))
+        self.look += 1
+        for row in able:
+            self._take(row)
+        return True
+
+    def _can_go_on(self, name: str) -> bool:
+        row, budget = self.rows[name], self._criteria.until_verdict
+        if budget is None or row.cannot_extend or not row.has_draws or not row.looks:
+            return False
+        return row.status != "density_failed" and row.looks[-1] < budget
+
+    def close(self) -> None:
+        """End all chains that still rest."""
+        for chains in self._chains.values():
+            if isinstance(chains, Generator):
+                chains.close()
+
+    def finish(self) -> None:
+        """Mark what was drawn in looks as finished: the same comparison uses it again."""
+        for row in self.rows.values():
+            if row.tree is not None and row.looks and not row.reused:
+                self._store(row.contender, row.tree, finished=True)
+
+    def _store(self, contender: Contender, tree: xr.DataTree, *, finished: bool) -> None:
+        """Write the draws; they are used again only if the comparison did not break off before its end."""
+        check = self.checks[contender.name]
+        tree.attrs["log_densities"] = _texts(check.found)
+        tree.attrs["reference_log_densities"] = _texts(check.reference)
+        if self._keep:
+            key = self._key(contender) if finished else "unfinished"
+            store.save_tree(tree, self._path(contender, ".nc"), key)
+
+    def _same_points(self, tree: xr.DataTree) -> bool:
+        """Whether stored log densities belong to the points, and the reference, of this run."""
+        return tree.attrs.get("reference_log_densities") == _texts(self._reference)
+
+    def _finish(self, row: EngineRow) -> None:
+        self.rows[row.name] = row
+        self._listen(EngineFinished(row))
+
+    def interrupt(self, contenders: Sequence[Contender]) -> None:
+        """Give contenders without a row one that says that they were interrupted."""
+        for contender in contenders:
+            self.rows.setdefault(contender.name, EngineRow(contender, "interrupted", "interrupted"))
+
+    def judge(
+        self, contenders: Sequence[Contender], before: Sequence[PairResult] = ()
+    ) -> tuple[PairResult, ...]:
+        """Judge every pair on what there is now; a verdict reached at a look before stands."""
+        rows = [self.rows[contender.name] for contender in contenders]
+        decided = {(p.a, p.b): p for p in before if p.verdict is not Verdict.INCONCLUSIVE}
+        return tuple(
+            decided.get((a.name, b.name)) or self._pairing.judge(a, b, self.checks, self.look)
+            for a, b in combinations(rows, 2)
+        )
+
+    def result(self, contenders: Sequence[Contender], pairs: tuple[PairResult, ...]) -> Comparison:
+        """Return the comparison as it stands."""
+        rows = tuple(self.rows[contender.name] for contender in contenders)
+        return Comparison(
+            problem=self._problem,
+            config=self._config,
+            criteria=self._criteria,
+            densities=tuple(self.checks[r.name] for r in rows if r.name in self.checks),
+            rows=rows,
+            pairs=pairs,
+            folder=self._folder if self._keep else None,
+        )
+
+
+def _texts(values: Sequence[float]) -> str:
+    """Numbers as JSON text that keeps infinities and every digit."""
+    return json.dumps([repr(float(value)) for value in values])

@@ -1,0 +1,187 @@
+"""Make the reference posteriors anew: ``python -m nestor.references.build [NAME ...]``, minutes each.
+
+Two independent implementations sample each problem in ten chains, thinned to 10,000 nearly independent
+draws. A posterior is written only if every source meets the requirements and the two agree.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nestor.agreement.run import Run
+from nestor.agreement.verdict import Verdict, judge
+from nestor.backend import SamplerConfig
+from nestor.contender import Contender
+from nestor.diagnostics import gates, summaries
+from nestor.errors import DataError, EngineFailed
+from nestor.likelihood import log_likelihood
+from nestor.measure import posterior_of
+from nestor.quantities import Quantities
+from nestor.references.posterior import REQUIREMENTS, Posterior
+from nestor.references.problems import NAMES, problem
+from nestor.runner import engine
+from nestor.runner.store import write_json
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from nestor.diagnostics import Gates, Summaries
+    from nestor.problem import Problem
+
+    type FloatArray = NDArray[np.float64]
+
+FOLDER = Path(__file__).parent / "posteriors"
+CHAINS, KEPT, WARMUP, SEED = 10, 1_000, 2_000, 20_261_121
+#: Draws per kept draw, tried in turn; and a small step, so that nothing diverges.
+THINNING = (10, 30, 100)
+TARGET_ACCEPT = 0.99
+
+
+def engines_for(family: str) -> tuple[str, str]:
+    """Two engines with independent implementations; the exact one where there is one."""
+    return ("reference:exact", "numpyro") if family == "gaussian" else ("pymc", "numpyro")
+
+
+def build(name: str) -> Posterior:
+    """Sample, check and join the sources of one posterior.
+
+    Raises
+    ------
+    EngineFailed
+        If an engine fails or cannot meet the requirements.
+    DataError
+        If the sources do not agree.
+    """
+    of = problem(name)
+    sources = [_source(of, text) for text in engines_for(of.spec.family)]
+    runs = [run for run, _ in sources]
+    margin = REQUIREMENTS["margin"]
+    pair = judge(runs[0], runs[1], margin=margin, sd_margin=margin)
+    if pair.verdict is not Verdict.AGREE:
+        raise DataError(f"{name}: {pair.verdict.value}: {'; '.join(pair.reasons)}")
+    one, other = runs[0].summaries, runs[1].summaries
+    assert one is not None  # noqa: S101 - both have been judged
+    assert other is not None  # noqa: S101 - likewise
+    return Posterior(
+        name=name,
+        fingerprint=of.fingerprint,
+        labels=Quantities(of).labels,
+        estimate=(one.estimate + other.estimate) / 2,
+        mcse=np.hypot(one.mcse, other.mcse) / 2,
+        ess=one.ess + other.ess,
+        sources=[record for _, record in sources],
+        agreement={"verdict": pair.verdict.value, "smallest_margin": pair.smallest_margin},
+    )
+
+
+def _source(of: Problem, text: str) -> tuple[Run, dict[str, Any]]:
+    """Sample with one engine, thinning until neighbouring draws are nearly independent."""
+    exact = text == "reference:exact"
+    for thin in (1,) if exact else THINNING:
+        contender = Contender.parse_sampler(text, of.spec.level_names)
+        config = contender.config(
+            SamplerConfig(CHAINS, WARMUP, KEPT * thin, SEED, None if exact else TARGET_ACCEPT)
+        )
+        with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+            outcome, tree = engine.sample(of, contender, config, Path(folder) / "log")
+        if tree is None:
+            raise EngineFailed(f"{text}: {outcome.message}")
+        draws = _quantities(of, tree)[:, thin - 1 :: thin]
+        found = summaries(draws)
+        checked = _gates(of, draws, found, tree)
+        record = _record(contender, tree, thin, draws, found, checked)
+        if not (unmet := _unmet(record)):
+            run = Run(contender.name, Quantities(of).labels, found, checked, True, sampled_ok=True)
+            return run, record
+    raise EngineFailed(f"{text} does not meet the requirements: {', '.join(unmet)}")
+
+
+def _quantities(of: Problem, tree: xr.DataTree) -> FloatArray:
+    values = posterior_of(of, tree)
+    return Quantities(of).flatten(values, log_likelihood(of, values))
+
+
+def _gates(of: Problem, draws: FloatArray, found: Summaries, tree: xr.DataTree) -> Gates:
+    stats = tree["sample_stats"]
+    quantities = Quantities(of)
+    return gates(
+        draws,
+        quantities.labels,
+        quantities.is_node,
+        energy=None,
+        diverging=stats["diverging"].to_numpy()[:, : draws.shape[1]],
+        summary=found,
+    )
+
+
+def _record(
+    contender: Contender,
+    tree: xr.DataTree,
+    thin: int,
+    draws: FloatArray,
+    found: Summaries,
+    checked: Gates,
+) -> dict[str, Any]:
+    from nestor.diagnostics.estimators import bfmi
+
+    stats = tree["sample_stats"]
+    energies = stats["energy"].to_numpy() if "energy" in stats else None
+    return {
+        "engine": contender.name,
+        "versions": engine.read_attr(tree, "versions"),
+        "chains": draws.shape[0],
+        "draws": int(draws.shape[0] * draws.shape[1]),
+        "thinned_by": thin,
+        "warmup": WARMUP,
+        "seed": SEED,
+        "rhat_max": round(float(found.rhat.max()), 5),
+        "lag1_max": round(float(np.abs(_lag1(draws)).max()), 4),
+        "ebfmi_min": None if energies is None else round(float(bfmi(energies).min()), 3),
+        "divergences": int(stats["diverging"].to_numpy().sum()),
+        "gates_passed": checked.passed,
+    }
+
+
+def _lag1(draws: FloatArray) -> FloatArray:
+    """Autocorrelation of neighbouring draws, mean over chains, (quantity,)."""
+    centred = draws - draws.mean(axis=1, keepdims=True)
+    products = (centred[:, 1:] * centred[:, :-1]).sum(axis=1)
+    correlation: FloatArray = (products / np.square(centred).sum(axis=1)).mean(axis=0)
+    return correlation
+
+
+def _unmet(record: dict[str, Any]) -> list[str]:
+    ebfmi = record["ebfmi_min"]
+    checks = {
+        f"{record['draws']} draws": record["draws"] >= REQUIREMENTS["draws"],
+        f"R-hat {record['rhat_max']}": record["rhat_max"] < REQUIREMENTS["rhat_below"],
+        f"lag-1 autocorrelation {record['lag1_max']}": record["lag1_max"]
+        < REQUIREMENTS["lag1_below"],
+        # Exact draws have no energy.
+        f"E-BFMI {ebfmi}": ebfmi is None or ebfmi > REQUIREMENTS["ebfmi_above"],
+        f"{record['divergences']} divergences": record["divergences"]
+        == REQUIREMENTS["divergences"],
+        "gates": record["gates_passed"],
+    }
+    return [text for text, met in checks.items() if not met]
+
+
+def main(names: list[str]) -> int:
+    """Build the posteriors of `names`, by default all, and write them beside this module."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in names or NAMES:
+        found = build(name)
+        write_json(FOLDER / f"{name}.json", found.to_dict())
+        margin = found.agreement["smallest_margin"]
+        sys.stdout.write(f"{name}: sources agree within {margin:.3f} posterior sd\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,187 @@
+"""One engine against every reference posterior: the scorecard."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestor.agreement.criteria import Criteria
+from nestor.agreement.verdict import PairResult, Verdict, judge
+from nestor.backend import SamplerConfig
+from nestor.contender import Contender
+from nestor.document import engine_document, environment
+from nestor.errors import SpecError
+from nestor.events import Listener, ignore
+from nestor.lineup import Lineup
+from nestor.pairing import Pairing
+from nestor.quantities import Quantities
+from nestor.references.posterior import load
+from nestor.references.problems import NAMES, problem
+from nestor.session import check_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nestor.comparison import EngineRow
+
+#: Twice the draws of a comparison: one run has to show equivalence with a posterior known almost exactly.
+DEFAULT = SamplerConfig(draws=2000)
+
+
+@dataclass(frozen=True)
+class Score:
+    """An engine on one reference problem.
+
+    Parameters
+    ----------
+    problem : str
+        Its name.
+    row : EngineRow
+        What became of the engine.
+    pair : PairResult or None
+        Its verdict against the reference posterior; None where the engine does not support the problem.
+    """
+
+    problem: str
+    row: EngineRow
+    pair: PairResult | None
+
+    @property
+    def word(self) -> str:
+        """The verdict, or that the problem is unsupported."""
+        return "unsupported" if self.pair is None else self.pair.verdict.value
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """An engine on all reference problems that were asked for.
+
+    Parameters
+    ----------
+    engine : str
+        As it was asked for.
+    config : SamplerConfig
+        How hard it tried.
+    scores : tuple of Score
+        One for each problem.
+    """
+
+    engine: str
+    config: SamplerConfig
+    scores: tuple[Score, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """AGREE if it agrees wherever it can run, DISAGREE if it disagrees once, else INCONCLUSIVE."""
+        verdicts = {score.pair.verdict for score in self.scores if score.pair is not None}
+        if Verdict.DISAGREE in verdicts:
+            return Verdict.DISAGREE
+        return Verdict.AGREE if verdicts == {Verdict.AGREE} else Verdict.INCONCLUSIVE
+
+    @property
+    def engine_failed(self) -> bool:
+        """Whether the engine crashed, hung or was stopped on some problem."""
+        return any(
+            score.row.status in ("failed", "timeout", "interrupted") for score in self.scores
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scorecard as plain data."""
+        return {
+            "nestor_version": version("nestor"),
+            "engine": self.engine,
+            "verdict": self.verdict.value,
+            "config": dict(vars(self.config)),
+            "environment": environment(),
+            "scores": [
+                {
+                    "problem": score.problem,
+                    "verdict": score.word,
+                    "engine": engine_document(score.row),
+                    "pair": None if score.pair is None else score.pair.to_dict(),
+                }
+                for score in self.scores
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def verify(
+    engine: str,
+    problems: Sequence[str] | None = None,
+    *,
+    config: SamplerConfig = DEFAULT,
+    timeout: float | None = None,
+    listener: Listener = ignore,
+    on_score: Callable[[Score], None] = lambda _: None,
+) -> Scorecard:
+    """Run an engine on reference problems and judge it against their posteriors.
+
+    Parameters
+    ----------
+    engine : str
+        Contender, such as ``"numpyro"``; words that name a level (``LEVEL=centered``) fit some problems only.
+    problems : sequence of str, optional
+        Names of reference problems; by default all.
+    config : SamplerConfig
+        How hard it tries.
+    timeout : float, optional
+        Seconds for its densities, and again to sample, on each problem.
+    listener : callable
+        Hears of progress; see `nestor.events`.
+    on_score : callable
+        Called with each finished score.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        If the engine, a name or a setting is wrong; nothing has been run then.
+    """
+    check_timeout(timeout)
+    names = list(NAMES if problems is None else problems)
+    if not names:
+        raise SpecError(f"name at least one reference problem; there are {', '.join(NAMES)}.")
+    of = {name: problem(name) for name in names}
+    contenders = {n: Contender.parse_sampler(engine, p.spec.level_names) for n, p in of.items()}
+    for name, posing in of.items():
+        load(name).check(posing)
+    scores = []
+    for name in names:
+        scores.append(_score(name, contenders[name], config, timeout, listener))
+        on_score(scores[-1])
+    return Scorecard(engine, config, tuple(scores))
+
+
+def _score(
+    name: str,
+    contender: Contender,
+    config: SamplerConfig,
+    timeout: float | None,
+    listener: Listener,
+) -> Score:
+    of, criteria = problem(name), Criteria()
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        lineup = Lineup(of, config, criteria, Path(folder), timeout, listener, keep=False)
+        with closing(lineup):
+            lineup.check_density(contender)
+            lineup.sample(contender)
+    row = lineup.rows[contender.name]
+    if row.status == "unsupported":
+        return Score(name, row, None)
+    run = Pairing(of, criteria).run(row, lineup.checks)
+    pair = judge(
+        run,
+        load(name).run(),
+        margin=criteria.margin,
+        sd_margin=criteria.margin,
+        groups=Quantities(of).groups,
+    )
+    return Score(name, row, pair)

@@ -1,0 +1,114 @@
+"""The verify command: one engine on every reference problem, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from nestor.events import WorkerEvent
+from nestor.references.problems import NAMES
+from nestor.references.verify import verify
+from nestor.terminal.tables import STYLES
+from nestor.terminal.words import MISSING, count, duration, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
+
+    from nestor.backend import SamplerConfig
+    from nestor.events import Event
+    from nestor.references.verify import Score, Scorecard
+
+
+def verify_and_print(
+    engine: str,
+    problems: Sequence[str] | None,
+    config: SamplerConfig,
+    timeout: float | None,
+    printed: Console,
+    progress: Console,
+) -> Scorecard:
+    """Verify an engine; show which problem runs, then print the scorecard."""
+    names = list(NAMES if problems is None else problems)
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[doing]}", markup=False),
+        TimeElapsedColumn(),
+        console=progress,
+        transient=True,
+        disable=not progress.is_terminal,
+    )
+    task = bars.add_task(engine, total=len(names), doing="")
+    finished: list[Score] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, WorkerEvent) and len(finished) < len(names):
+            phase = event.event.get("phase", "")
+            what = "log densities" if event.task == "density" else phase
+            bars.update(task, doing=f"{names[len(finished)]}: {what}")
+
+    def note(score: Score) -> None:
+        finished.append(score)
+        bars.advance(task)
+        if not progress.is_terminal:
+            progress.print(f"{score.problem}: {score.word}", markup=False)
+
+    with bars:
+        card = verify(
+            engine, problems, config=config, timeout=timeout, listener=listen, on_score=note
+        )
+    printed.print(scorecard_view(card))
+    return card
+
+
+def scorecard_view(card: Scorecard) -> RenderableType:
+    """A line per problem, then what did not end well, then the sum."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(Text(card.engine))
+    table.add_column("verdict")
+    for heading in ("margin needed", "detectable", "bulk ESS", "tail ESS", "ESS/s", "all in"):
+        table.add_column(heading, justify="right")
+    for score in card.scores:
+        table.add_row(*_cells(score))
+    lines = [Text(f"{score.problem}: {text}") for score in card.scores for text in _why(score)]
+    return Group(table, Text(""), *lines, _sum(card))
+
+
+def _cells(score: Score) -> list[Text | str]:
+    pair, gates = score.pair, score.row.gates
+    values = (
+        (None if pair is None else pair.smallest_margin, lambda v: f"{v:.3f}"),
+        (None if pair is None else pair.detectable_shift, lambda v: f"{v:.2f} sd"),
+        (None if gates is None else gates.ess_bulk_min, count),
+        (None if gates is None else gates.ess_tail_min, count),
+        (score.row.efficiency["ess_per_s_sampling"], number),
+        (score.row.timings["total_s"], duration),
+    )
+    cells = [MISSING if value is None else form(value) for value, form in values]
+    return [score.problem, Text(score.word, STYLES.get(score.word, "")), *cells]
+
+
+def _why(score: Score) -> list[str]:
+    """Say why a score is not AGREE."""
+    if score.pair is None or score.row.status not in ("ok", "gates_failed"):
+        return [score.row.message]
+    return [] if score.word == "AGREE" else list(score.pair.reasons)
+
+
+def _sum(card: Scorecard) -> Text:
+    words = [score.word for score in card.scores]
+    parts = [f"{words.count(w)} {w}" for w in (*STYLES, "unsupported") if w in words]
+    line = Text(card.verdict.value, STYLES[card.verdict.value])
+    line.append(
+        f"  {card.engine} on {len(words)} reference posteriors: {', '.join(parts)}.",
+        style="not bold default",
+    )
+    return line
