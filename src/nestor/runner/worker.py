@@ -120,13 +120,15 @@ def _sample(
     spent: tuple[float, float],
 ) -> dict[str, object]:
     """Sample; between looks say what there is, and wait for the word to go on."""
+    from nestor.runner.contract import check_draws
+
     assert job.config is not None  # noqa: S101 - a sampling job
     stretches, refusal = _stretches(model, backend, job, channel)
     found: dict[str, object] = {} if refusal is None else {"cannot_extend": refusal}
     targets = job.looks if refusal is None and job.looks else (job.config.draws,)
     done = 0
     for target, draws in zip(targets, stretches, strict=False):
-        _check_draws(job, draws, target - done)
+        check_draws(job.problem, draws, job.config.chains, target - done)
         _save(draws, result)
         found["settings"] = dict(draws.settings)
         found["timings"] = _timings(draws, *spent, time.perf_counter() - begin)
@@ -167,22 +169,6 @@ def _stretches(
 def _densities(model: CompiledModel, job: Job) -> list[str]:
     """Log densities as text, since JSON has no infinities."""
     return [repr(float(model.log_density(point))) for point in job.points]
-
-
-def _check_draws(job: Job, draws: Draws, n_draw: int) -> None:
-    """Hold a backend to the contract, so that its mistake is named here and not met later."""
-    from nestor.errors import EngineFailed
-
-    assert job.config is not None  # noqa: S101 - draws exist only for a sampling job
-    for variable in job.problem.variables.values():
-        expected = (job.config.chains, n_draw, *variable.shape)
-        found = draws.values.get(variable.name)
-        if found is None:
-            raise EngineFailed(f"the backend returned no draws of {variable.name}.")
-        if found.shape != expected:
-            raise EngineFailed(
-                f"the backend returned {variable.name} with shape {found.shape}, not {expected}."
-            )
 
 
 def _save(draws: Draws, path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Which step of the procedure catches which wrong engine: ``python studies/mutants.py``.
+
+Every mutant meets exact draws again and again. Each step is tried as if all steps before it had passed,
+so that the table shows what a step sees by itself; the first that objects is what a user would be told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from rich.progress import track
+from steps import STEPS, measure, objections
+from writing import arguments, write_record
+
+from nestor.agreement.density import compare_densities, density_points
+from nestor.backend import SamplerConfig
+from nestor.formulation import Formulation
+from nestor.references import problem
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures" / "mutants"))
+from nestor_mutants import MUTANTS, Mutant
+
+PROBLEM = "two-levels"
+CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequential")
+_PLACE = {"device": "cpu", "dtype": "float64"}
+
+
+def study(repeats: int) -> dict[str, dict[str, object]]:
+    """Count, for each mutant and step, in how many of the repeats the step objects."""
+    of = problem(PROBLEM)
+    formulation = Formulation.parse([], of.spec.level_names)
+    right = Mutant().compile(of, formulation, sampler="exact", **_PLACE)
+    points = density_points(of)
+    truth = [right.log_density(point) for point in points]
+    partners = []
+    for i in track(range(repeats), description="exact"):
+        config = replace(CONFIG, seed=10_000 + i)
+        partners.append(measure("exact", of, config, right.sample(config), right.log_density))
+    found: dict[str, dict[str, object]] = {}
+    for one in MUTANTS:
+        model = one.mutant.compile(of, formulation, sampler="exact", **_PLACE)
+        values = [model.log_density(point) for point in points]
+        same = compare_densities(one.mutant.name, "float64", truth, values).same
+        tally = Counter({"density": 0 if same else repeats})
+        for i in track(range(repeats), description=one.mutant.name):
+            config = replace(CONFIG, seed=20_000 + i)
+            draws = model.sample(config)
+            side = measure(one.mutant.name, of, config, draws, right.log_density)
+            if side is None:
+                tally["contract"] += 1
+                continue
+            seen = objections(of, partners[i], side, joint=True)
+            tally.update(step for step, objects in seen.items() if objects)
+        found[one.mutant.name] = {
+            "fault": (one.mutant.__doc__ or "").strip(),
+            "counts": {step: tally[step] for step in ("density", *STEPS)},
+            "disagrees by draws alone": tally["DISAGREE by draws"],
+        }
+    return found
+
+
+def main() -> int:
+    """Run the study and write its record."""
+    repeats = arguments("repeats", 20, "repeats of each mutant")
+    found = study(repeats)
+    settings = {"problem": PROBLEM, "config": vars(CONFIG), "repeats": repeats}
+    write_record("mutants", settings | {"mutants": found})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

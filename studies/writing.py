@@ -1,0 +1,113 @@
+"""Records of studies, and the tables that ``docs/agreement.md`` shows of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "agreement.md"
+_LIBRARIES = ("nestor", "numpy", "scipy", "numpyro", "jax", "pymc", "nutpie", "scikit-learn")
+
+
+def arguments(name: str, default: int, help_: str) -> int:
+    """Read the one number that a study takes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_}; default {default}")
+    return int(vars(parser.parse_args())[name])
+
+
+def write_record(study: str, record: dict[str, Any]) -> None:
+    """Write a study's record, and renew its table in the page."""
+    environment = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{study}.json"
+    path.write_text(json.dumps({"environment": environment} | record, indent=2) + "\n")
+    sys.stdout.write(f"written: {path.relative_to(ROOT)}\n")
+    renew(study)
+
+
+def renew(study: str) -> None:
+    """Put a study's table into the page, between its two marks."""
+    record = json.loads((RESULTS / f"{study}.json").read_text())
+    table = {"mutants": mutants_table, "false-alarms": alarms_table}[study](record)
+    text = PAGE.read_text(encoding="utf-8")
+    marks = f"<!-- {study} -->", f"<!-- end of {study} -->"
+    pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
+    if not pattern.search(text):
+        sys.exit(f"{PAGE} has no place for the table of {study}: {marks[0]} ... {marks[1]}")
+    # A function, since a replacement text would have its backslashes read.
+    new = pattern.sub(lambda _: f"{marks[0]}\n{table}\n{marks[1]}", text)
+    PAGE.write_text(new, encoding="utf-8")
+    sys.stdout.write(f"table of {study} renewed in {PAGE.relative_to(ROOT)}\n")
+
+
+def interval(count: int, of: int) -> str:
+    """A share in percent with its 95% interval (Clopper and Pearson)."""
+    low, high = binomtest(count, of).proportion_ci(0.95)
+    return f"{100 * count / of:.3g}% ({100 * low:.2g} to {100 * high:.2g})"
+
+
+def mutants_table(record: dict[str, Any]) -> str:
+    """Mutant by step: how often the step objects by itself, and which is first."""
+    steps = list(next(iter(record["mutants"].values()))["counts"])
+    repeats = record["repeats"]
+    low = 100 * binomtest(repeats, repeats).proportion_ci(0.95).low
+    lines = [
+        (
+            f"Of {repeats} repeats ({record['config']['chains']} chains of {record['config']['draws']} "
+            f"draws, problem `{record['problem']}`, {record['environment']['date']}) the number in which "
+            f"a step objects by itself; {repeats} of {repeats} has the 95% interval {low:.0f} to 100%. In "
+            "bold the first step that always objects: what a user is told."
+        ),
+        "",
+        f"| mutant | fault | {' | '.join(steps)} |",
+        f"|---|---|{'---:|' * len(steps)}",
+    ]
+    for name, found in record["mutants"].items():
+        first = next((s for s in steps if found["counts"][s] == repeats), None)
+        cells = [_cell(found["counts"], s, first, repeats) for s in steps]
+        lines.append(f"| {name} | {found['fault']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(counts: dict[str, int], step: str, first: str | None, repeats: int) -> str:
+    if counts["contract"] == repeats and step not in ("density", "contract"):
+        return "-"
+    return f"**{counts[step]}**" if step == first else str(counts[step])
+
+
+def alarms_table(record: dict[str, Any]) -> str:
+    """Engine by step: observed rate with its interval, beside the nominal level."""
+    nominal = record["nominal"]
+    lines = [
+        (
+            f"Pairs of runs of {record['config']['chains']} chains of {record['config']['draws']} draws "
+            f"on `{record['problem']}` ({record['environment']['date']}); share of pairs to which a step "
+            "objects, in percent, with its 95% interval (Clopper and Pearson)."
+        ),
+        "",
+        f"| engines | pairs | {' | '.join(nominal)} | AGREE |",
+        f"|---|---:|{'---|' * (len(nominal) + 1)}",
+        f"| *nominal* | | {' | '.join(f'{100 * v:g}%' for v in nominal.values())} | |",
+    ]
+    for name, found in record["engines"].items():
+        counts, pairs = found["counts"], found["pairs"]
+        cells = [interval(counts.get(step, 0), pairs) for step in (*nominal, "AGREE")]
+        lines.append(f"| {name} | {pairs} | {' | '.join(cells)} |")
+    return "\n".join(lines)
