@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
+    from nestor.quantities import Quantities
 
 EngineStatus = Literal[
     "ok", "gates_failed", "density_failed", "failed", "unsupported", "timeout", "interrupted"
@@ -144,6 +145,13 @@ class Comparison:
     folder: Path | None = None
 
     @property
+    def quantities(self) -> Quantities:
+        """What is compared: every random scalar, and the log-likelihood."""
+        from nestor.quantities import Quantities
+
+        return Quantities(self.problem)
+
+    @property
     def margin(self) -> float:
         """Margin of equivalence, in posterior standard deviations."""
         return self.criteria.margin
@@ -217,6 +225,46 @@ class Comparison:
 
         return plot_speed(self.rows)
 
+    def plot_densities(self) -> Figure:
+        """Draw each engine's differences to the reference's log density against its tolerance."""
+        from nestor.plots import plot_densities
+
+        return plot_densities(self.densities)
+
+    def plot_differences(self, a: str | None = None, b: str | None = None) -> Figure:
+        """Draw a pair's differences of means and sds with their intervals and the margin, by group.
+
+        Parameters
+        ----------
+        a, b : str, optional
+            Names of the pair's contenders; not needed where there is one pair.
+
+        Raises
+        ------
+        DataError
+            If there is no such pair, or one of them has no draws.
+        """
+        from nestor.plots.pairs import find_pair, pair_differences
+
+        return pair_differences(self, *find_pair(self, a, b))
+
+    def plot_rank_ecdf(self, a: str | None = None, b: str | None = None) -> Figure:
+        """Draw a pair's rank ECDFs, those least likely by chance, with their simultaneous bands.
+
+        Parameters
+        ----------
+        a, b : str, optional
+            Names of the pair's contenders; not needed where there is one pair.
+
+        Raises
+        ------
+        DataError
+            If there is no such pair, or its shapes could not be compared.
+        """
+        from nestor.plots.pairs import find_pair, pair_rank_ecdf
+
+        return pair_rank_ecdf(self, *find_pair(self, a, b))
+
     def save_plots(self, folder: str | Path | None = None) -> list[Path]:
         """Write every picture into `folder`, by default the run directory; return their paths.
 
@@ -228,14 +276,15 @@ class Comparison:
             If matplotlib is not installed.
         """
         from nestor.errors import DataError
-        from nestor.plots import save_all
+        from nestor.plots import save_agreement, save_all
 
         target = self.folder if folder is None else Path(folder)
         if target is None:
             raise DataError("say into which folder: this comparison was run without one.")
         if not target.is_dir():
             raise DataError(f"the folder {target} does not exist.")
-        return save_all(self.problem, self.draws, self.rows, target)
+        found = save_all(self.problem, self.draws, self.rows, target)
+        return found + save_agreement(self, target)
 
     def __rich__(self) -> Any:
         from nestor.terminal.tables import comparison_view

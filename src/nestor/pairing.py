@@ -86,7 +86,7 @@ class Pairing:
         """Steps 4 and 5, where both runs have draws that can be compared at all."""
         if not comparable(one, other) or one.summaries is None or other.summaries is None:
             return None, None
-        draws = self._draws(a), self._draws(b)
+        draws = self.draws(a), self.draws(b)
         labels = self._quantities.labels
         shape = shape_test(*draws, one.summaries, other.summaries, labels, level=level)
         if not self._criteria.joint:
@@ -95,7 +95,8 @@ class Pairing:
 
         return shape, joint_test(*draws, labels, self._quantities.is_node, level=level)
 
-    def _draws(self, row: EngineRow) -> NDArray[np.float64]:
+    def draws(self, row: EngineRow) -> NDArray[np.float64]:
+        """Draws of every compared quantity of a row that has draws, (chain, draw, quantity)."""
         assert row.tree is not None  # noqa: S101 - it has summaries
         assert row.log_likelihood is not None  # noqa: S101 - likewise
         return self._quantities.flatten(posterior_of(self._problem, row.tree), row.log_likelihood)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from nestor.errors import Unsupported
+from nestor.plots.agreement import plot_densities, plot_differences, plot_rank_ecdf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from nestor.comparison import Comparison
     from nestor.problem import Problem
 
-__all__ = ["SpeedRow", "plot_forest", "plot_population", "plot_speed", "plot_trace", "save_all"]
+__all__ = [
+    "SpeedRow",
+    "plot_densities",
+    "plot_differences",
+    "plot_forest",
+    "plot_population",
+    "plot_rank_ecdf",
+    "plot_speed",
+    "plot_trace",
+    "save_agreement",
+    "save_all",
+]
 
 
 class SpeedRow(Protocol):
@@ -187,6 +200,37 @@ def save_all(
     from nestor.plots.save import save
 
     return save(problem, trees, rows, folder)
+
+
+def save_agreement(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write ``densities.png`` and, for each pair, ``differences.png`` and ``ranks.png``.
+
+    With more than two contenders the names of a pair's files end in those of the two.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to draw; what it has no draws for is left out.
+    folder : Path
+        Where to; it must exist. Each file appears there whole or not at all.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    Unsupported
+        If matplotlib is not installed.
+    """
+    _require_matplotlib()
+    from nestor.plots.pairs import pictures
+    from nestor.plots.save import write_all
+
+    return write_all(pictures(comparison), folder)
 
 
 def _require_matplotlib() -> None:

@@ -49,6 +49,11 @@ def save(
                 pictures[f"forest-{stem}"] = partial(forest, problem, trees, level)
     if rows:
         pictures["speed"] = partial(speed, rows)
+    return write_all(pictures, folder)
+
+
+def write_all(pictures: Mapping[str, Callable[[], Picture]], folder: Path) -> list[Path]:
+    """Write pictures by the stems of their files; warn of characters that no font has."""
     written, lacking = [], set()
     for stem, draw in pictures.items():
         path = folder / f"{stem}.png"
@@ -59,7 +64,7 @@ def save(
             f"the fonts of this machine lack {len(lacking)} characters of the labels; pictures show "
             f"boxes in their place. Install a font that has {', '.join(sorted(lacking)[:3])}.",
             NestorWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return written
 
