@@ -75,4 +75,4 @@ class NumPyroBackend:
         place = find_place(device, dtype)
         from nestor_numpyro.compiled import NumPyroModel
 
-        return NumPyroModel(problem, formulation, sampler=sampler, place=place)
+        return NumPyroModel.build(problem, formulation, sampler=sampler, place=place)

@@ -44,78 +44,105 @@ Report = Callable[["Phase", int, "NDArray[np.int64]"], None]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the programs: a chain, or all of them as lanes.
+    """A stretch of one chain, or of all of them as lanes.
 
     Parameters
     ----------
     buffers : dict
-        What was kept of each draw, on the device.
+        What was kept of each draw, on the device; the chain's next stretch consumes them.
+    rows : slice
+        The stretch's rows of the buffers, along the axis of draws.
     divergences : ndarray of int, () or (lanes,)
-        Among the kept draws.
+        Among all kept draws so far.
     warmup, sampling : float
         Seconds; finding a starting point counts as warmup.
     """
 
     buffers: dict[str, Any]
+    rows: slice
     divergences: NDArray[np.int64]
     warmup: float
     sampling: float
 
 
-def run_sequential(
-    programs: Programs, config: SamplerConfig, data: ModelData, progress: ProgressCallback
-) -> list[Run]:
-    """Run one chain after another."""
-    keys = chain_keys(config.seed, config.chains)
-    return [
-        _run(programs, keys[i], data, config.seed, (i,), _reporter(progress, config, (i,)))
-        for i in range(config.chains)
-    ]
+class Chains:
+    """All chains of a run; between calls of `advance` they rest. Use it inside the place's scope.
 
+    Parameters
+    ----------
+    programs : Programs
+        Compiled for the configuration.
+    config : SamplerConfig
+        Chains, warmup, seed, and how chains are run.
+    data : ModelData
+        The model's argument.
+    place : Place
+        Device and precision.
+    """
 
-def run_vectorized(
-    programs: Programs, config: SamplerConfig, data: ModelData, progress: ProgressCallback
-) -> list[Run]:
-    """Run all chains as lanes of one program; each iteration waits for the longest trajectory."""
-    keys = chain_keys(config.seed, config.chains)
-    chains = range(config.chains)
-    return [_run(programs, keys, data, config.seed, chains, _reporter(progress, config, chains))]
+    def __init__(
+        self, programs: Programs, config: SamplerConfig, data: ModelData, place: Place
+    ) -> None:
+        self._config = config
+        self._place = place
+        keys = chain_keys(config.seed, config.chains)
+        if config.chain_method == "vectorized":
+            # Lanes of one program: each iteration waits for the longest trajectory.
+            self._chains = [_Chain(programs, keys, data, config.seed, range(config.chains))]
+        else:
+            numbers = range(config.chains)
+            self._chains = [_Chain(programs, keys[i], data, config.seed, (i,)) for i in numbers]
+        self._rows = programs.plan.draws
+        self.drawn = 0
 
+    @property
+    def room(self) -> int:
+        """Draws until the end of the buffers, where a stretch must end."""
+        return self._rows - self.drawn % self._rows
 
-def run_parallel(
-    programs: Programs,
-    config: SamplerConfig,
-    data: ModelData,
-    progress: ProgressCallback,
-    place: Place,
-) -> list[Run]:
-    """Run chains in threads; progress is reported from the calling thread alone."""
-    keys = chain_keys(config.seed, config.chains)
-    events: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    def advance(self, draws: int, total: int, progress: ProgressCallback) -> list[Run]:
+        """Make `draws` more draws of each chain, `room` at most; the first call warms up before.
 
-    def work(i: int) -> Run:
-        report = _reporter(events.put, config, (i,))
-        try:
-            with place.scope():
-                return _run(programs, keys[i], data, config.seed, (i,), report, stop)
-        finally:
-            events.put(None)
+        Parameters
+        ----------
+        draws : int
+            Draws of each chain.
+        total : int
+            Iterations that progress counts up to.
+        progress : callable
+            Called in the calling thread.
+        """
+        self.drawn += draws
+        if self._config.chain_method == "parallel":
+            return self._side_by_side(draws, total, progress)
+        return [c.advance(draws, _reporter(progress, total, c.numbers)) for c in self._chains]
 
-    with ThreadPoolExecutor(workers(config), thread_name_prefix="nestor-chain") as pool:
-        futures = [pool.submit(work, i) for i in range(config.chains)]
-        try:
-            running = config.chains
-            while running:
-                event = events.get()
-                if event is None:
-                    running -= 1
-                else:
-                    progress(event)
-        finally:
-            # Also on an interrupt, or if the callback fails: the chains end at their next report.
-            stop.set()
-    return [future.result() for future in futures]
+    def _side_by_side(self, draws: int, total: int, progress: ProgressCallback) -> list[Run]:
+        """Run chains in threads, which end with the stretch."""
+        events: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        stop = threading.Event()
+
+        def work(chain: _Chain) -> Run:
+            try:
+                with self._place.scope():
+                    return chain.advance(draws, _reporter(events.put, total, chain.numbers), stop)
+            finally:
+                events.put(None)
+
+        with ThreadPoolExecutor(workers(self._config), thread_name_prefix="nestor-chain") as pool:
+            futures = [pool.submit(work, chain) for chain in self._chains]
+            try:
+                running = len(futures)
+                while running:
+                    event = events.get()
+                    if event is None:
+                        running -= 1
+                    else:
+                        progress(event)
+            finally:
+                # Also on an interrupt, or if the callback fails: chains end at their next report.
+                stop.set()
+        return [future.result() for future in futures]
 
 
 def workers(config: SamplerConfig) -> int:
@@ -127,9 +154,7 @@ def workers(config: SamplerConfig) -> int:
     return min(usable, config.chains)
 
 
-def _reporter(progress: ProgressCallback, config: SamplerConfig, chains: Sequence[int]) -> Report:
-    total = config.warmup + config.draws
-
+def _reporter(progress: ProgressCallback, total: int, chains: Sequence[int]) -> Report:
     def report(phase: Phase, done: int, divergences: NDArray[np.int64]) -> None:
         for chain, count in zip(chains, np.atleast_1d(divergences), strict=True):
             progress(Progress(chain, phase, done, total, int(count)))
@@ -137,59 +162,64 @@ def _reporter(progress: ProgressCallback, config: SamplerConfig, chains: Sequenc
     return report
 
 
-def _run(
-    programs: Programs,
-    key: Any,
-    data: ModelData,
-    seed: int,
-    chains: Sequence[int],
-    report: Report,
-    stop: threading.Event | None = None,
-) -> Run:
-    plan = programs.plan
-    none = np.zeros(() if plan.lanes is None else plan.lanes, np.int64)
-    begin = time.perf_counter()
-    report("warmup", 0, none)
-    state, buffers = find_start(programs, key, data, seed, chains)
-    chain = _Chain(programs, data, state, buffers, stop)
-    for done, _ in chain.iterate(plan.warmup):
-        report("warmup", done, none)
-    middle = time.perf_counter()
-    divergences = none
-    for done, found in chain.iterate(plan.draws):
-        divergences = divergences + found
-        report("sampling", plan.warmup + done, divergences)
-    return Run(chain.buffers, divergences, middle - begin, time.perf_counter() - middle)
-
-
 class _Chain:
-    """The state of one run, advanced by as many iterations at a time as fit between two reports."""
+    """One chain, or all as lanes: where it stands, and how it goes on from there."""
 
     def __init__(
-        self,
-        programs: Programs,
-        data: ModelData,
-        state: Any,
-        buffers: Any,
-        stop: threading.Event | None,
+        self, programs: Programs, key: Any, data: ModelData, seed: int, numbers: Sequence[int]
     ) -> None:
-        self._advance = programs.advance
+        self.numbers = numbers
+        self._programs = programs
+        self._key = key
         self._data = data
-        self._state = state
-        self.buffers = buffers
-        self._stop = stop
+        self._seed = seed
+        self._state: Any = None
+        self._buffers: Any = None
+        self._drawn = 0
+        lanes = programs.plan.lanes
+        self._divergences = np.zeros(() if lanes is None else lanes, np.int64)
 
-    def iterate(self, iterations: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Advance; yields iterations done so far and the divergences of the last stretch."""
+    def advance(self, draws: int, report: Report, stop: threading.Event | None = None) -> Run:
+        """Make `draws` draws, after warming up if there are none yet."""
+        warmup = self._programs.plan.warmup
+        spent = self._warm_up(report, stop) if self._state is None else 0.0
+        begin = time.perf_counter()
+        for done, found in self._iterate(draws, stop):
+            self._divergences = self._divergences + found
+            report("sampling", warmup + self._drawn + done, self._divergences)
+        seconds = time.perf_counter() - begin
+        first = self._drawn % self._programs.plan.draws
+        self._drawn += draws
+        rows = slice(first, first + draws)
+        return Run(self._buffers, rows, self._divergences, spent, seconds)
+
+    def _warm_up(self, report: Report, stop: threading.Event | None) -> float:
+        """Find a starting point and adapt; returns the seconds that it took."""
+        begin = time.perf_counter()
+        report("warmup", 0, self._divergences)
+        self._state, self._buffers = find_start(
+            self._programs, self._key, self._data, self._seed, self.numbers
+        )
+        for done, _ in self._iterate(self._programs.plan.warmup, stop):
+            report("warmup", done, self._divergences)
+        return time.perf_counter() - begin
+
+    def _iterate(
+        self, iterations: int, stop: threading.Event | None
+    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Advance, as many iterations at a time as fit between two reports.
+
+        Yields iterations done so far and the divergences since the last yield.
+        """
         done, stretch = 0, 1
         while done < iterations:
-            if self._stop is not None and self._stop.is_set():
+            if stop is not None and stop.is_set():
                 raise EngineFailed("numpyro was stopped before its chains had ended.")
             stretch = min(stretch, iterations - done)
             begin = time.perf_counter()
             count = jnp.asarray(stretch, jnp.int32)
-            self._state, self.buffers, found = jax.block_until_ready(
-                self._advance(self._state, self.buffers, count, self._data)
+            self._state, self._buffers, found = jax.block_until_ready(
+                self._programs.advance(self._state, self._buffers, count, self._data)
             )
             seconds = time.perf_counter() - begin
             done += stretch

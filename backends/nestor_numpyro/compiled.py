@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 from nestor.backend import Progress
-from nestor.errors import Unsupported
-from nestor_numpyro.data import put_data
+from nestor.errors import SpecError, Unsupported
+from nestor_numpyro.data import put_data, with_outcome
 from nestor_numpyro.density import LogDensity
 from nestor_numpyro.model import build_model
 from nestor_numpyro.programs import Plan, Programs, compile_programs
-from nestor_numpyro.sampling import sample
+from nestor_numpyro.sampling import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from nestor.backend import Draws, ProgressCallback, SamplerConfig
     from nestor.formulation import Formulation
     from nestor.problem import Problem
+    from nestor_numpyro.data import ModelData
+    from nestor_numpyro.model import Model
     from nestor_numpyro.place import Place
 
 
+@dataclass(frozen=True, eq=False)
 class NumPyroModel:
     """What `NumPyroBackend.compile` returns.
 
@@ -38,29 +41,61 @@ class NumPyroModel:
         None for densities only.
     place : Place
         Device and precision.
+    data : ModelData
+        The problem's arrays, there.
+    model : callable
+        The NumPyro model, a function of them.
+    density : LogDensity
+        Its density.
+    programs : dict of Plan to Programs
+        The sampler's programs that have been compiled; models that differ in their outcome share them.
     """
 
-    def __init__(
-        self, problem: Problem, formulation: Formulation, *, sampler: str | None, place: Place
-    ) -> None:
-        self._problem = problem
-        self._formulation = formulation
-        self._sampler = sampler
-        self._place = place
-        self._model = build_model(problem, formulation)
-        with place.scope():
-            self._data = put_data(problem, place)
-        self._programs: dict[Plan, Programs] = {}
-        if sampler is None:
-            _ = self._density
+    problem: Problem
+    formulation: Formulation
+    sampler: str | None
+    place: Place
+    data: ModelData
+    model: Model
+    density: LogDensity
+    programs: dict[Plan, Programs] = field(default_factory=dict)
 
-    @cached_property
-    def _density(self) -> LogDensity:
-        return LogDensity(self._problem, self._formulation, self._model, self._data, self._place)
+    @classmethod
+    def build(
+        cls, problem: Problem, formulation: Formulation, *, sampler: str | None, place: Place
+    ) -> Self:
+        """Put the data on the device; compile the density if no sampler is asked for."""
+        with place.scope():
+            data = put_data(problem, place)
+        model = build_model(problem, formulation)
+        density = LogDensity(problem, formulation, model, place)
+        if sampler is None:
+            density.compile(data)
+        return cls(problem, formulation, sampler, place, data, model, density)
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Self:
+        """Return the model for another outcome.
+
+        Both share every program, also those that either of them compiles later: the data are arguments
+        of them all.
+
+        Parameters
+        ----------
+        y : ndarray, (N,)
+            Outcome, rows in the order of `Problem.y`.
+
+        Raises
+        ------
+        DataError
+            If it has another shape or a value that is not finite.
+        """
+        problem = self.problem.with_outcome(y)
+        with self.place.scope():
+            return replace(self, problem=problem, data=with_outcome(self.data, problem, self.place))
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables; see `CompiledModel`."""
-        return self._density(point)
+        return self.density(point, self.data)
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Run all chains; see `CompiledModel`.
@@ -75,23 +110,61 @@ class NumPyroModel:
         EngineFailed
             If NumPyro finds no starting point.
         """
-        if self._sampler is None:
+        sampling, seconds = self._begin(config, on_progress)
+        return sampling.until(config.draws, on_progress, compile_seconds=seconds)
+
+    def sample_in_looks(
+        self,
+        config: SamplerConfig,
+        looks: Sequence[int],
+        on_progress: ProgressCallback | None = None,
+    ) -> Iterator[Draws]:
+        """Run all chains, stopping for a look each time they have so many draws; see `Extensible`.
+
+        Uses the programs of ``sample(config)``, so that nothing more is compiled, and the device holds
+        ``looks[0]`` draws of each chain at most, however many they grow to. No thread runs while the
+        caller looks.
+
+        Raises
+        ------
+        SpecError
+            If the looks do not begin with `config.draws` and increase.
+        Unsupported, EngineFailed
+            As `sample`.
+        """
+        if list(looks[:1]) != [config.draws] or sorted(set(looks)) != list(looks):
+            raise SpecError(
+                f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
+            )
+        sampling, seconds = self._begin(config, on_progress)
+        for look in looks:
+            yield sampling.until(look, on_progress, compile_seconds=seconds)
+            seconds = 0.0
+
+    def _begin(
+        self, config: SamplerConfig, on_progress: ProgressCallback | None
+    ) -> tuple[Sampling, float]:
+        """Set up the chains of a run; returns them with the seconds that compiling took."""
+        if self.sampler is None:
             raise Unsupported(
                 "this model was compiled for densities only; compile it with sampler='nuts'."
             )
-        if self._place.kind == "gpu" and config.chain_method == "parallel":
+        if self.place.kind == "gpu" and config.chain_method == "parallel":
             raise Unsupported(
                 "numpyro cannot run chains in parallel on one GPU: it runs programs one after "
                 "another. Choose the chain method vectorized (or sequential)."
             )
         plan = Plan.of(config)
         seconds = 0.0
-        if plan not in self._programs:
+        if plan not in self.programs:
             if on_progress is not None:
                 for chain in range(config.chains):
                     on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
-            with self._place.scope():
-                self._programs[plan], seconds = compile_programs(
-                    self._model, tuple(self._problem.variables), self._data, plan
+            with self.place.scope():
+                self.programs[plan], seconds = compile_programs(
+                    self.model, tuple(self.problem.variables), self.data, plan
                 )
-        return sample(self._programs[plan], config, self._place, self._data, seconds, on_progress)
+        sampling = Sampling(
+            self.programs[plan], self.problem, self.formulation, config, self.place, self.data
+        )
+        return sampling, seconds

@@ -62,3 +62,11 @@ def put_data(problem: Problem, place: Place) -> ModelData:
         parents=tuple(level.parent.astype(np.int32) for level in problem.levels),
     )
     return jax.block_until_ready(jax.device_put(host, place.device))  # type: ignore[no-any-return]
+
+
+def with_outcome(data: ModelData, problem: Problem, place: Place) -> ModelData:
+    """Return `data` with the outcome of `problem`; the other arrays stay where they are."""
+    import jax
+
+    y = jax.device_put(np.ascontiguousarray(problem.y, dtype=place.dtype), place.device)
+    return data._replace(y=jax.block_until_ready(y))

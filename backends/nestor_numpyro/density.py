@@ -26,7 +26,9 @@ Point = Mapping[str, "NDArray[np.float64]"]
 
 
 class LogDensity:
-    """The compiled log density of one model, with respect to its canonical variables.
+    """The log density of one model, with respect to its canonical variables; compiled once.
+
+    The data are an argument, so that models which differ in their outcome only share it.
 
     Parameters
     ----------
@@ -37,42 +39,43 @@ class LogDensity:
         coefficients costs minus the sum of the logarithms of their scales.
     model : callable
         The NumPyro model.
-    data : ModelData
-        Its argument.
     place : Place
         Device and precision.
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        formulation: Formulation,
-        model: Model,
-        data: ModelData,
-        place: Place,
+        self, problem: Problem, formulation: Formulation, model: Model, place: Place
     ) -> None:
-        import jax
-
         self._problem = problem
         self._formulation = formulation
-        self._data = data
+        self._model = model
         self._place = place
+        self._program: Callable[..., Any] | None = None
 
-        def density(sites: Mapping[str, Any], data: ModelData) -> Any:
-            return site_log_density(model, (data,), {}, sites)[0]
+    def compile(self, data: ModelData) -> Callable[..., Any]:
+        """Compile for data of these shapes, unless that is done; the data stay an argument."""
+        import jax
 
-        self._example = {v.name: np.ones(v.shape) for v in problem.variables.values()}
-        with place.scope():
-            sites, _ = self._sites(self._example)
-            self._program: Callable[..., Any] = jax.jit(density).lower(sites, data).compile()
+        if self._program is None:
+            model = self._model
 
-    def __call__(self, point: Point) -> float:
-        """Log density at `point`; minus infinity outside the support."""
+            def density(sites: Mapping[str, Any], data: ModelData) -> Any:
+                return site_log_density(model, (data,), {}, sites)[0]
+
+            example = {v.name: np.ones(v.shape) for v in self._problem.variables.values()}
+            with self._place.scope():
+                sites, _ = self._sites(example)
+                self._program = jax.jit(density).lower(sites, data).compile()
+        return self._program
+
+    def __call__(self, point: Point, data: ModelData) -> float:
+        """Log density at `point`, given `data`; minus infinity outside the support."""
         if not all(_inside(prior, value) for prior, value in _entries(self._problem, point)):
             return -math.inf
+        program = self.compile(data)
         sites, jacobian = self._sites(self._problem.with_inherited(point))
         with self._place.scope():
-            return float(self._program(sites, self._data)) + jacobian
+            return float(program(sites, data)) + jacobian
 
     def _sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
         """Values of the model's sites at a point, and the log Jacobian of getting there."""

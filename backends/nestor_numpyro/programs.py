@@ -35,8 +35,10 @@ class Plan:
 
     Parameters
     ----------
-    warmup, draws : int
-        Iterations of each chain.
+    warmup : int
+        Iterations of each chain that adapt.
+    draws : int
+        Rows of the buffers: draws of each chain that are kept on the device.
     target_accept : float
         Target of the step size's adaptation.
     max_tree_depth : int
@@ -196,7 +198,9 @@ def _advance(model: Model, plan: Plan) -> Callable[..., Any]:
         def iterate(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             state, buffers, divergences = carry
             # During warmup every iteration overwrites the first row, so that one program serves both.
-            row = jnp.maximum(state.i - plan.warmup, 0)
+            # After as many draws as there are rows the first is overwritten: chains may go on for longer
+            # than the buffers, once these have been read.
+            row = jnp.maximum(state.i - plan.warmup, 0) % plan.draws
             state = kernel.sample(state, (data,), {})
             buffers = jax.tree.map(
                 lambda buffer, value: jax.lax.dynamic_update_index_in_dim(buffer, value, row, 0),

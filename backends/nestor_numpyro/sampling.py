@@ -1,123 +1,154 @@
-"""From a sampler configuration to draws on the host, with every phase timed."""
+"""From running chains to draws on the host, with every phase timed."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
 from nestor.backend import Draws, Progress, Timings
-from nestor_numpyro.chains import Run, run_parallel, run_sequential, run_vectorized, workers
+from nestor_numpyro.chains import Chains, Run, workers
+from nestor_numpyro.collect import collect
+from nestor_numpyro.jacobian import log_jacobian
 from nestor_numpyro.starts import DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.place import Place
     from nestor_numpyro.programs import Programs
 
-_STATS: Mapping[str, type[np.generic]] = {
-    "diverging": np.bool_,
-    "energy": np.float64,
-    "n_steps": np.int64,
-    "acceptance_rate": np.float64,
-    "step_size": np.float64,
-    "lp": np.float64,
-}
+
+@dataclass
+class _Seconds:
+    """Seconds of one stretch, added up over the fillings of the buffers."""
+
+    wall: float = 0.0
+    postprocess: float = 0.0
+    transfer: float = 0.0
+    warmup: list[float] = field(default_factory=list)
+    sampling: list[float] = field(default_factory=list)
+
+    def add(self, wall: float, runs: Sequence[Run]) -> None:
+        self.wall += wall
+        none = [0.0] * len(runs)
+        self.warmup = [a + r.warmup for a, r in zip(self.warmup or none, runs, strict=True)]
+        self.sampling = [a + r.sampling for a, r in zip(self.sampling or none, runs, strict=True)]
+
+    def timings(self, compile_seconds: float, *, separate: bool) -> Timings:
+        """Divide wall time between warmup and sampling in proportion to their sums over chains."""
+        share = sum(self.warmup) / (sum(self.warmup) + sum(self.sampling))
+        return Timings(
+            compile=compile_seconds,
+            warmup=self.wall * share,
+            sampling=self.wall * (1.0 - share),
+            postprocess=self.postprocess,
+            transfer=self.transfer,
+            warmup_per_chain=tuple(self.warmup) if separate else (),
+            sampling_per_chain=tuple(self.sampling) if separate else (),
+        )
 
 
-def sample(
-    programs: Programs,
-    config: SamplerConfig,
-    place: Place,
-    data: ModelData,
-    compile_seconds: float,
-    on_progress: ProgressCallback | None,
-) -> Draws:
-    """Run all chains and bring every draw to the host.
+class Sampling:
+    """The chains of one run, which go on from where they stand.
 
-    Raises
-    ------
-    EngineFailed
-        If NumPyro finds no starting point.
+    Parameters
+    ----------
+    programs : Programs
+        Compiled for `config`.
+    problem, formulation
+        What the draws are of, and in which parametrization they were made.
+    config : SamplerConfig
+        The run.
+    place : Place
+        Device and precision.
+    data : ModelData
+        The model's argument.
     """
-    progress = on_progress or _silent
-    with place.scope():
+
+    def __init__(
+        self,
+        programs: Programs,
+        problem: Problem,
+        formulation: Formulation,
+        config: SamplerConfig,
+        place: Place,
+        data: ModelData,
+    ) -> None:
+        self._programs = programs
+        self._problem = problem
+        self._formulation = formulation
+        self._config = config
+        self._place = place
+        self._data = data
+        with place.scope():
+            self._chains = Chains(programs, config, data, place)
+
+    def until(
+        self, draws: int, on_progress: ProgressCallback | None, *, compile_seconds: float
+    ) -> Draws:
+        """Go on until every chain has `draws` draws; bring those that are new to the host.
+
+        Raises
+        ------
+        EngineFailed
+            If NumPyro finds no starting point.
+        """
+        progress = on_progress or _silent
+        total = self._config.warmup + draws
+        seconds = _Seconds()
+        parts = []
+        with self._place.scope():
+            while self._chains.drawn < draws:
+                more = min(draws - self._chains.drawn, self._chains.room)
+                begin = time.perf_counter()
+                runs = self._chains.advance(more, total, progress)
+                seconds.add(time.perf_counter() - begin, runs)
+                if self._chains.drawn == draws:
+                    _report_end(runs, total, progress)
+                parts.append(self._collect(runs, seconds))
         begin = time.perf_counter()
-        if config.chain_method == "sequential":
-            runs = run_sequential(programs, config, data, progress)
-        elif config.chain_method == "vectorized":
-            runs = run_vectorized(programs, config, data, progress)
-        else:
-            runs = run_parallel(programs, config, data, progress, place)
-        wall = time.perf_counter() - begin
-        divergences = np.concatenate([np.atleast_1d(run.divergences) for run in runs])
-        total = config.warmup + config.draws
-        for chain, count in enumerate(divergences):
-            progress(Progress(chain, "postprocess", total, total, int(count)))
-        values, stats, postprocess, transfer = _collect(programs, runs, config, data)
-    warmup, sampling = _split(wall, runs)
-    separate = config.chain_method != "vectorized"
-    timings = Timings(
-        compile=compile_seconds,
-        warmup=warmup,
-        sampling=sampling,
-        postprocess=postprocess,
-        transfer=transfer,
-        warmup_per_chain=tuple(run.warmup for run in runs) if separate else (),
-        sampling_per_chain=tuple(run.sampling for run in runs) if separate else (),
-    )
-    return Draws(values, stats, timings, _settings(programs, config, place))
+        values, stats = _joined([p[0] for p in parts]), _joined([p[1] for p in parts])
+        stats["log_jacobian"] = log_jacobian(self._problem, self._formulation, values)
+        seconds.postprocess += time.perf_counter() - begin
+        separate = self._config.chain_method != "vectorized"
+        timings = seconds.timings(compile_seconds, separate=separate)
+        return Draws(values, stats, timings, _settings(self._programs, self._config, self._place))
+
+    def _collect(
+        self, runs: Sequence[Run], seconds: _Seconds
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
+        values, stats, postprocess, transfer = collect(
+            self._programs, runs, self._config.chains, self._data
+        )
+        seconds.postprocess += postprocess
+        seconds.transfer += transfer
+        return values, stats
 
 
 def _silent(_: Progress) -> None:
     """Report to nobody."""
 
 
-def _split(wall: float, runs: Sequence[Run]) -> tuple[float, float]:
-    """Divide wall time between warmup and sampling in proportion to their sums over chains."""
-    warmup, sampling = sum(run.warmup for run in runs), sum(run.sampling for run in runs)
-    share = warmup / (warmup + sampling)
-    return wall * share, wall * (1.0 - share)
+def _report_end(runs: Sequence[Run], total: int, progress: ProgressCallback) -> None:
+    divergences = np.concatenate([np.atleast_1d(run.divergences) for run in runs])
+    for chain, count in enumerate(divergences):
+        progress(Progress(chain, "postprocess", total, total, int(count)))
 
 
-def _collect(
-    programs: Programs, runs: Sequence[Run], config: SamplerConfig, data: ModelData
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]], float, float]:
-    """Convert and copy run by run, so that the device holds the canonical draws of one at a time."""
-    values: dict[str, NDArray[np.float64]] = {}
-    stats: dict[str, NDArray[np.generic]] = {}
-    postprocess = transfer = 0.0
-    for i, run in enumerate(runs):
-        begin = time.perf_counter()
-        canonical = jax.block_until_ready(programs.convert(run.buffers["z"], data))
-        middle = time.perf_counter()
-        where: Any = i if programs.plan.lanes is None else slice(None)
-        for name in programs.variables:
-            _store(values, name, canonical[name], np.float64, where, config.chains)
-        for name, dtype in _STATS.items():
-            _store(stats, name, run.buffers[name], dtype, where, config.chains)
-        postprocess += middle - begin
-        transfer += time.perf_counter() - middle
-    # A trajectory of d doublings takes at most 2^d - 1 steps, and more than 2^(d-1) - 1.
-    stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(np.int64)
-    return values, stats, postprocess, transfer
-
-
-def _store(
-    into: dict[str, Any], name: str, array: Any, dtype: type[np.generic], where: Any, chains: int
-) -> None:
-    host = np.asarray(array)
-    if name not in into:
-        shape = host.shape if isinstance(where, slice) else (chains, *host.shape)
-        into[name] = np.empty(shape, dtype)
-    into[name][where] = host
+def _joined[T: np.generic](parts: Sequence[dict[str, NDArray[T]]]) -> dict[str, NDArray[T]]:
+    """Put arrays (chain, draw, ...) one after another along the draws."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def _settings(programs: Programs, config: SamplerConfig, place: Place) -> dict[str, object]:

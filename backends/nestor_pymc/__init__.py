@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from nestor.problem import Problem
     from nestor_pymc.compiled import PyMCModel
 
-_REASONS = {
+#: What the backend cannot do, and why.
+REASONS = {
     "gpu": "not in the library: nutpie's and PyMC's samplers evaluate PyTensor's numba code on the CPU",
     "float32": "not yet ours: only double precision is checked against the reference",
     "vectorized": "not in the library: each chain runs in a thread or process of its own",
+    "pymc extend": "not in the library: pymc.sample neither returns a chain's adapted metric and random "
+    "state nor takes them, so that a second call would begin a new chain",
 }
 
 
@@ -39,7 +42,7 @@ class PyMCBackend:
             devices=frozenset({"cpu"}),
             dtypes=frozenset({"float64"}),
             chain_methods=frozenset({"sequential", "parallel"}),
-            reasons=_REASONS,
+            reasons=REASONS,
         )
 
     def versions(self) -> Mapping[str, str]:
@@ -63,9 +66,9 @@ class PyMCBackend:
             For a GPU, for float32, and for a family or sampler that there is not.
         """
         if device != "cpu":
-            raise Unsupported(f"pymc does not run on {device!r} ({_REASONS['gpu']}). Use cpu.")
+            raise Unsupported(f"pymc does not run on {device!r} ({REASONS['gpu']}). Use cpu.")
         if dtype != "float64":
-            raise Unsupported(f"pymc does not run in {dtype!r} ({_REASONS['float32']}).")
+            raise Unsupported(f"pymc does not run in {dtype!r} ({REASONS['float32']}).")
         if sampler is not None and sampler not in self.samplers:
             raise Unsupported(
                 f"pymc has no sampler {sampler!r}; it has {', '.join(self.samplers)}."
@@ -77,4 +80,4 @@ class PyMCBackend:
             )
         from nestor_pymc.compiled import PyMCModel
 
-        return PyMCModel(problem, formulation, sampler)
+        return PyMCModel.build(problem, formulation, sampler)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
-from nestor.errors import Unsupported
+from nestor.errors import SpecError, Unsupported
 from nestor_pymc.density import LogDensity
 from nestor_pymc.variables import Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nestor_pymc.pymc_sampler import PyMCSampler
 
 
+@dataclass(frozen=True, eq=False)
 class PyMCModel:
     """The compiled model.
 
@@ -28,18 +30,51 @@ class PyMCModel:
     ----------
     problem : Problem
         Model and data.
-    formulation : Formulation
-        Which levels are centred.
-    sampler : {"nutpie", "pymc"} or None
-        What to compile for; None compiles the density only.
+    density : LogDensity
+        Its density.
+    sampler : NutpieSampler or PyMCSampler or None
+        What was compiled; None for densities only.
     """
 
-    def __init__(self, problem: Problem, formulation: Formulation, sampler: str | None) -> None:
+    problem: Problem
+    density: LogDensity
+    sampler: NutpieSampler | PyMCSampler | None
+
+    @classmethod
+    def build(cls, problem: Problem, formulation: Formulation, sampler: str | None) -> Self:
+        """Build and compile.
+
+        Parameters
+        ----------
+        problem : Problem
+            Model and data.
+        formulation : Formulation
+            Which levels are centred.
+        sampler : {"nutpie", "pymc"} or None
+            What to compile for; None compiles the density only.
+        """
         variables = Variables(problem, formulation)
-        self._density = LogDensity(variables)
-        self._sampler = _compile(variables, sampler)
+        density = LogDensity(variables)
         if sampler is None:
-            self._density.compile()
+            density.compile()
+        return cls(problem, density, _compile(variables, sampler))
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Self:
+        """Return the model for another outcome; both share every compiled function.
+
+        Parameters
+        ----------
+        y : ndarray, (N,)
+            Outcome, rows in the order of `Problem.y`.
+
+        Raises
+        ------
+        DataError
+            If it has another shape or a value that is not finite.
+        """
+        problem = self.problem.with_outcome(y)
+        sampler = None if self.sampler is None else self.sampler.with_outcome(problem.y)
+        return replace(self, problem=problem, sampler=sampler)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables.
@@ -49,7 +84,7 @@ class PyMCModel:
         point : mapping of str to ndarray
             Every variable of `Problem.variables`, natural scale. With a sampler, the first call compiles.
         """
-        return self._density(point)
+        return self.density(point, self.problem.y)
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Run all chains; every draw is a NumPy array on return.
@@ -61,11 +96,38 @@ class PyMCModel:
         EngineFailed
             If the sampler stops.
         """
-        if self._sampler is None:
+        return self._the_sampler().sample(config, on_progress)
+
+    def sample_in_looks(
+        self,
+        config: SamplerConfig,
+        looks: Sequence[int],
+        on_progress: ProgressCallback | None = None,
+    ) -> Iterator[Draws]:
+        """Run all chains, stopping for a look each time they have so many draws; see `Extensible`.
+
+        Raises
+        ------
+        SpecError
+            If the looks do not begin with `config.draws` and increase.
+        Unsupported
+            For PyMC's own NUTS, and as `sample`; for nutpie also if fewer chains than there are may run
+            at once.
+        EngineFailed
+            If the sampler stops.
+        """
+        if list(looks[:1]) != [config.draws] or sorted(set(looks)) != list(looks):
+            raise SpecError(
+                f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
+            )
+        yield from self._the_sampler().sample_in_looks(config, looks, on_progress)
+
+    def _the_sampler(self) -> NutpieSampler | PyMCSampler:
+        if self.sampler is None:
             raise Unsupported(
                 "this model was compiled for densities only: compile it with a sampler."
             )
-        return self._sampler.sample(config, on_progress)
+        return self.sampler
 
 
 def _compile(variables: Variables, sampler: str | None) -> NutpieSampler | PyMCSampler | None:
@@ -74,7 +136,7 @@ def _compile(variables: Variables, sampler: str | None) -> NutpieSampler | PyMCS
     if sampler == "nutpie":
         from nestor_pymc.nutpie_sampler import NutpieSampler
 
-        return NutpieSampler(variables)
+        return NutpieSampler.build(variables)
     from nestor_pymc.pymc_sampler import PyMCSampler
 
-    return PyMCSampler(variables)
+    return PyMCSampler.build(variables)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor_pymc.model import build_model
+from nestor_pymc.model import OUTCOME, build_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +40,22 @@ class LogDensity:
             # PyTensor's Python linker calls NumPy and compiles nothing: the quickest way to a few
             # evaluations. The graph is evaluated as it was written, without rewrites.
             mode = Mode(linker="py", optimizer=None)
-            model = build_model(self._variables, transformed=False)
-            self._function = model.compile_logp(jacobian=False, mode=mode)
+            model, outcome = build_model(self._variables, transformed=False)
+            # The outcome becomes an argument, so that models which differ in it share the function.
+            y = outcome.type(outcome.name)
+            self._function = model.compile_fn(
+                model.logp(jacobian=False),
+                inputs=[*model.value_vars, y],
+                givens={outcome: y},
+                on_unused_input="ignore",
+                mode=mode,
+            )
 
-    def __call__(self, point: Mapping[str, NDArray[np.float64]]) -> float:
-        """Evaluate at a point of the canonical variables; minus infinity outside the support."""
+    def __call__(self, point: Mapping[str, NDArray[np.float64]], y: NDArray[np.float64]) -> float:
+        """Evaluate at a point of the canonical variables, given the outcome `y`, (N,).
+
+        Minus infinity outside the support.
+        """
         values = {
             name: np.asarray(point[name], dtype=np.float64)
             for name in self._variables.problem.variables
@@ -56,4 +67,4 @@ class LogDensity:
         self.compile()
         free, log_jacobian = self._variables.to_free(values)
         with np.errstate(all="ignore"):
-            return float(self._function(free)) + log_jacobian
+            return float(self._function({**free, OUTCOME: y})) + log_jacobian

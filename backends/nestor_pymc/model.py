@@ -36,8 +36,15 @@ class _Coefficient:
         return self.values if self.index is None else self.values[self.index]
 
 
-def build_model(variables: Variables, *, transformed: bool) -> pm.Model:
-    """Build the PyMC model.
+#: Name of the shared variable that holds the outcome.
+OUTCOME = "outcome"
+
+
+def build_model(variables: Variables, *, transformed: bool) -> tuple[pm.Model, Any]:
+    """Build the PyMC model, and the shared variable that holds its outcome.
+
+    Compiled functions read the outcome when they run, so that models which differ in it only share them.
+    Everything else is constant: PyTensor and LLVM know the design when they optimize.
 
     Parameters
     ----------
@@ -48,8 +55,11 @@ def build_model(variables: Variables, *, transformed: bool) -> pm.Model:
         natural scale.
     """
     import pymc as pm
+    import pytensor
 
     problem = variables.problem
+    # Its shape is part of its type, as a constant's is: nothing about it is found out at run time.
+    outcome = pytensor.shared(problem.y, name=OUTCOME, shape=problem.y.shape)
     # Scales are positive by construction, so PyMC's run-time checks of parameters can never fail.
     with pm.Model(check_bounds=False) as model:
         coefficients = _population(variables, transformed)
@@ -57,8 +67,9 @@ def build_model(variables: Variables, *, transformed: bool) -> pm.Model:
             coefficients = _descend(variables, level, coefficients, transformed)
         gamma = _declare_vector(variables.gamma, (), transformed)
         family = _family_parameters(problem, transformed)
-        _declare_outcome(problem, _linear_predictor(problem, coefficients, gamma), family)
-    return model
+        eta = _linear_predictor(problem, coefficients, gamma)
+        _declare_outcome(problem, eta, family, outcome)
+    return model, outcome
 
 
 def _declare_vector(vector: Vector | None, lead: tuple[int, ...], transformed: bool) -> Any:
@@ -142,7 +153,7 @@ def _family_parameters(problem: Problem, transformed: bool) -> dict[str, Any]:
     }
 
 
-def _declare_outcome(problem: Problem, eta: Any, family: dict[str, Any]) -> None:
+def _declare_outcome(problem: Problem, eta: Any, family: dict[str, Any], outcome: Any) -> None:
     import pymc as pm
 
     sigma = family["sigma"]
@@ -150,6 +161,6 @@ def _declare_outcome(problem: Problem, eta: Any, family: dict[str, Any]) -> None
         # A product, since PyTensor 3.3 stumbles (and prints) over the sign of such a quotient.
         sigma = sigma * (1.0 / np.sqrt(problem.weights))
     if problem.spec.family == "gaussian":
-        pm.Normal("y", mu=eta, sigma=sigma, observed=problem.y)
+        pm.Normal("y", mu=eta, sigma=sigma, observed=outcome)
     else:
-        pm.StudentT("y", nu=family["nu"], mu=eta, sigma=sigma, observed=problem.y)
+        pm.StudentT("y", nu=family["nu"], mu=eta, sigma=sigma, observed=outcome)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nestor.backend import Draws
-from nestor.errors import EngineFailed, Unsupported
-from nestor_pymc.model import build_model
+from nestor.backend import Draws, Timings
+from nestor.errors import Unsupported
+from nestor_pymc.jacobian import log_jacobian
+from nestor_pymc.model import OUTCOME, build_model
 from nestor_pymc.natural import Natural
-from nestor_pymc.progress import progress_at
+from nestor_pymc.nutpie_run import NutpieRun, rows
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
     from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor_pymc.nutpie_monitor import ChainReports
     from nestor_pymc.variables import Variables
-
-#: Milliseconds between nutpie's progress reports. They cost a few microseconds each, and bound how
-#: sharply warmup can be told from sampling.
-_RATE_MS = 10
-#: Seconds between looks at the sampler, so that an interrupt is seen soon.
-_SLICE_S = 0.1
-#: Warmup and sampling are told apart only if the report interval that holds the end of warmup is at most
-#: this fraction of the chain's run.
-_BRACKET = 0.1
 
 # nutpie's name, ours, and the type
 _STATS: tuple[tuple[str, str, type], ...] = (
@@ -45,64 +39,7 @@ _STATS: tuple[tuple[str, str, type], ...] = (
 )
 
 
-@dataclass
-class _Chain:
-    """What nutpie has reported of one chain: the draws and seconds around the end of warmup, and now."""
-
-    done: int = 0
-    seconds: float = 0.0
-    divergences: int = 0
-    warming: tuple[int, float] = (0, 0.0)
-    sampling: tuple[int, float] | None = None
-
-    def report(self, state: Any, warmup: int) -> None:
-        self.done, self.seconds = state.finished_draws, state.runtime_ms / 1000.0
-        self.divergences = state.divergences
-        if self.done < warmup:
-            self.warming = (self.done, self.seconds)
-        elif self.sampling is None:
-            self.sampling = (self.done, self.seconds)
-
-    def split(self, warmup: int) -> tuple[float, float] | None:
-        """Seconds of warmup and of sampling; None where the reports are too far apart to say."""
-        if self.sampling is None or self.seconds == 0.0:
-            return None
-        (before, start), (after, end) = self.warming, self.sampling
-        if end - start > _BRACKET * self.seconds:
-            return None
-        warm = start + (end - start) * (warmup - before) / (after - before)
-        return warm, self.seconds - warm
-
-
-@dataclass
-class _Monitor:
-    """Keeps nutpie's reports, and passes them on from the thread that called us."""
-
-    config: SamplerConfig
-    on_progress: ProgressCallback | None
-    chains: list[_Chain] = field(default_factory=list)
-    _told: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.chains = [_Chain() for _ in range(self.config.chains)]
-        self._told = [-1] * self.config.chains
-
-    def __call__(self, states: Sequence[Any]) -> None:
-        # In nutpie's thread, where an exception would only be printed: no user code runs here.
-        for chain, state in zip(self.chains, states, strict=True):
-            chain.report(state, self.config.warmup)
-
-    def tell(self, *, finished: bool = False) -> None:
-        if self.on_progress is None:
-            return
-        total = self.config.warmup + self.config.draws
-        for i, chain in enumerate(self.chains):
-            done = total if finished else chain.done
-            if done > self._told[i]:
-                self._told[i] = done
-                self.on_progress(progress_at(self.config, i, done, chain.divergences))
-
-
+@dataclass(frozen=True, eq=False)
 class NutpieSampler:
     """nutpie, compiled for one model.
 
@@ -110,21 +47,44 @@ class NutpieSampler:
     ----------
     variables : Variables
         The free random variables.
+    natural : Natural
+        Their way to the natural scale.
+    compiled : nutpie's compiled model
+        The sampled density and the data that it reads.
     """
 
-    def __init__(self, variables: Variables) -> None:
+    variables: Variables
+    natural: Natural
+    compiled: Any
+
+    @classmethod
+    def build(cls, variables: Variables) -> Self:
+        """Build the model and compile it."""
         import nutpie
 
-        self._variables = variables
-        model = build_model(variables, transformed=True)
+        model, _ = build_model(variables, transformed=True)
         # Without derived variables nutpie stores the free ones only; the canonical ones are made from
         # them once, at the end, for all draws together.
-        self._compiled = nutpie.compile_pymc_model(model, var_names=[])
-        self._natural = Natural(model)
+        return cls(variables, Natural(model), nutpie.compile_pymc_model(model, var_names=[]))
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Self:
+        """Return a sampler of the same compiled functions that reads another outcome."""
+        return replace(self, compiled=self.compiled.with_data(**{OUTCOME: y}))
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
         """Run all chains."""
-        cores = cores_used(config)
+        with closing(self.sample_in_looks(config, (config.draws,), on_progress)) as run:
+            return next(run)
+
+    def sample_in_looks(
+        self, config: SamplerConfig, looks: Sequence[int], on_progress: ProgressCallback | None
+    ) -> Generator[Draws]:
+        """Run all chains at once and pause them at each look.
+
+        Until the pause reaches a chain it goes on: these draws are returned at the next look, and count
+        as this one's seconds.
+        """
+        cores = _cores(config, looks)
         if config.seed >= 2**64:
             raise Unsupported(f"nutpie's seed has 64 bits (never): {config.seed} is too large.")
         options = {
@@ -135,87 +95,99 @@ class NutpieSampler:
             )
             if value is not None
         }
-        monitor = _Monitor(config, on_progress)
+        settings = _settings(config, cores, options)
         start = time.perf_counter()
-        trace = self._run(config, cores, options, monitor)
-        wall = time.perf_counter() - start
-        monitor.tell(finished=True)
-        start = time.perf_counter()
-        values, stats = self._collect(trace, config)
-        postprocess = time.perf_counter() - start
-        splits = [s for c in monitor.chains if (s := c.split(config.warmup)) is not None]
-        complete = splits if len(splits) == config.chains else []
-        return Draws(
-            values=values,
-            stats=stats,
-            timings=split_wall(
+        run = NutpieRun(self.compiled, config, looks[-1], cores, options, on_progress)
+        try:
+            drawn, clock = 0, _Clock(run.monitor.chains, config.warmup)
+            for look in looks:
+                trace = run.until(config.warmup + look)
+                middle = time.perf_counter()
+                kept = slice(config.warmup + drawn, config.warmup + look)
+                values, stats = self._collect(trace, kept)
+                postprocess = time.perf_counter() - middle
+                timings = clock.stretch(middle - start, postprocess)
+                yield Draws(values=values, stats=stats, timings=timings, settings=settings)
+                drawn, start = look, time.perf_counter()
+        finally:
+            run.close()
+
+    def _collect(
+        self, trace: Any, kept: slice
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
+        """Take the iterations `kept` of each chain out of nutpie's Arrow tables."""
+        import pyarrow as pa
+
+        draws, stats = ([pa.record_batch(b) for b in part] for part in trace.get_arrow_trace())
+        shapes = self.compiled.shapes
+        free = {
+            name: np.stack([rows(b, name, kept).reshape(-1, *shapes[name]) for b in draws])
+            for name in draws[0].schema.names
+        }
+        found: dict[str, NDArray[np.generic]] = {
+            ours: np.stack([rows(b, theirs, kept) for b in stats]).astype(dtype)
+            for theirs, ours, dtype in _STATS
+        }
+        values = self.variables.to_canonical(self.natural(free))
+        found["log_jacobian"] = log_jacobian(self.variables, values)
+        return values, found
+
+
+class _Clock:
+    """Splits the wall seconds of each stretch by what nutpie reported of its chains."""
+
+    def __init__(self, chains: Sequence[ChainReports], warmup: int) -> None:
+        self._chains = chains
+        self._warmup = warmup
+        self._before: list[float] | None = None
+
+    def stretch(self, wall: float, postprocess: float) -> Timings:
+        """Timings of the stretch that has just ended; the first has the warmup."""
+        seconds = [chain.seconds for chain in self._chains]
+        if self._before is None:
+            splits = [s for c in self._chains if (s := c.split(self._warmup)) is not None]
+            complete = splits if len(splits) == len(self._chains) else []
+            timings = split_wall(
                 wall,
                 [warmup for warmup, _ in complete],
                 [sampling for _, sampling in complete],
                 compile_s=0.0,
                 postprocess=postprocess,
-            ),
-            settings=_settings(config, cores, options),
-        )
-
-    def _run(
-        self, config: SamplerConfig, cores: int, options: dict[str, Any], monitor: _Monitor
-    ) -> Any:
-        import nutpie
-
-        run = nutpie.sample(
-            self._compiled,
-            draws=config.draws,
-            tune=config.warmup,
-            chains=config.chains,
-            cores=cores,
-            seed=config.seed,
-            progress_bar=False,
-            progress_callback=monitor,
-            progress_rate=_RATE_MS,
-            return_raw_trace=True,
-            blocking=False,
-            **options,
-        )
-        try:
-            while True:
-                try:
-                    return run.wait(timeout=_SLICE_S)
-                except TimeoutError:
-                    monitor.tell()
-        except RuntimeError as error:
-            run.cancel()
-            reason = str(error).partition("Stack backtrace")[0].strip()
-            raise EngineFailed(f"pymc:nutpie stopped: {reason}") from None
-        except BaseException:
-            run.cancel()
-            raise
-
-    def _collect(
-        self, trace: Any, config: SamplerConfig
-    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
-        """Take the draws after warmup out of nutpie's Arrow tables."""
-        import pyarrow as pa
-
-        draws, stats = ([pa.record_batch(b) for b in part] for part in trace.get_arrow_trace())
-        kept = slice(config.warmup, config.warmup + config.draws)
-        shapes = self._compiled.shapes
-        free = {
-            name: np.stack([_column(b, name, kept).reshape(-1, *shapes[name]) for b in draws])
-            for name in draws[0].schema.names
-        }
-        found: dict[str, NDArray[np.generic]] = {
-            ours: np.stack([_column(b, theirs, kept) for b in stats]).astype(dtype)
-            for theirs, ours, dtype in _STATS
-        }
-        return self._variables.to_canonical(self._natural(free)), found
+            )
+        else:
+            spent = [now - then for now, then in zip(seconds, self._before, strict=True)]
+            timings = Timings(
+                compile=0.0,
+                warmup=0.0,
+                sampling=wall,
+                postprocess=postprocess,
+                transfer=0.0,
+                warmup_per_chain=tuple(0.0 for _ in spent),
+                sampling_per_chain=tuple(spent),
+            )
+        self._before = seconds
+        return timings
 
 
-def _column(batch: Any, name: str, kept: slice) -> NDArray[np.generic]:
-    """Return the rows `kept` of a column, flat."""
-    column = batch.column(name).slice(kept.start, kept.stop - kept.start)
-    values = column.flatten() if hasattr(column, "flatten") else column
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+def _cores(config: SamplerConfig, looks: Sequence[int]) -> int:
+    """Return how many chains run at once: with several looks, all of them.
+
+    Raises
+    ------
+    Unsupported
+        If fewer are allowed.
+    """
+    cores = cores_used(config)
+    if len(looks) == 1 or cores == config.chains:
+        return cores
+    if config.chain_method == "parallel" and config.cores is None:
+        # The operating system shares out those cores that this process may use.
+        return config.chains
+    raise Unsupported(
+        "pymc:nutpie can only look at chains that all run at once (not in the library: it runs each to its "
+        f"end before one that waits for a core begins), and {cores} of {config.chains} may. Use parallel "
+        "chains and leave the number of cores out."
+    )
 
 
 def _settings(config: SamplerConfig, cores: int, options: dict[str, Any]) -> dict[str, object]:

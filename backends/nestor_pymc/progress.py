@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nestor.backend import Progress
 
-if TYPE_CHECKING:
-    from nestor.backend import SamplerConfig
 
-
-def progress_at(config: SamplerConfig, chain: int, done: int, divergences: int) -> Progress:
-    """Report `done` iterations of a chain; its phase follows from them."""
+def progress_at(warmup: int, total: int, chain: int, done: int, divergences: int) -> Progress:
+    """Report `done` of `total` iterations of a chain, `warmup` of them; its phase follows from them."""
     return Progress(
         chain=chain,
-        phase="warmup" if done < config.warmup else "sampling",
+        phase="warmup" if done < warmup else "sampling",
         done=done,
-        total=config.warmup + config.draws,
+        total=total,
         divergences=divergences,
     )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from nestor.backend import Draws
-from nestor.errors import EngineFailed
+from nestor.errors import EngineFailed, Unsupported
+from nestor_pymc import REASONS
+from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import build_model
 from nestor_pymc.progress import progress_at
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
     from nestor.backend import ProgressCallback, SamplerConfig
     from nestor_pymc.variables import Variables
 
@@ -60,9 +68,12 @@ class _Monitor:
         if ends or now - self._reported[chain] >= _REPORT_S:
             self._reported[chain] = now
             divergences = int(draw.stats[0]["divergences"])
-            self._on_progress(progress_at(self._config, chain, done, divergences))
+            self._on_progress(
+                progress_at(self._config.warmup, self._total, chain, done, divergences)
+            )
 
 
+@dataclass(frozen=True, eq=False)
 class PyMCSampler:
     """PyMC's NUTS, compiled for one model.
 
@@ -70,16 +81,32 @@ class PyMCSampler:
     ----------
     variables : Variables
         The free random variables.
+    model : pymc.FrozenModel
+        The model with its compiled functions.
+    outcome : PyTensor's shared variable
+        What these read as the outcome; samplers that differ in theirs share it.
+    y : ndarray, (N,)
+        This sampler's outcome.
+    lock : threading.Lock
+        Held while a sampler uses `outcome`.
     """
 
-    def __init__(self, variables: Variables) -> None:
+    variables: Variables
+    model: Any
+    outcome: Any
+    y: NDArray[np.float64]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def build(cls, variables: Variables) -> Self:
+        """Build the model and compile all that sampling needs."""
         from pymc.model.transform.optimization import freeze_model
 
-        self._variables = variables
+        model, outcome = build_model(variables, transformed=True)
         # A frozen model keeps its compiled functions. Two iterations without a trajectory compile all
         # that `pymc.sample` needs, so that sampling compiles nothing.
-        self._model = freeze_model(build_model(variables, transformed=True))
-        self._pymc_sample(
+        sampler = cls(variables, freeze_model(model), outcome, variables.problem.y)
+        sampler.run(
             draws=1,
             tune=1,
             chains=1,
@@ -87,6 +114,26 @@ class PyMCSampler:
             random_seed=0,
             nuts={"max_treedepth": 1, "early_max_treedepth": 1},
         )
+        return sampler
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Self:
+        """Return a sampler of the same compiled functions that reads another outcome."""
+        return replace(self, y=y)
+
+    def sample_in_looks(
+        self,
+        config: SamplerConfig,  # noqa: ARG002 - the protocol's signature
+        looks: Sequence[int],  # noqa: ARG002
+        on_progress: ProgressCallback | None,  # noqa: ARG002
+    ) -> Generator[Draws]:
+        """Refuse: PyMC's chains cannot go on.
+
+        Raises
+        ------
+        Unsupported
+            Always, with the reason.
+        """
+        raise Unsupported(f"pymc:pymc cannot stop for looks ({REASONS['pymc extend']}).")
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
         """Run all chains."""
@@ -103,17 +150,21 @@ class PyMCSampler:
         start = time.perf_counter()
         tree = self._run(config, cores, options, monitor)
         posterior = tree["posterior"].dataset
-        free = {rv.name: np.asarray(posterior[rv.name]) for rv in self._model.free_RVs}
-        values = self._variables.to_canonical(free)
+        free = {rv.name: np.asarray(posterior[rv.name]) for rv in self.model.free_RVs}
+        values = self.variables.to_canonical(free)
+        stats = tree["sample_stats"].dataset
+        found: dict[str, NDArray[np.generic]] = {
+            name: np.asarray(stats[name]).astype(dtype) for name, dtype in _STATS
+        }
+        found["log_jacobian"] = log_jacobian(self.variables, values)
         postprocess = time.perf_counter() - monitor.last
 
-        stats = tree["sample_stats"].dataset
         tuning = tree["warmup_sample_stats"].dataset
         # perf_counter is one clock for all processes of a machine.
         first = float(np.min(tuning["perf_counter_start"]))
         return Draws(
             values=values,
-            stats={name: np.asarray(stats[name]).astype(dtype) for name, dtype in _STATS},
+            stats=found,
             timings=split_wall(
                 monitor.last - first,
                 [float(s) for s in tuning["perf_counter_diff"].sum("draw")],
@@ -128,7 +179,7 @@ class PyMCSampler:
         self, config: SamplerConfig, cores: int, options: dict[str, Any], monitor: _Monitor
     ) -> Any:
         try:
-            tree = self._pymc_sample(
+            tree = self.run(
                 draws=config.draws,
                 tune=config.warmup,
                 chains=config.chains,
@@ -147,22 +198,32 @@ class PyMCSampler:
             raise KeyboardInterrupt
         return tree
 
-    def _pymc_sample(self, **options: Any) -> Any:
+    def run(self, **options: Any) -> Any:
+        """Call `pymc.sample`.
+
+        Raises
+        ------
+        EngineFailed
+            If it stops.
+        """
         import pymc as pm
         from pymc.exceptions import SamplingError
         from pymc.sampling.parallel import ParallelSamplingError
 
         try:
-            return pm.sample(
-                model=self._model,
-                nuts_sampler="pymc",
-                init="jitter+adapt_diag",
-                quiet=True,
-                progressbar=False,
-                compute_convergence_checks=False,
-                discard_tuned_samples=False,
-                **options,
-            )
+            # Models that differ in their outcome share its variable: one samples at a time.
+            with self.lock:
+                self.outcome.set_value(self.y)
+                return pm.sample(
+                    model=self.model,
+                    nuts_sampler="pymc",
+                    init="jitter+adapt_diag",
+                    quiet=True,
+                    progressbar=False,
+                    compute_convergence_checks=False,
+                    discard_tuned_samples=False,
+                    **options,
+                )
         except (SamplingError, ParallelSamplingError) as error:
             raise EngineFailed(f"pymc:pymc stopped: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The reference backend: densities written from the mathematics with NumPy and SciPy.
+"""The reference backend: densities and, for gaussian outcomes, exact posteriors by NumPy and SciPy.
 
 Slow and obvious on purpose. It shares no model code with any sampler's backend.
 """
@@ -8,29 +8,41 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nestor.backend import Capabilities, Device, Draws, DType, ProgressCallback, SamplerConfig
+from nestor.backend import Capabilities, Device, DType
 from nestor.errors import Unsupported
+from nestor_reference.dense import DenseConditional, conditional_dense, log_marginal_dense
+from nestor_reference.marginal import conditional_draws, conditional_mean, log_marginal
+from nestor_reference.model import ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.formulation import Formulation
-    from nestor.priors import Prior
     from nestor.problem import Problem
+    from nestor_reference.theta import Theta
 
-_DENSITIES_ONLY = "the reference evaluates densities only and has no sampler"
+__all__ = [
+    "LARGEST_DIMENSION",
+    "DenseConditional",
+    "ReferenceBackend",
+    "ReferenceModel",
+    "conditional_dense",
+    "conditional_draws",
+    "conditional_mean",
+    "log_marginal",
+    "log_marginal_dense",
+]
+
+#: Scales, sigma included, beyond which no mixture of a few t distributions fits a posterior well.
+LARGEST_DIMENSION = 30
 
 
 class ReferenceBackend:
-    """Log densities from NumPy and SciPy: what every other backend is checked against."""
+    """What every other backend is checked against: log densities, and exact draws for gaussian outcomes."""
 
     name = "reference"
     requires: tuple[str, ...] = ("scipy",)
-    samplers: tuple[str, ...] = ()
+    samplers: tuple[str, ...] = ("exact",)
     implementation = "reference"
 
     def capabilities(self) -> Capabilities:
@@ -40,10 +52,13 @@ class ReferenceBackend:
             centering=frozenset({"centered", "noncentered"}),
             devices=frozenset({"cpu"}),
             dtypes=frozenset({"float64"}),
-            chain_methods=frozenset(),
+            chain_methods=frozenset({"sequential", "parallel"}),
             reasons={
                 "gpu": "never: the oracle is plain NumPy",
                 "float32": "never: the oracle is exact to double precision",
+                "vectorized": "never: its chains are run sequential or parallel",
+                "student_t sampling": "never: its sampler integrates coefficients out exactly, which "
+                "only a gaussian outcome with Normal priors of beta and gamma allows",
             },
         )
 
@@ -60,120 +75,34 @@ class ReferenceBackend:
         device: Device,
         dtype: DType,
     ) -> ReferenceModel:
-        """Return the density of `problem`; the same one for every formulation."""
-        if sampler is not None:
-            raise Unsupported(f"sampler {sampler!r}: {_DENSITIES_ONLY}.")
+        """Return the density of `problem`, the same one for every formulation, and its sampler if asked for.
+
+        Raises
+        ------
+        Unsupported
+            For another sampler, device or precision; with ``sampler="exact"`` also for an outcome that is not
+            gaussian, for population coefficients without Normal priors, and for more than 30 scales.
+        """
+        if sampler not in (None, *self.samplers):
+            raise Unsupported(
+                f"the reference has no sampler {sampler!r}; it has: {', '.join(self.samplers)}."
+            )
         if (device, dtype) != ("cpu", "float64"):
             raise Unsupported(
                 f"the reference runs on cpu in float64 only, not {device} in {dtype}."
             )
-        return ReferenceModel(problem)
+        return ReferenceModel(problem, None if sampler is None else _theta(problem))
 
 
-class ReferenceModel:
-    """The joint log density of a problem, a sum over its parts.
+def _theta(problem: Problem) -> Theta:
+    from nestor_reference.messages import MessagePassing
+    from nestor_reference.theta import Theta
 
-    Parameters
-    ----------
-    problem : Problem
-        Model and data.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-
-    def sample(
-        self,
-        config: SamplerConfig,  # noqa: ARG002 - the protocol's signature
-        on_progress: ProgressCallback | None = None,  # noqa: ARG002 - likewise
-    ) -> Draws:
-        """Refuse: there is no sampler here."""
-        raise Unsupported(f"{_DENSITIES_ONLY}.")
-
-    def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
-        """Log joint density at a point of the canonical variables, all constants included.
-
-        log p(y, theta) = log p(beta) + log p(gamma) + log p(family) + sum_k log p(tau_k)
-        + sum_k sum_v log Normal(beta_v; beta_pa(v), tau_k) + sum_i log Family(y_i; eta_i).
-        """
-        values = self._problem.with_inherited(point)
-        parts = self.log_parts(values)
-        # Outside a prior's support the rest may be undefined (a negative scale); the density is zero.
-        if parts["priors"] == -np.inf:
-            return -np.inf
-        return float(sum(parts.values()))
-
-    def log_parts(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """Return the terms of the sum: priors, one term per level, likelihood."""
-        parts = {"priors": self._log_priors(values)}
-        if parts["priors"] == -np.inf:
-            return parts
-        for level in self._problem.levels:
-            parts[level.name] = self._log_level(level.name, values)
-        parts["likelihood"] = float(np.sum(self.log_likelihood(values)))
-        return parts
-
-    def _log_priors(self, values: Mapping[str, NDArray[np.float64]]) -> float:
-        problem, priors = self._problem, self._problem.priors
-        total = 0.0
-        for j, effect in enumerate(problem.effects):
-            if effect in priors.beta:
-                total += _log_prior(priors.beta[effect], values["beta"][j])
-        for j, prior in enumerate(priors.gamma.values()):
-            total += _log_prior(prior, values["gamma"][j])
-        for level, by_effect in priors.tau.items():
-            for j, prior in enumerate(by_effect.values()):
-                total += _log_prior(prior, values[f"tau_{level}"][..., j])
-        for name, prior in priors.family.items():
-            if not prior.is_fixed:
-                total += _log_prior(prior, values[name])
-        return total
-
-    def _log_level(self, name: str, values: Mapping[str, NDArray[np.float64]]) -> float:
-        """Sum over nodes and varying effects of log Normal(beta_v; beta_pa(v), tau)."""
-        from scipy import stats
-
-        position = [level.name for level in self._problem.levels].index(name)
-        level = self._problem.levels[position]
-        if len(level.varying) == 0:
-            return 0.0
-        if position == 0:
-            above = values["beta"][np.newaxis, :]
-        else:
-            above = values[f"beta_{self._problem.levels[position - 1].name}"]
-        mean = above[level.parent][:, level.varying]
-        tau = values[f"tau_{name}"]
-        sd = tau[level.parent] if level.per_parent else np.broadcast_to(tau, mean.shape)
-        nodes = values[f"beta_{name}"][:, level.varying]
-        return float(np.sum(stats.norm.logpdf(nodes, loc=mean, scale=sd)))
-
-    def log_likelihood(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Log density of each row's outcome, (N,); rows sorted by leaf."""
-        from scipy import stats
-
-        problem = self._problem
-        nodes = values[f"beta_{problem.levels[-1].name}"][problem.leaf]
-        eta = np.sum(problem.X * nodes, axis=1)
-        if problem.spec.covariates:
-            eta = eta + problem.Z @ values["gamma"]
-        if problem.offset is not None:
-            eta = eta + problem.offset
-        family = {
-            name: prior.value if prior.is_fixed else float(values[name])
-            for name, prior in problem.priors.family.items()
-        }
-        weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-        scale = family["sigma"] / np.sqrt(weights)
-        if problem.spec.family == "gaussian":
-            found = stats.norm.logpdf(problem.y, loc=eta, scale=scale)
-        else:
-            found = stats.t.logpdf(problem.y, df=family["nu"], loc=eta, scale=scale)
-        return np.asarray(found, dtype=np.float64)
-
-
-def _log_prior(prior: Prior, value: NDArray[np.float64] | np.float64) -> float:
-    low, high = prior.bounds
-    # SciPy's supports include their ends, where a scale of 0 leaves the rest of the density undefined.
-    if np.any((value <= low) | (value >= high)):
-        return -np.inf
-    return float(np.sum(prior.scipy().logpdf(value)))
+    theta = Theta(problem, MessagePassing(problem))
+    if len(theta) > LARGEST_DIMENSION:
+        raise Unsupported(
+            f"the exact reference samples up to {LARGEST_DIMENSION} scales (sigma included), and this "
+            f"model has {len(theta)}: importance weights in so many dimensions are not to be trusted. "
+            "Use one scale per level (scale='level') or a sampler."
+        )
+    return theta

@@ -297,6 +297,7 @@ def test_draws_have_the_problems_names_and_shapes(conjugate, draws):
         "acceptance_rate": "f",
         "step_size": "f",
         "lp": "f",
+        "log_jacobian": "f",
     }
     assert all(values.shape == shape for values in draws.stats.values())
 

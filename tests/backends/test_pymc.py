@@ -19,7 +19,7 @@ pytest.importorskip("pymc")
 pytest.importorskip("nutpie")
 
 from nestor_pymc import PyMCBackend
-from nestor_pymc.nutpie_sampler import _Chain
+from nestor_pymc.nutpie_monitor import ChainReports
 
 STATS = {
     "diverging": np.bool_,
@@ -29,6 +29,7 @@ STATS = {
     "acceptance_rate": np.float64,
     "step_size": np.float64,
     "lp": np.float64,
+    "log_jacobian": np.float64,
 }
 
 
@@ -154,7 +155,7 @@ def test_refuses_what_it_cannot_do_with_the_reason(options, reason):
 
 def test_capabilities_give_a_reason_for_each_refusal():
     reasons = PyMCBackend().capabilities().reasons
-    assert set(reasons) == {"gpu", "float32", "vectorized"}
+    assert set(reasons) == {"gpu", "float32", "vectorized", "pymc extend"}
     assert all(
         r.startswith(("not yet ours", "not in the library", "never")) for r in reasons.values()
     )
@@ -368,7 +369,7 @@ class _State:
 
 
 def test_end_of_warmup_is_interpolated_between_reports():
-    chain = _Chain()
+    chain = ChainReports()
     for draws, ms in ((90, 900), (110, 1000), (300, 1900)):
         chain.report(_State(draws, ms), warmup=100)
     # halfway between 90 and 110 draws, so halfway between 0.9 and 1.0 s
@@ -376,7 +377,7 @@ def test_end_of_warmup_is_interpolated_between_reports():
 
 
 def test_warmup_is_not_told_apart_by_reports_that_are_far_apart():
-    chain = _Chain()
+    chain = ChainReports()
     for draws, ms in ((10, 5), (300, 15)):
         chain.report(_State(draws, ms), warmup=100)
     assert chain.split(100) is None

@@ -249,7 +249,7 @@ def test_the_likelihood_has_one_term_for_each_row(small_problem):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"sampler": "nuts"}, "sampler 'nuts': the reference evaluates densities only"),
+        ({"sampler": "nuts"}, "has no sampler 'nuts'; it has: exact"),
         ({"device": "gpu"}, "cpu in float64 only, not gpu in float64"),
         ({"dtype": "float32"}, "not cpu in float32"),
     ],
@@ -259,15 +259,15 @@ def test_what_it_cannot_do_is_refused(small_problem, how, message):
         compiled(small_problem, **how)
 
 
-def test_it_does_not_sample(small_problem):
-    with pytest.raises(Unsupported, match="has no sampler"):
+def test_a_model_compiled_for_densities_does_not_sample(small_problem):
+    with pytest.raises(Unsupported, match="densities only; compile it with sampler='exact'"):
         compiled(small_problem).sample(SamplerConfig())
 
 
 def test_it_is_a_backend_that_says_what_it_can_do():
     backend = registry.get("reference").backend
     can = backend.capabilities()
-    assert backend.samplers == ()
-    assert can.chain_methods == frozenset()
-    assert set(can.reasons) == {"gpu", "float32"}
+    assert backend.samplers == ("exact",)
+    assert can.chain_methods == {"sequential", "parallel"}
+    assert set(can.reasons) == {"gpu", "float32", "vectorized", "student_t sampling"}
     assert set(backend.versions()) == {"numpy", "scipy"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from nestor.cli import comparing, fitting, looking, verifying
+from nestor.cli import calibrating, comparing, conforming, fitting, looking, verifying
 
 EXIT_CODES = """
-Exit codes of compare, demo and verify, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
+Exit codes, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
 3 inconclusive, 0 agree; 70 internal error, 130 interrupted.
 """
 
@@ -29,6 +29,8 @@ for _command in (
     looking.backends,
     comparing.demo,
     verifying.verify,
+    calibrating.calibrate,
+    conforming.conformance,
     looking.schema,
 ):
     app.command()(_command)

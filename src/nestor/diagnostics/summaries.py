@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestor.diagnostics.block import Block
 from nestor.diagnostics.estimators import as_draws, over_scalars
+
+if TYPE_CHECKING:
+    from nestor.diagnostics.block import Block
 
 type FloatArray = NDArray[np.float64]
 

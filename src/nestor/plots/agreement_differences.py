@@ -125,8 +125,9 @@ def _heading(
         _handle(OUTSIDE, "estimated outside"),
         Patch(color=_MARGIN, label="margin"),
     ]
-    title = f"{a} less {b}: differences with 90% intervals"
-    return Heading(title, [one_line(verdict) if verdict else "", f"{counts}.", missing], handles)
+    words = f"{one_line(verdict)}: {counts}" if verdict else counts
+    lines = [f"{a} less {b}, with 90% intervals.", f"{words}.", missing]
+    return Heading("Differences of means and standard deviations", lines, handles)
 
 
 def _handle(colour: str, text: str) -> Line2D:

@@ -1,0 +1,143 @@
+"""The joint density of a problem, written from the mathematics: a sum over its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.backend import Draws, ProgressCallback, SamplerConfig
+    from nestor.priors import Prior
+    from nestor.problem import Problem
+    from nestor_reference.theta import Theta
+
+
+class ReferenceModel:
+    """The joint log density of a problem, a sum over its parts, and its sampler.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    theta : Theta or None
+        The posterior of the scales, to sample from; None for densities only.
+    """
+
+    def __init__(self, problem: Problem, theta: Theta | None = None) -> None:
+        self._problem = problem
+        self._theta = theta
+
+    def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
+        """Draw from the posterior; see `nestor_reference.exact.sample`.
+
+        Raises
+        ------
+        Unsupported
+            If the model was compiled for densities only, or for vectorized chains.
+        EngineFailed
+            If no proposal fits the posterior well enough.
+        """
+        if self._theta is None:
+            raise Unsupported(
+                "this model was compiled for densities only; compile it with sampler='exact'."
+            )
+        if config.chain_method == "vectorized":
+            raise Unsupported("the reference runs chains sequential or parallel, not vectorized.")
+        from nestor_reference.exact import sample
+
+        return sample(self._problem, self._theta, config, on_progress)
+
+    def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
+        """Log joint density at a point of the canonical variables, all constants included.
+
+        log p(y, theta) = log p(beta) + log p(gamma) + log p(family) + sum_k log p(tau_k)
+        + sum_k sum_v log Normal(beta_v; beta_pa(v), tau_k) + sum_i log Family(y_i; eta_i).
+        """
+        values = self._problem.with_inherited(point)
+        parts = self.log_parts(values)
+        # Outside a prior's support the rest may be undefined (a negative scale); the density is zero.
+        if parts["priors"] == -np.inf:
+            return -np.inf
+        return float(sum(parts.values()))
+
+    def log_parts(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """Return the terms of the sum: priors, one term per level, likelihood."""
+        parts = {"priors": self._log_priors(values)}
+        if parts["priors"] == -np.inf:
+            return parts
+        for level in self._problem.levels:
+            parts[level.name] = self._log_level(level.name, values)
+        parts["likelihood"] = float(np.sum(self.log_likelihood(values)))
+        return parts
+
+    def _log_priors(self, values: Mapping[str, NDArray[np.float64]]) -> float:
+        problem, priors = self._problem, self._problem.priors
+        total = 0.0
+        for j, effect in enumerate(problem.effects):
+            if effect in priors.beta:
+                total += _log_prior(priors.beta[effect], values["beta"][j])
+        for j, prior in enumerate(priors.gamma.values()):
+            total += _log_prior(prior, values["gamma"][j])
+        for level, by_effect in priors.tau.items():
+            for j, prior in enumerate(by_effect.values()):
+                total += _log_prior(prior, values[f"tau_{level}"][..., j])
+        for name, prior in priors.family.items():
+            if not prior.is_fixed:
+                total += _log_prior(prior, values[name])
+        return total
+
+    def _log_level(self, name: str, values: Mapping[str, NDArray[np.float64]]) -> float:
+        """Sum over nodes and varying effects of log Normal(beta_v; beta_pa(v), tau)."""
+        from scipy import stats
+
+        position = [level.name for level in self._problem.levels].index(name)
+        level = self._problem.levels[position]
+        if len(level.varying) == 0:
+            return 0.0
+        if position == 0:
+            above = values["beta"][np.newaxis, :]
+        else:
+            above = values[f"beta_{self._problem.levels[position - 1].name}"]
+        mean = above[level.parent][:, level.varying]
+        tau = values[f"tau_{name}"]
+        sd = tau[level.parent] if level.per_parent else np.broadcast_to(tau, mean.shape)
+        nodes = values[f"beta_{name}"][:, level.varying]
+        return float(np.sum(stats.norm.logpdf(nodes, loc=mean, scale=sd)))
+
+    def log_likelihood(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Log density of each row's outcome, (N,); rows sorted by leaf."""
+        from scipy import stats
+
+        problem = self._problem
+        nodes = values[f"beta_{problem.levels[-1].name}"][problem.leaf]
+        eta = np.sum(problem.X * nodes, axis=1)
+        if problem.spec.covariates:
+            eta = eta + problem.Z @ values["gamma"]
+        if problem.offset is not None:
+            eta = eta + problem.offset
+        family = {
+            name: prior.value if prior.is_fixed else float(values[name])
+            for name, prior in problem.priors.family.items()
+        }
+        weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+        scale = family["sigma"] / np.sqrt(weights)
+        if problem.spec.family == "gaussian":
+            found = stats.norm.logpdf(problem.y, loc=eta, scale=scale)
+        else:
+            found = stats.t.logpdf(problem.y, df=family["nu"], loc=eta, scale=scale)
+        return np.asarray(found, dtype=np.float64)
+
+
+def _log_prior(prior: Prior, value: NDArray[np.float64] | np.float64) -> float:
+    low, high = prior.bounds
+    # SciPy's supports include their ends, where a scale of 0 leaves the rest of the density undefined.
+    if np.any((value <= low) | (value >= high)):
+        return -np.inf
+    return float(np.sum(prior.scipy().logpdf(value)))

@@ -1,0 +1,154 @@
+"""The function `nestor.calibrate`, and what it refuses."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from nestor.backend import SamplerConfig
+from nestor.calibration.job import Around
+from nestor.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nestor.calibration.result import Calibration
+    from nestor.calibration.session import Progress
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+
+SIMULATIONS = 500
+RANKED_DRAWS = 63
+CHAINS, WARMUP, DRAWS = 2, 500, 500
+
+
+def calibrate(
+    problem: Problem,
+    engine: str,
+    simulations: int = SIMULATIONS,
+    *,
+    around: Around = "prior",
+    ranked_draws: int = RANKED_DRAWS,
+    chains: int = CHAINS,
+    warmup: int = WARMUP,
+    draws: int = DRAWS,
+    seed: int = 1,
+    target_accept: float | None = None,
+    max_tree_depth: int | None = None,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Calibration:
+    """Check an engine by simulation-based calibration.
+
+    Parameters are drawn from the problem's priors, as they are resolved on its data, and outcomes on its
+    design, by a simulator that knows no engine. The engine samples each simulated posterior; the rank of
+    every parameter, and of the log-likelihood, among near-independent draws must be uniform.
+
+    Parameters
+    ----------
+    problem : Problem
+        Design and priors; around the posterior the outcome too.
+    engine : str
+        Contender, such as ``"numpyro@centered"``. Chains run one after another, simulations side by side.
+    simulations : int
+        Number of simulations. More of them go on from what an earlier run left in `out`.
+    around : {"prior", "posterior"}
+        Whether parameters come from the priors, or from the engine's own posterior given the data, whose
+        outcomes are then observed beside the simulated ones (Säilynoja et al. 2025). A fault that it
+        has in both fits alike then shows only in part.
+    ranked_draws : int
+        Draws L among which a parameter is ranked, so that ranks take 0 to L. A run whose smallest ESS
+        is below 2 L goes on, up to 8 times its draws.
+    chains, warmup, draws, seed, target_accept, max_tree_depth
+        See `nestor.SamplerConfig`; of each simulation.
+    jobs : int, optional
+        Processes side by side; by default as many as there are cores.
+    timeout : float, optional
+        Seconds that compiling, and each simulation, may take.
+    out : path, optional
+        Run directory for records, ``calibration.json`` and pictures; what is finished there is used again.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    Calibration
+        With `verdict`, `ranks`, `to_json()` and plots.
+
+    Raises
+    ------
+    SpecError, Unsupported, DataError
+        If an argument or the directory is wrong, or the priors generate numbers that cannot be computed
+        with; nothing has been run then.
+    EngineFailed
+        If the engine cannot be compiled, or none of the first simulations ends well.
+    """
+    from nestor.session import check_problem
+
+    check_problem(problem)
+    config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
+    contender = check_study(problem, engine, simulations, around, ranked_draws, jobs, timeout)
+
+    def run(on_progress: Callable[[Progress], None]) -> Calibration:
+        from nestor.calibration.session import run_study
+
+        return run_study(
+            problem,
+            contender,
+            config,
+            simulations=simulations,
+            around=around,
+            ranked_draws=ranked_draws,
+            jobs=jobs,
+            timeout=timeout,
+            out=None if out is None else Path(out),
+            on_progress=on_progress,
+        )
+
+    if not progress:
+        return run(lambda _: None)
+    from rich.console import Console
+
+    from nestor.terminal.calibrating import Bar
+
+    with Bar(Console(stderr=True), contender.name) as bar:
+        return run(bar)
+
+
+def check_study(
+    problem: Problem,
+    engine: str,
+    simulations: object,
+    around: object,
+    ranked_draws: object,
+    jobs: object,
+    timeout: object,
+) -> Contender:
+    """Refuse wrong arguments, and read the engine as it will run.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        With what is wrong.
+    """
+    from nestor.calibration.session import one_at_a_time
+    from nestor.contender import Contender
+    from nestor.session import check_timeout
+
+    contender = one_at_a_time(Contender.parse_sampler(engine, problem.spec.level_names))
+    _whole("simulations", simulations, 1)
+    _whole("ranked_draws", ranked_draws, 9)
+    if jobs is not None:
+        _whole("jobs", jobs, 1)
+    if around not in get_args(Around):
+        raise SpecError(f"around must be prior or posterior, not {around!r}.")
+    check_timeout(timeout)
+    return contender
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}.")

@@ -1,0 +1,131 @@
+"""An engine on one design: compiled once where it can be, sampled until draws suffice."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor import registry
+from nestor.backend import Extensible, Reusable
+from nestor.calibration.job import LONGEST
+from nestor.calibration.ranking import SPARE, Thinned, thin
+from nestor.errors import EngineFailed
+from nestor.likelihood import log_likelihood
+from nestor.quantities import Quantities
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.backend import CompiledModel, Draws, SamplerConfig
+    from nestor.calibration.job import Job
+    from nestor.problem import Problem
+
+    type FloatArray = NDArray[np.float64]
+
+
+class Engine:
+    """An engine on one design, compiled once where it can take another outcome.
+
+    Parameters
+    ----------
+    job : Job
+        Which engine.
+    design : Problem
+        Design and priors; its outcome is not used.
+    """
+
+    def __init__(self, job: Job, design: Problem) -> None:
+        self._contender, self._design = job.contender, design
+        self._backend = registry.get(job.contender.backend).backend
+        for name in self._backend.requires:
+            import_module(name)
+        self._model = self._compile(design)
+        self.reuses = isinstance(self._model, Reusable)
+
+    def _compile(self, problem: Problem) -> CompiledModel:
+        contender = self._contender
+        return self._backend.compile(
+            problem,
+            contender.formulation,
+            sampler=contender.sampler,
+            device=contender.device,
+            dtype=contender.dtype,
+        )
+
+    def near_independent(self, y: FloatArray, config: SamplerConfig, count: int) -> Thinned:
+        """Sample given an outcome until `count` near-independent draws can be kept, or to the limit."""
+        problem = self._design.with_outcome(y)
+        model = (
+            self._model.with_outcome(y)
+            if isinstance(self._model, Reusable)
+            else self._compile(problem)
+        )
+        quantities = Quantities(problem)
+        first = max(config.draws, -(-int(SPARE * count) // config.chains))
+        looks = [first * 2**k for k in range(LONGEST.bit_length())]
+        with closing(self._so_far(model, replace(config, draws=first), looks)) as stretches:
+            for draws in stretches:
+                values = _checked(problem, draws, config.chains)
+                flat = quantities.flatten(values, log_likelihood(problem, values))
+                if not np.isfinite(flat).all():
+                    raise EngineFailed("the backend returned draws that are not finite.")
+                divergences = _count(draws, "diverging")
+                found = thin(values, flat, divergences, count)
+                if found.enough:
+                    break
+        return found
+
+    def quantities_at(self, y: FloatArray, theta: Mapping[str, FloatArray]) -> FloatArray:
+        """The ranked quantities of one point, given an outcome, (n,)."""
+        problem = self._design.with_outcome(y)
+        values = {name: np.asarray(value)[None, None] for name, value in theta.items()}
+        flat = Quantities(problem).flatten(values, log_likelihood(problem, values))
+        point: FloatArray = flat[0, 0]
+        return point
+
+    def _so_far(
+        self, model: CompiledModel, config: SamplerConfig, looks: list[int]
+    ) -> Generator[Draws]:
+        """All draws up to each look: chains go on where they can, and else run again for longer."""
+        reasons = self._backend.capabilities().reasons
+        refused = {"extend", f"{self._contender.sampler} extend"} & set(reasons)
+        if isinstance(model, Extensible) and not refused:
+            parts: list[Draws] = []
+            for part in model.sample_in_looks(config, looks):
+                parts.append(part)
+                yield _joined(parts)
+        else:
+            for look in looks:
+                yield model.sample(replace(config, draws=look))
+
+
+def _joined(parts: list[Draws]) -> Draws:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    values = {n: np.concatenate([p.values[n] for p in parts], axis=1) for n in first.values}
+    stats = {n: np.concatenate([p.stats[n] for p in parts], axis=1) for n in first.stats}
+    return replace(first, values=values, stats=stats)
+
+
+def _count(draws: Draws, stat: str) -> int:
+    """Iterations of which a statistic is true; 0 where the sampler does not say."""
+    return int(np.count_nonzero(draws.stats[stat])) if stat in draws.stats else 0
+
+
+def _checked(problem: Problem, draws: Draws, chains: int) -> dict[str, FloatArray]:
+    """Hold a backend to the contract: every variable, in its shape."""
+    found = {name: np.asarray(v, dtype=np.float64) for name, v in draws.values.items()}
+    length = found["beta"].shape[1] if "beta" in found and found["beta"].ndim > 1 else -1
+    for variable in problem.variables.values():
+        expected = (chains, length, *variable.shape)
+        shape = found[variable.name].shape if variable.name in found else None
+        if shape != expected:
+            raise EngineFailed(f"the backend returned {variable.name} as {shape}, not {expected}.")
+    return found

@@ -1,0 +1,210 @@
+"""The verdict on a study: are the ranks of every quantity uniform?"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.agreement.holm import holm
+from nestor.calibration.power import Detectable, detectable
+from nestor.ecdf import uniform_band, uniform_test
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nestor.calibration.job import Record
+
+    type FloatArray = NDArray[np.float64]
+
+#: Family-wise: the chance of NOT CALIBRATED for an engine that is right.
+LEVEL = 0.01
+#: With fewer simulations next to nothing can be found.
+FEWEST = 20
+#: Simulations without ranks are few while leaving them out moves no ECDF by more than this part of the
+#: band's half-width: a share f of them moves it by f at most.
+SHARE_OF_BAND = 0.25
+
+
+class Calibrated(enum.StrEnum):
+    """What can be said about an engine."""
+
+    CALIBRATED = "CALIBRATED"
+    NOT_CALIBRATED = "NOT CALIBRATED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A quantity whose ranks are not uniform.
+
+    Parameters
+    ----------
+    label, group : str
+        The quantity, and what it belongs to.
+    p_value, p_adjusted : float
+        Uncorrected, and by Holm's procedure over all quantities.
+    difference, at : float
+        The ECDF's largest distance from uniformity, and at which fraction of the ranks.
+    how : str
+        What the ranks look like, in words.
+    """
+
+    label: str
+    group: str
+    p_value: float
+    p_adjusted: float
+    difference: float
+    at: float
+    how: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """The verdict and the numbers behind it.
+
+    Parameters
+    ----------
+    verdict : Calibrated
+        The verdict.
+    reasons : tuple of str
+        Why, one sentence each.
+    rejected : tuple of Rejected
+        Quantities found not to be uniform, the worst first.
+    p_values, p_adjusted : ndarray, (quantity,)
+        Empty without a single rank.
+    detectable : Detectable or None
+        What the study would have found; None where there are too few simulations.
+    failures_allowed : int
+        Simulations without ranks that would still have been few.
+    """
+
+    verdict: Calibrated
+    reasons: tuple[str, ...]
+    rejected: tuple[Rejected, ...]
+    p_values: FloatArray
+    p_adjusted: FloatArray
+    detectable: Detectable | None
+    failures_allowed: int
+
+
+def judge(
+    ranks: NDArray[np.intp],
+    failures: Sequence[Record],
+    ranked_draws: int,
+    labels: Sequence[str],
+    groups: Sequence[str],
+) -> Judgement:
+    """Judge a study.
+
+    Parameters
+    ----------
+    ranks : ndarray of intp, (simulation, quantity)
+        Of the simulations that ended well.
+    failures : sequence of Record
+        The others.
+    ranked_draws : int
+        The largest rank.
+    labels, groups : sequence of str
+        Of the quantities.
+    """
+    n, quantities = ranks.shape
+    if n < FEWEST:
+        reason = f"{n} simulation{'' if n == 1 else 's'} ended well; fewer than {FEWEST} can show nothing"
+        empty = np.empty(0)
+        reasons = (reason, *_reasons_of(failures))
+        return Judgement(Calibrated.INCONCLUSIVE, reasons, (), empty, empty, None, 0)
+    test = uniform_test(ranks, ranked_draws + 1)
+    adjusted = holm(test.p_values)
+    rejected = tuple(
+        Rejected(
+            labels[i],
+            groups[i],
+            float(test.p_values[i]),
+            float(adjusted[i]),
+            float(test.difference[i]),
+            float(test.at[i]),
+            describe_ranks(ranks[:, i], ranked_draws),
+        )
+        for i in np.argsort(test.p_values, kind="stable")
+        if adjusted[i] <= LEVEL
+    )
+    allowed = _failures_allowed(n, ranked_draws, quantities)
+    verdict, reasons = _verdict(n, rejected, failures, allowed, quantities)
+    return Judgement(
+        verdict,
+        reasons,
+        rejected,
+        test.p_values,
+        adjusted,
+        detectable(n, ranked_draws, quantities, LEVEL),
+        allowed,
+    )
+
+
+def _verdict(
+    n: int,
+    rejected: Sequence[Rejected],
+    failures: Sequence[Record],
+    allowed: int,
+    quantities: int,
+) -> tuple[Calibrated, tuple[str, ...]]:
+    if len(failures) > allowed:
+        reason = (
+            f"{len(failures)} of {n + len(failures)} simulations have no ranks, more than the {allowed} "
+            "that could be left out without moving the result"
+        )
+        return Calibrated.INCONCLUSIVE, (reason, *_reasons_of(failures))
+    if rejected:
+        reason = (
+            f"the ranks of {len(rejected)} of {quantities} quantities are not uniform "
+            f"(family-wise level {LEVEL:g})"
+        )
+        return Calibrated.NOT_CALIBRATED, (reason,)
+    reason = (
+        f"the ranks of all {quantities} quantities are uniform as far as {n} simulations can tell"
+    )
+    return Calibrated.CALIBRATED, (reason,)
+
+
+def _reasons_of(failures: Sequence[Record]) -> list[str]:
+    """Each kind of failure with its number and an example."""
+    kinds = dict.fromkeys(record.status for record in failures)
+    found = []
+    for kind in kinds:
+        same = [record for record in failures if record.status == kind]
+        word = "did not converge" if kind == "unconverged" else kind.replace("timeout", "timed out")
+        found.append(f"{len(same)} {word}, such as simulation {same[0].number}: {same[0].message}")
+    return found
+
+
+def _failures_allowed(n: int, ranked_draws: int, quantities: int) -> int:
+    """Return the largest number of failures beside `n` good ones that counts as few."""
+    band = uniform_band(n, ranked_draws + 1, LEVEL / quantities)
+    middle = len(band.points) // 2
+    bound = SHARE_OF_BAND * float(band.upper[middle] - band.lower[middle]) / 2
+    return int(n * bound / (1 - bound))
+
+
+def describe_ranks(ranks: NDArray[np.intp], ranked_draws: int) -> str:
+    """Say in words how ranks differ from uniform ones, by the larger of two standardized moments."""
+    u = (ranks + 0.5) / (ranked_draws + 1) - 0.5
+    # Of a uniform u: variance 1/12, and 1/80 - 1/144 of its squared distance from the mean.
+    shift = float(u.mean()) * math.sqrt(12 * len(u))
+    spread = (float(u.var(ddof=1)) - 1 / 12) * math.sqrt(len(u) / (1 / 80 - 1 / 144))
+    if max(abs(shift), abs(spread)) < 3:
+        return "ranks uneven, without a shift or a change of width"
+    if abs(shift) >= abs(spread):
+        return (
+            "ranks too high: draws lie too low"
+            if shift > 0
+            else "ranks too low: draws lie too high"
+        )
+    if spread > 0:
+        return "ranks heap up at both ends: posterior too narrow"
+    return "ranks heap up in the middle: posterior too wide"

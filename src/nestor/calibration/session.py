@@ -1,0 +1,224 @@
+"""A study from beginning to end: what is finished is kept, the rest is done, and all of it is judged."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nestor import registry
+from nestor.calibration.extremes import check_simulations
+from nestor.calibration.fits import fit_path
+from nestor.calibration.job import FIT_BLOCK, LONGEST, Job, Record, Task
+from nestor.calibration.pool import Compiled, run_tasks
+from nestor.calibration.ranking import SPARE
+from nestor.calibration.records import Records
+from nestor.calibration.result import Calibration
+from nestor.errors import EngineFailed
+from nestor.quantities import Quantities
+from nestor.runner import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from nestor.backend import SamplerConfig
+    from nestor.calibration.job import Around
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+
+#: An engine of which so many simulations crashed, and none ended well, is not asked further.
+_HOPELESS = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is: simulations with a record, of all; those without ranks among them.
+
+    Parameters
+    ----------
+    done, total : int
+        Simulations.
+    reused : int
+        Of `done`, those of an earlier run.
+    failures : int
+        Of `done`, those without ranks.
+    doing : str
+        What is going on, if it is no simulation.
+    """
+
+    done: int
+    total: int
+    reused: int
+    failures: int
+    doing: str = ""
+
+
+def run_study(
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    *,
+    simulations: int,
+    around: Around,
+    ranked_draws: int,
+    jobs: int | None,
+    timeout: float | None,
+    out: Path | None,
+    on_progress: Callable[[Progress], None],
+) -> Calibration:
+    """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
+    config = replace(config, chain_method=contender.chain_method, cores=1)
+    if around == "prior":
+        check_simulations(problem, config.seed, simulations, contender.dtype)
+    with _folder(out, problem, contender, around) as folder:
+        job = Job(problem, contender, config, around, ranked_draws)
+        study = _Study(job, simulations, jobs or _cores(), timeout, folder, on_progress)
+        with contextlib.closing(study.records):
+            study.run()
+        result = study.result(keep=out is not None)
+        result.save()
+    return result
+
+
+def one_at_a_time(contender: Contender) -> Contender:
+    """Chains of a simulation one after another, where the engine can: simulations run side by side."""
+    can = registry.get(contender.backend).backend.capabilities().chain_methods
+    if contender.chain_method == "parallel" and "sequential" in can:
+        return replace(contender, chain_method="sequential")
+    return contender
+
+
+def study_key(job: Job, versions: Mapping[str, str]) -> str:
+    """Hash of all that decides a simulation's ranks; the number of simulations is not among it."""
+    base = store.key(job.problem, job.contender, job.config, versions)
+    parts = [base, job.around, job.ranked_draws, LONGEST, SPARE, FIT_BLOCK]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def study_folder(out: Path, contender: Contender, around: Around) -> Path:
+    """Folder of a study in a run directory."""
+    return out / "calibration" / f"{around}-{contender.file_stem}"
+
+
+@contextlib.contextmanager
+def _folder(
+    out: Path | None, problem: Problem, contender: Contender, around: Around
+) -> Iterator[Path]:
+    if out is None:
+        private = Path(tempfile.mkdtemp(prefix="nestor-"))
+        try:
+            yield private
+        except EngineFailed:
+            raise  # its message names the log, which stays
+        except BaseException:
+            shutil.rmtree(private)
+            raise
+        shutil.rmtree(private)
+        return
+    store.claim(out, problem)
+    folder = study_folder(out, contender, around)
+    folder.mkdir(parents=True, exist_ok=True)
+    with store.locked(out):
+        yield folder
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+class _Study:
+    """A study while it runs."""
+
+    def __init__(
+        self,
+        job: Job,
+        simulations: int,
+        jobs: int,
+        timeout: float | None,
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._versions = dict(registry.get(job.contender.backend).backend.versions())
+        key = study_key(job, self._versions)[:12]
+        self._job = job if job.around == "prior" else replace(job, fits=folder / f"fits-{key}")
+        self._simulations, self._workers, self._timeout = simulations, jobs, timeout
+        self._folder, self._on_progress = folder, on_progress
+        self._log = folder / "engine.log"
+        self._reuses: bool | None = None
+        n = len(Quantities(job.problem))
+        self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
+
+    def run(self) -> None:
+        """Do what is not finished."""
+        found = self.records.found
+        finished = {s for s in range(self._simulations) if s in found and found[s].final}
+        reused = len(finished)
+        self._log.write_bytes(b"")
+        tasks = [Task("simulation", s) for s in range(self._simulations) if s not in finished]
+        self._tell(finished, reused)
+        if tasks and self._job.around == "posterior":
+            self._fit_data()
+        for record in self._records_of(tasks):
+            self.records.add(record)
+            finished.add(record.number)
+            self._tell(finished, reused)
+            self._give_up_if_hopeless(finished)
+
+    def _fit_data(self) -> None:
+        """Make the fits from which simulations around the posterior take their parameters."""
+        assert self._job.fits is not None  # noqa: S101 - set for a study around the posterior
+        self._job.fits.mkdir(exist_ok=True)
+        blocks = range(-(-self._simulations // FIT_BLOCK))
+        tasks = [Task("fit", b) for b in blocks if not fit_path(self._job, b).exists()]
+        self._tell(set(), 0, doing="fitting the data")
+        for record in self._records_of(tasks):
+            if record.status != "ok":
+                raise EngineFailed(
+                    f"{self._job.contender.name} could not fit the data, around whose posterior to "
+                    f"simulate: {record.message}. Its log: {self._log}"
+                )
+
+    def _records_of(self, tasks: list[Task]) -> Iterator[Record]:
+        running = run_tasks(self._job, tasks, self._workers, self._log, self._timeout)
+        with contextlib.closing(running):
+            for answer in running:
+                if isinstance(answer, Compiled):
+                    self._reuses = answer.reuses
+                else:
+                    yield answer
+
+    def _tell(self, finished: set[int], reused: int, doing: str = "") -> None:
+        failures = sum(self.records.found[s].status != "ok" for s in finished)
+        self._on_progress(Progress(len(finished), self._simulations, reused, failures, doing))
+
+    def _give_up_if_hopeless(self, finished: set[int]) -> None:
+        """Stop where no simulation ends well: the rest would only repeat it."""
+        records = [self.records.found[s] for s in finished]
+        if len(records) >= _HOPELESS and not any(record.final for record in records):
+            raise EngineFailed(
+                f"{self._job.contender.name}: all of the first {len(records)} simulations failed, the "
+                f"last one: {records[-1].message}. Its log: {self._log}"
+            )
+
+    def result(self, *, keep: bool) -> Calibration:
+        found = self.records.found
+        return Calibration(
+            problem=self._job.problem,
+            contender=self._job.contender,
+            config=self._job.config,
+            around=self._job.around,
+            ranked_draws=self._job.ranked_draws,
+            records=tuple(found[s] for s in range(self._simulations)),
+            reuses=self._reuses,
+            versions=self._versions,
+            folder=self._folder if keep else None,
+        )

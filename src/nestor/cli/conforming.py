@@ -1,0 +1,53 @@
+"""``nestor conformance``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nestor.cli.arguments import Json, make_console
+
+
+def conformance(
+    name: Annotated[
+        str,
+        typer.Argument(help="An installed backend; nestor backends lists them.", metavar="NAME"),
+    ],
+    *,
+    tier: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this tier: api, density or posterior. Repeatable; default: all."),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Only this one of the backend's samplers.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only checks that have this text in their ids.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A part of the densities and posteriors.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that a tier may take.")] = None,
+    json: Json = False,
+) -> None:
+    """Check a backend against the contract: its interface, its densities, its draws.
+
+    Exit codes: 0 it conforms, 1 a check failed, 2 bad input.
+    """
+    from nestor.conformance.check import TIERS
+    from nestor.terminal.conforming import check_and_print
+
+    report = check_and_print(
+        name,
+        tier or TIERS,
+        sampler,
+        only,
+        timeout,
+        make_console(stderr=json),
+        make_console(stderr=True),
+        quick=quick,
+    )
+    if json:
+        typer.echo(report.to_json())
+    raise typer.Exit(0 if report.ok else 1)

@@ -1,0 +1,110 @@
+"""Optional parts of the protocol, where a backend offers them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.agreement.density import density_points
+from nestor.agreement.sampled import check_sampled_density
+from nestor.backend import Extensible, Reusable
+from nestor.conformance.check import (
+    Check,
+    ConformanceFailure,
+    NotOffered,
+    Subject,
+    expect,
+    for_samplers,
+)
+from nestor.conformance.drawing import build, config, misshapen, well_formed
+from nestor.conformance.problems import contract
+from nestor.conformance.session import Run
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nestor.backend import Draws
+    from nestor.conformance.session import Session
+
+
+def checks(subject: Subject) -> Iterator[Check]:
+    """Yield the checks of optional parts."""
+    name = "lp_less_its_log_jacobian_is_the_references_density"
+    yield from for_samplers(subject, {name: _log_jacobian})
+    yield from for_samplers(subject, {"chains_go_on_from_where_they_stand": _looks}, "extend")
+    yield from for_samplers(subject, {"another_outcome_needs_no_other_compilation": _with_outcome})
+
+
+def _log_jacobian(session: Session, sampler: str) -> str:
+    draws = well_formed(session, sampler).draws
+    reference = session.reference(contract())
+    found = check_sampled_density(
+        sampler, "float64", draws.values, draws.stats, reference.log_density
+    )
+    if found is None:
+        raise NotOffered("optional: the sampler does not report both lp and log_jacobian")
+    expect(found.same, f"it is off by {found.largest:.1e}, relative to at least 1")
+    return f"largest relative difference {found.largest:.0e}"
+
+
+def _looks(session: Session, sampler: str) -> None:
+    model = session.model(build(session, sampler))
+    if not isinstance(model, Extensible):
+        raise Unsupported("the compiled model has no sample_in_looks")
+    well_formed(session, sampler)
+    # Chains that all go on must all be running: side by side, where the backend can.
+    methods = session.subject.offers("chain_methods")
+    method = "parallel" if "parallel" in methods else session.subject.chain_method
+    base = config(session, chain_method=method)
+    whole = session.run(build(session, sampler), base)
+    looks = (base.draws, 2 * base.draws, 2 * base.draws + 10)
+    stretches = list(model.sample_in_looks(base, looks))
+    expect(len(stretches) == len(looks), f"{len(stretches)} looks came of {len(looks)}")
+    for before, after, draws in zip((0, *looks), looks, stretches, strict=False):
+        what = misshapen(contract(), _as_run(whole, draws, after - before))
+        expect(what is None, f"the stretch from {before} to {after} draws: {what}")
+    _same(whole.draws, stretches[0], "the first look differs from sample() with the same config")
+    expect(
+        not np.array_equal(stretches[0].values["beta"], stretches[1].values["beta"]),
+        "the second look repeats the draws of the first",
+    )
+    with closing(model.sample_in_looks(base, looks[:2])) as again:  # type: ignore[type-var]
+        _same(stretches[0], next(again), "the draws of the first look depend on the looks to come")
+
+
+def _as_run(run: Run, draws: Draws, count: int) -> Run:
+    return Run(replace(run.config, draws=count), draws, (), run.seconds)
+
+
+def _same(a: Draws, b: Draws, otherwise: str) -> None:
+    for name, array in a.values.items():
+        expect(np.array_equal(array, b.values[name]), f"{otherwise} ({name})")
+
+
+def _with_outcome(session: Session, sampler: str) -> None:
+    model, problem = session.model(build(session, sampler)), contract()
+    if not isinstance(model, Reusable):
+        raise NotOffered("optional: the compiled model has no with_outcome")
+    before = well_formed(session, sampler)
+    other = problem.with_outcome(problem.y[::-1] * 1.5 - 0.3)
+    changed = model.with_outcome(other.y)
+    old, new = session.reference(problem), session.reference(other)
+    for point in density_points(problem, 6, seed=5):
+        _close(changed.log_density(point), new.log_density(point), "the new outcome's density")
+        _close(model.log_density(point), old.log_density(point), "the first model's density, after")
+    again = model.sample(before.config)
+    _same(before.draws, again, "with_outcome changes the draws of the model that it was called on")
+    moved = changed.sample(before.config)
+    if np.array_equal(moved.values["beta"], again.values["beta"]):
+        raise ConformanceFailure("the model for another outcome has the draws of the first one")
+
+
+def _close(found: float, wanted: float, what: str) -> None:
+    expect(
+        abs(found - wanted) <= 1e-8 * max(1.0, abs(wanted)),
+        f"{what} is {found!r}; the reference's is {wanted!r}",
+    )

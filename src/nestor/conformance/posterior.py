@@ -1,0 +1,124 @@
+"""The posterior tier: draws equal exact answers, within Monte Carlo error at a stated level."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nestor import registry
+from nestor.agreement.difference import difference_test
+from nestor.backend import SamplerConfig
+from nestor.conformance import targets
+from nestor.conformance.answers import compare_with_answers, mixed
+from nestor.conformance.check import Check, ConformanceFailure, Subject
+from nestor.conformance.declaration import exclusions
+from nestor.conformance.drawing import misshapen
+from nestor.conformance.session import Build
+from nestor.diagnostics import summaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nestor.conformance.session import Session
+    from nestor.conformance.targets import Target
+
+#: Chains, and (warmup, draws) that are tried in turn until the chains have mixed.
+CHAINS, EFFORTS = 4, ((1000, 1000), (2000, 4000), (4000, 16000))
+SEED = 20
+
+
+def checks(subject: Subject) -> Iterator[Check]:
+    """Yield the checks of posteriors."""
+    yield from exclusions(subject, "posterior")
+    independent = subject.backend.implementation != "reference"
+    for sampler in subject.samplers:
+        for target in targets.TARGETS:
+            if target.family in subject.offers("families") and (
+                target.answers is not None or independent
+            ):
+                yield from _of_target(subject, sampler, target)
+
+
+def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check]:
+    """Yield the checks of one target: each formulation, and once each other precision, method and device."""
+    offered = subject.offers("centering")
+    ways = [how for how in offered if how in target.centering]
+    plain: dict[str, Any] = {"method": subject.chain_method, "dtype": "float64", "device": "cpu"}
+    for how in ways:
+        yield _check(sampler, target, how, plain)
+    if not target.everywhere or not ways:
+        return
+    for method in subject.offers("chain_methods"):
+        if method != subject.chain_method:
+            yield _check(sampler, target, ways[-1], plain | {"method": method})
+    if "float32" in subject.offers("dtypes"):
+        yield _check(sampler, target, ways[-1], plain | {"dtype": "float32"})
+    if "gpu" in subject.offers("devices") and "vectorized" in subject.offers("chain_methods"):
+        yield _check(sampler, target, ways[-1], plain | {"device": "gpu", "method": "vectorized"})
+
+
+def _check(sampler: str, target: Target, how: str, choice: dict[str, Any]) -> Check:
+    extra = [choice["method"]] + [choice[k] for k in ("dtype", "device")]
+    shown = [word for word in extra if word not in ("float64", "cpu")]
+    words = {sampler, target.family, how, "sampling", *extra, *target.features}
+    return Check(
+        "posterior",
+        "equals_the_exact_one",
+        partial(_equals, sampler=sampler, target=target, how=how, choice=choice),
+        ", ".join([sampler, target.name, how, *shown]),
+        frozenset(words),
+        quick=target.quick and how == target.centering[0] and len(shown) == 1,
+    )
+
+
+def _equals(
+    session: Session, sampler: str, target: Target, how: Any, choice: dict[str, Any]
+) -> str:
+    problem = target.problem()
+    centering = (how,) * len(problem.levels)
+    build = Build(problem, centering, sampler, choice["device"], choice["dtype"])
+    draws = _mixed_draws(session, build, choice["method"], target)
+    if target.answers is not None:
+        return compare_with_answers(draws, target.answers(), session.level)
+    return _compare_with_reference(session, build, draws)
+
+
+def _mixed_draws(
+    session: Session, build: Build, method: Any, target: Target
+) -> NDArray[np.float64]:
+    """Sample until the chains have mixed; give up after the last effort."""
+    why = ""
+    for warmup, draws in EFFORTS:
+        config = SamplerConfig(CHAINS, warmup, draws, seed=SEED, chain_method=method)
+        run = session.run_again(build, config)
+        if what := misshapen(build.problem, run):
+            raise ConformanceFailure(what)
+        values = build.problem.scalars.flatten(run.draws.values)[..., target.scalars()]
+        found = mixed(summaries(values))
+        if found is None:
+            return values
+        why = f"{found} after {CHAINS} x {draws} draws"
+    raise ConformanceFailure(f"the chains have not mixed, so that nothing can be shown: {why}")
+
+
+def _compare_with_reference(session: Session, build: Build, draws: NDArray[np.float64]) -> str:
+    """Compare with draws of the reference's exact sampler, which have a Monte Carlo error of their own."""
+    problem = build.problem
+    backend = registry.get("reference").backend
+    model = backend.compile(
+        problem, build.formulation, sampler="exact", device="cpu", dtype="float64"
+    )
+    config = SamplerConfig(CHAINS, 1000, 2000, seed=SEED + 1, chain_method="sequential")
+    exact = problem.scalars.flatten(model.sample(config).values)
+    found = difference_test(
+        summaries(draws), summaries(exact), problem.scalars.labels, session.level
+    )
+    if found.rejected:
+        texts = [f"{d.quantity} of {d.label} by {d.shift:.2f} sd" for d in found.rejected[:3]]
+        raise ConformanceFailure(
+            f"{len(found.rejected)} of {found.n_tests} numbers differ: {'; '.join(texts)}"
+        )
+    return f"{found.n_tests} numbers: a shift of a mean by {found.detectable_shift:.2f} sd would be found"

@@ -1,0 +1,126 @@
+"""What a backend cannot do it refuses with `Unsupported` and the reason; it never does something else."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, get_args
+
+from nestor.backend import ChainMethod, SamplerConfig
+from nestor.conformance.check import Check, ConformanceFailure, Subject, expect
+from nestor.conformance.problems import contract, of_family
+from nestor.conformance.session import Build, Session
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nestor.problem import Problem
+
+#: Words that no backend can know.
+_STRANGE: dict[str, dict[str, Any]] = {
+    "sampler": {"sampler": "no_such_sampler"},
+    "device": {"device": "abacus"},
+    "precision": {"dtype": "float8"},
+}
+
+
+def checks(subject: Subject) -> Iterator[Check]:
+    """Yield the checks of refusals."""
+    for what, option in _STRANGE.items():
+        (word,) = option.values()
+        case = f"unknown {what} {word}"
+        yield Check("api", "refuses", _refuses_option(option, word), case=case)
+    yield Check("api", "refuses", _refuses_unknown_family, case="unknown family no_such_family")
+    for word in subject.lacks("families"):
+        yield Check("api", "refuses", _refuses_family(word), case=word)
+    for word in subject.lacks("centering"):
+        yield Check("api", "refuses", _refuses_centering(word), case=word)
+    for word in subject.lacks("devices"):
+        yield Check("api", "refuses", _refuses_option({"device": word}, word), case=word)
+    for word in subject.lacks("dtypes"):
+        yield Check("api", "refuses", _refuses_option({"dtype": word}, word), case=word)
+    yield Check("api", "refuses", _refuses_to_sample, case="sampling a model for densities only")
+    for sampler in subject.samplers:
+        for word in subject.lacks("chain_methods"):
+            run = _refuses_chain_method(sampler, word)
+            yield Check(
+                "api", "refuses", run, case=f"{sampler}, {word}", words=frozenset({sampler})
+            )
+
+
+def _refused(action: Callable[[], object], word: str) -> None:
+    """Fail unless `action` is refused by a message that names the word."""
+    try:
+        action()
+    except Unsupported as refusal:
+        expect(word in str(refusal), f"the refusal does not name {word!r}: {refusal}")
+    except Exception as error:
+        raise ConformanceFailure(
+            f"{word!r} must be refused with Unsupported, not {type(error).__name__}: {error}"
+        ) from error
+    else:
+        raise ConformanceFailure(
+            f"{word!r} is accepted: something else was done than was asked for"
+        )
+
+
+def _refuses_option(option: dict[str, Any], word: str) -> Callable[[Session], None]:
+    def run(session: Session) -> None:
+        problem = contract()
+        build = Build(problem, session.subject.centering(len(problem.levels)), **option)
+        _refused(lambda: session.compile(build), word)
+
+    return run
+
+
+def _refuses_family(word: str) -> Callable[[Session], None]:
+    def run(session: Session) -> None:
+        build = Build(of_family(word), session.subject.centering(1))
+        _refused(lambda: session.compile(build), word)
+
+    return run
+
+
+def _refuses_unknown_family(session: Session) -> None:
+    """A family that a later nestor may bring; no description of today's can name it."""
+    problem: Problem = copy.copy(
+        of_family(next(iter(session.subject.offers("families")), "gaussian"))
+    )
+    problem.spec = problem.spec.model_copy(update={"family": "no_such_family"})
+    build = Build(problem, session.subject.centering(1))
+    _refused(lambda: session.compile(build), "no_such_family")
+
+
+def _refuses_centering(word: str) -> Callable[[Session], None]:
+    def run(session: Session) -> None:
+        problem = contract()
+        build = Build(problem, (word,) * len(problem.levels))
+        _refused(lambda: session.compile(build), word)
+
+    return run
+
+
+def _refuses_to_sample(session: Session) -> None:
+    problem = contract()
+    model = session.model(Build(problem, session.subject.centering(len(problem.levels))))
+    method: Any = session.subject.chain_method
+    config = SamplerConfig(chains=1, warmup=5, draws=5, chain_method=method)
+    try:
+        model.sample(config)
+    except Unsupported as refusal:
+        expect(str(refusal), "the refusal gives no reason")
+    else:
+        raise ConformanceFailure("a model compiled with sampler=None has sampled")
+
+
+def _refuses_chain_method(sampler: str, word: str) -> Callable[[Session], None]:
+    def run(session: Session) -> None:
+        problem = contract()
+        centering = session.subject.centering(len(problem.levels))
+        model = session.model(Build(problem, centering, sampler))
+        method: Any = word
+        expect(method in get_args(ChainMethod), f"{method!r} is no chain method")
+        config = SamplerConfig(chains=2, warmup=5, draws=5, chain_method=method)
+        _refused(lambda: model.sample(config), word)
+
+    return run

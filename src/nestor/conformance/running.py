@@ -1,0 +1,62 @@
+"""From a check to its result: failures, errors, skips with reasons, expected failures."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from nestor.conformance.check import ConformanceFailure, NotOffered
+from nestor.conformance.report import Outcome, Result
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from nestor.conformance.check import Check
+    from nestor.conformance.session import Session
+
+
+def run_check(check: Check, session: Session) -> Result:
+    """Run one check; whatever the backend raises becomes part of the result."""
+    begin = time.perf_counter()
+    outcome, reason = _outcome(check, session)
+    seconds = time.perf_counter() - begin
+    return Result(check.tier, check.name, check.case, outcome, reason, seconds)
+
+
+def judged(result: Result, expected: str | None) -> Result:
+    """Return the result in the light of an expected failure, whose reason is `expected`."""
+    if expected is None or result.outcome == "skipped":
+        return result
+    outcome: Outcome = "unexpected pass" if result.outcome == "passed" else "expected failure"
+    if outcome == "unexpected pass":
+        reason = f"passes, though declared as an expected failure: {expected}"
+    else:
+        reason = f"{expected} ({result.reason})"
+    return Result(result.tier, result.check, result.case, outcome, reason, result.seconds)
+
+
+def _outcome(check: Check, session: Session) -> tuple[Outcome, str]:
+    try:
+        return "passed", check.run(session) or ""
+    except ConformanceFailure as failure:
+        return "failed", str(failure)
+    except Unsupported as refusal:
+        if "gpu" in check.words:  # whether a machine has one is no property of the backend
+            return "skipped", str(refusal)
+        return _refused(check, session, refusal)
+    except NotOffered as absence:
+        return "skipped", str(absence)
+    except Exception as error:  # noqa: BLE001 - an engine's crash is a row of the table
+        text = " ".join(str(error).split())[:500]
+        return "error", f"{type(error).__name__}: {text}"
+
+
+def _refused(check: Check, session: Session, refusal: Unsupported) -> tuple[Outcome, str]:
+    """Skip with the reason that the capabilities give; without one, the exclusion is a failure."""
+    reason = session.subject.reason(check.words)
+    if reason is not None:
+        return "skipped", reason
+    about = ", ".join(sorted(check.words))
+    return "failed", (
+        f"it refuses what its capabilities offer ({refusal}); "
+        f"Capabilities.reasons has no reason under any of: {about}"
+    )

@@ -1,0 +1,245 @@
+"""The calibrate command: progress while simulations run, then the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich import box
+from rich.console import Group
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from nestor.calibration.judge import Calibrated
+from nestor.calibration.session import run_study
+from nestor.errors import Unsupported
+from nestor.runner import store
+from nestor.terminal.tables import problem_view
+from nestor.terminal.words import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from rich.console import Console, RenderableType
+
+    from nestor.backend import SamplerConfig
+    from nestor.calibration import Calibration, session
+    from nestor.calibration.job import Around
+    from nestor.contender import Contender
+    from nestor.problem import Problem
+
+_STYLES = {
+    Calibrated.CALIBRATED: "bold green",
+    Calibrated.NOT_CALIBRATED: "bold red",
+    Calibrated.INCONCLUSIVE: "bold yellow",
+}
+_SHOWN = 10
+
+
+class Bar:
+    """Shows how far a study is; a context manager that is also the listener.
+
+    Parameters
+    ----------
+    console : Console
+        Where to draw: a bar if it is a terminal, else a line at every tenth.
+    name : str
+        The contender.
+    """
+
+    def __init__(self, console: Console, name: str) -> None:
+        self._console, self._name = console, name
+        self._tenth = -1
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeRemainingColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task(name, total=None, count="", note="starting")
+        self._begun = False
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, progress: session.Progress) -> None:
+        """Show how far it is."""
+        note = progress.doing or _failures(progress.failures)
+        text = f"{count(progress.done)}/{count(progress.total)} simulations"
+        if progress.doing:
+            self._bars.update(self._task, note=note)
+            self._line(f"{self._name}: {note}")
+            return
+        if not self._begun:
+            # The time left is told from what this run does, not from what an earlier one left.
+            self._bars.update(self._task, total=progress.total - progress.reused)
+            self._begun = True
+        self._bars.update(
+            self._task, completed=progress.done - progress.reused, count=text, note=note
+        )
+        tenth = 10 * progress.done // progress.total
+        if tenth != self._tenth:
+            self._tenth = tenth
+            of_before = f", {count(progress.reused)} of them before" if progress.reused else ""
+            self._line(f"{self._name}: {text}{of_before}{', ' + note if note else ''}")
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _failures(n: int) -> str:
+    return f"{count(n)} without ranks" if n else ""
+
+
+def calibrate_and_print(
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    *,
+    simulations: int,
+    around: Around,
+    ranked_draws: int,
+    jobs: int | None,
+    timeout: float | None,
+    out: Path | None,
+    printed: Console,
+    progress: Console,
+) -> Calibration:
+    """Calibrate an engine; print the problem, progress, the verdict and what was written."""
+    folder = out or store.default_folder(problem)
+    store.claim(folder, problem)
+    printed.print(problem_view(problem))
+    try:
+        with Bar(progress, contender.name) as bar:
+            found = run_study(
+                problem,
+                contender,
+                config,
+                simulations=simulations,
+                around=around,
+                ranked_draws=ranked_draws,
+                jobs=jobs,
+                timeout=timeout,
+                out=folder,
+                on_progress=bar,
+            )
+    except KeyboardInterrupt:
+        progress.print(
+            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise
+    printed.print(calibration_view(found))
+    _print_files(found, printed)
+    return found
+
+
+def _print_files(found: Calibration, console: Console) -> None:
+    names = ["calibration.json"]
+    if len(found.ranks):
+        try:
+            names += [path.name for path in found.save_plots()]
+        except Unsupported as error:
+            console.print(f"No pictures: {error}", markup=False)
+    console.print(f"Written to {found.folder}/: {', '.join(names)}", markup=False, highlight=False)
+
+
+def calibration_view(found: Calibration) -> RenderableType:
+    """The verdict, why, the quantities that are wrong, what would have been found, and the cost."""
+    judged = found.judgement
+    head = Text(judged.verdict.value, _STYLES[judged.verdict])
+    head.append(
+        f"  {found.contender.name}, {count(len(found.records))} simulations from the {found.around}",
+        style="not bold default",
+    )
+    parts: list[RenderableType] = [head, *(Text(f"{_upper(text)}.") for text in judged.reasons)]
+    if judged.rejected:
+        parts += [_table(found), Text("")]
+    parts += [Text(line) for line in (*_power(found), *_cost(found))]
+    return Group(*parts)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _table(found: Calibration) -> Table:
+    rejected = found.judgement.rejected
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("quantity")
+    for heading in ("p-value", "corrected", "ECDF off by", "at rank"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for one in rejected[:_SHOWN]:
+        table.add_row(
+            Text(one.label),
+            f"{one.p_value:.1e}",
+            f"{one.p_adjusted:.1e}",
+            f"{one.difference:+.3f}",
+            f"{one.at:.0%}",
+            one.how,
+        )
+    if len(rejected) > _SHOWN:
+        table.add_row(f"and {len(rejected) - _SHOWN} more")
+    return table
+
+
+def _power(found: Calibration) -> Iterator[str]:
+    power = found.judgement.detectable
+    if power is None:
+        return
+    parts = []
+    if power.shift is not None:
+        parts.append(f"a posterior mean off by {power.shift:.2f} posterior sd")
+    if power.narrow is not None:
+        parts.append(f"an sd too small by {1 - power.narrow:.0%}")
+    if power.wide is not None:
+        parts.append(f"an sd too large by {power.wide - 1:.0%}")
+    if parts:
+        listed = ", ".join(parts[:-1]) + f" or {parts[-1]}" if len(parts) > 1 else parts[0]
+        yield f"In any one quantity {listed} would have been found with 90% probability."
+    else:
+        yield "So few simulations would find no fault with 90% probability."
+    if found.around == "posterior":
+        yield (
+            "The parameters came from the engine's own fit: a fault that it has there and here alike shows "
+            "only in part, so calibrate it around the prior too."
+        )
+
+
+def _cost(found: Calibration) -> Iterator[str]:
+    good = [record for record in found.records if record.status == "ok"]
+    if good:
+        divergences = sum(record.divergences for record in good)
+        longer = sum(record.draws > found.config.draws for record in good)
+        middle = sorted(record.seconds for record in good)[len(good) // 2]
+        yield (
+            f"Median {duration(middle)} a simulation on one core; {count(divergences)} divergences in all; "
+            f"{count(longer)} simulations took more than the {count(found.config.draws)} draws asked for."
+        )
+    if found.reuses is not None:
+        once = "once for each process" if found.reuses else "for every simulation"
+        yield f"Compiled {once}."
+    if found.failures and found.judgement.verdict is not Calibrated.INCONCLUSIVE:
+        yield (
+            f"{count(len(found.failures))} simulations have no ranks, few enough "
+            f"(up to {count(found.judgement.failures_allowed)}) not to move the result."
+        )

@@ -1,0 +1,133 @@
+"""The conformance command: a bar while checks run, then what failed, what was excluded and the counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich import box
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from nestor.conformance.isolated import run_isolated
+from nestor.terminal.words import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from rich.console import Console, RenderableType
+
+    from nestor.conformance import ConformanceReport, Result
+    from nestor.conformance.check import Tier
+    from nestor.conformance.kit import Progress as Event
+
+_STYLES = {"failed": "bold red", "error": "bold red", "unexpected pass": "bold red"}
+_STYLES |= {"passed": "green", "expected failure": "yellow", "skipped": "yellow"}
+
+
+def check_and_print(
+    name: str,
+    tiers: Sequence[str],
+    sampler: str | None,
+    only: str | None,
+    timeout: float | None,
+    printed: Console,
+    progress: Console,
+    *,
+    quick: bool,
+) -> ConformanceReport:
+    """Run the kit on an installed backend, show progress, print the report."""
+    with _Live(progress) as live:
+        report = run_isolated(
+            name,
+            tiers=tiers,
+            sampler=sampler,
+            only=only,
+            quick=quick,
+            timeout=timeout,
+            listener=live,
+        )
+    printed.print(report_view(report))
+    return report
+
+
+class _Live:
+    """A bar in a terminal; elsewhere a line for each check that does not pass."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show that a check begins, or has its result."""
+        done = event.number - (event.result is None)
+        self._bar.update(
+            self._task, description=event.check[:100], completed=done, total=event.total
+        )
+        if event.result is not None and event.result.outcome not in ("passed", "skipped"):
+            self._console.print(
+                f"{event.check}: {event.result.outcome}", markup=False, highlight=False
+            )
+
+
+def report_view(report: ConformanceReport) -> RenderableType:
+    """What failed, what was expected to, what was not checked and why, and the counts by tier."""
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    head = Text(report.backend, style="bold")
+    head.append(f"   {versions}" if versions else "", style="not bold")
+    parts: list[RenderableType] = [head]
+    skipped = [r for r in report.results if r.outcome == "skipped"]
+    expected = [r for r in report.results if r.outcome == "expected failure"]
+    for title, rows in (
+        ("Failed", report.bad),
+        ("Expected failures", expected),
+        ("Not checked", skipped),
+    ):
+        if rows:
+            parts += [Text(""), _table(title, rows)]
+    verdict = Text("conforms", "bold green") if report.ok else Text("does not conform", "bold red")
+    parts += [Text(""), *map(_tier_line, [report] * len(report.tiers), report.tiers)]
+    total = f": {count(report.n_run)} checks run in {duration(report.seconds)}"
+    return Group(*parts, Text.assemble((report.backend, "bold"), " ", verdict, total))
+
+
+def _table(title: str, rows: Iterable[Result]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(title, overflow="fold", ratio=2)
+    table.add_column("", no_wrap=True)
+    table.add_column("reason", overflow="fold", ratio=3)
+    for row in rows:
+        table.add_row(Text(row.id), Text(row.outcome, _STYLES[row.outcome]), Text(row.reason))
+    return table
+
+
+def _tier_line(report: ConformanceReport, tier: Tier) -> Text:
+    line = Text(f"{tier:<10}")
+    counts = [(f"{n} {outcome}", _STYLES[outcome]) for outcome, n in report.counts(tier).items()]
+    for k, (text, style) in enumerate(counts):
+        line.append(", " if k else "")
+        line.append(text, style)
+    return line

@@ -1,0 +1,65 @@
+"""A problem whose posterior is known, and engines that draw from it exactly, wrongly or not at all."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nestor import ModelSpec, Problem, registry
+from nestor.backend import SamplerConfig
+from nestor.calibration.job import Job, Task
+from nestor.calibration.session import one_at_a_time
+from nestor.calibration.study import Study
+from nestor.contender import Contender
+
+ENGINES = Path(__file__).parent / "engines"
+PRIORS = {"beta": "Normal(1, 2)", "tau": "HalfNormal(1.5)", "sigma": 0.8}
+
+
+@pytest.fixture
+def conjugate_engines(monkeypatch):
+    """Make the engines of this folder known, here and in worker processes."""
+    monkeypatch.syspath_prepend(str(ENGINES))
+    rest = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
+    registry.backends.cache_clear()
+    yield
+    registry.backends.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def groups_table():
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"g": np.repeat(list("abcd"), [3, 5, 4, 2]), "w": rng.uniform(0.5, 2, 14)})
+    return table.assign(y=rng.normal(1.0, 1.0, 14))
+
+
+@pytest.fixture(scope="session")
+def groups_problem(groups_table):
+    spec = ModelSpec.from_formula("y ~ 1 + (1 || g)", priors=PRIORS, weights="w")
+    return Problem(spec, groups_table)
+
+
+@pytest.fixture
+def make_job(conjugate_engines, groups_problem):
+    """Make a job for an engine."""
+
+    def make_job(engine, *, around="prior", seed=1, draws=100, ranked_draws=31, **more):
+        contender = one_at_a_time(Contender.parse_sampler(engine, ["g"]))
+        config = SamplerConfig(2, 1, draws, seed, chain_method="sequential", cores=1)
+        return Job(groups_problem, contender, config, around, ranked_draws, **more)
+
+    return make_job
+
+
+@pytest.fixture
+def rank_all():
+    """Run simulations of a job in this process; return their records."""
+
+    def rank_all(job, simulations):
+        study = Study(job)
+        return [study.run(Task("simulation", s)) for s in range(simulations)]
+
+    return rank_all

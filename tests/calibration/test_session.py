@@ -1,0 +1,222 @@
+"""A study in worker processes: what crashes, what is repeated, what is refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nestor.calibration import Calibrated, calibrate
+from nestor.calibration.job import FIT_BLOCK
+from nestor.errors import DataError, EngineFailed, SpecError, Unsupported
+
+pytestmark = pytest.mark.usefixtures("conjugate_engines")
+QUICK = {"draws": 100, "warmup": 1, "ranked_draws": 31, "progress": False, "jobs": 2}
+
+
+@pytest.fixture
+def run(groups_problem):
+    def run(engine="conjugate", simulations=20, **more):
+        return calibrate(groups_problem, engine, simulations, **{**QUICK, **more})
+
+    return run
+
+
+def _lines(folder):
+    (path,) = folder.rglob("records-*.jsonl")
+    return path.read_text().splitlines()
+
+
+def test_ranks_do_not_depend_on_the_processes(run, make_job, rank_all):
+    found = run(simulations=21, jobs=2)
+    assert found.verdict is Calibrated.CALIBRATED
+    alone = rank_all(make_job("conjugate"), 21)
+    assert [record.number for record in found.records] == list(range(21))
+    assert [record.ranks for record in found.records] == [record.ranks for record in alone]
+    assert found.reuses is True
+    assert found.folder is None
+
+
+def test_a_crash_or_a_hang_costs_its_simulation_only_and_is_reported(run, tmp_path):
+    found = run("sometimes", 30, timeout=3.0, out=tmp_path / "o", seed=6)
+    words = {record.message.partition(":")[0].split(".")[0] for record in found.failures}
+    # By the seed, all four kinds happen; each has its own message.
+    assert words == {
+        "ZeroDivisionError",
+        "its process was killed by signal 9",
+        "stopped after 3 s",
+        "the backend returned draws that are not finite",
+    }
+    assert len(found.records) == 30
+    assert len(found.ranks) == 30 - len(found.failures)
+    assert found.verdict is Calibrated.INCONCLUSIVE
+    assert (found.engine_failed, found.exit_code) == (True, 4)
+    (log,) = (tmp_path / "o").rglob("engine.log")
+    assert "noise on standard output" in log.read_text()
+    document = json.loads(found.to_json())
+    assert len(document["failures"]) == len(found.failures)
+
+
+def test_failed_simulations_are_tried_again_and_finished_ones_are_not(run, tmp_path):
+    first = run("sometimes", 12, timeout=3.0, out=tmp_path / "o", seed=16)
+    lines = _lines(tmp_path)
+    lost = [record.number for record in first.failures]
+    assert lost
+    second = run("sometimes", 12, timeout=3.0, out=tmp_path / "o", seed=16)
+    again = [json.loads(line)["number"] for line in _lines(tmp_path)[len(lines) :]]
+    assert sorted(again) == lost
+    assert [r.ranks for r in second.records] == [r.ranks for r in first.records]
+
+
+def test_more_simulations_go_on_from_what_is_there(run, tmp_path):
+    run(simulations=5, out=tmp_path / "o")
+    before = _lines(tmp_path)
+    found = run(simulations=9, out=tmp_path / "o")
+    after = _lines(tmp_path)
+    assert after[:5] == before
+    assert len(after) == 9
+    fewer = run(simulations=5, out=tmp_path / "o")
+    assert _lines(tmp_path) == after
+    assert fewer.records == found.records[:5]
+    assert fewer.reuses is None
+
+
+def test_other_settings_are_another_study(run, tmp_path):
+    run(simulations=3, out=tmp_path / "o")
+    run(simulations=3, out=tmp_path / "o", seed=2)
+    run(simulations=3, out=tmp_path / "o", ranked_draws=15)
+    assert len(list(tmp_path.rglob("records-*.jsonl"))) == 3
+
+
+SCRIPT = """
+import pickle, sys
+from nestor.calibration import calibrate
+problem = pickle.load(open("problem.pickle", "rb"))
+calibrate(problem, "dawdling", 14, draws=100, warmup=1, ranked_draws=31, progress=False, jobs=2, out="o")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_study_goes_on_and_loses_nothing(run, groups_problem, tmp_path, number):
+    import pickle
+
+    (tmp_path / "problem.pickle").write_bytes(pickle.dumps(groups_problem))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
+    )
+    _wait_for(lambda: list(tmp_path.rglob("records-*.jsonl")) and len(_lines(tmp_path)) >= 2)
+    time.sleep(random.uniform(0, 0.5))
+    process.send_signal(number)
+    assert process.wait(30) != 0
+    process.stderr.close()
+    _wait_for(lambda: not _workers_of(tmp_path))
+    kept = [line for line in _lines(tmp_path) if line.endswith("}")]
+    assert 2 <= len(kept) < 14
+    os.environ["NESTOR_FAKE_SECONDS"] = "0"
+    try:
+        found = run("dawdling", 14, out=tmp_path / "o")
+    finally:
+        del os.environ["NESTOR_FAKE_SECONDS"]
+    lines = _lines(tmp_path)
+    assert lines[: len(kept)] == kept
+    assert sorted(json.loads(line)["number"] for line in lines) == list(range(14))
+    whole = run("conjugate", 14)
+    assert len(found.records) == len(whole.records)
+    assert {r.status for r in found.records} == {"ok"}
+
+
+def _wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it took too long")
+
+
+def _workers_of(folder):
+    """Workers whose standard error, the log, lies in the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder) in os.readlink(process / "fd" / "2"):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_around_the_posterior_a_fit_is_made_once(run, tmp_path):
+    first = run(simulations=4, around="posterior", out=tmp_path / "o")
+    (fit,) = tmp_path.rglob("0000.npz")
+    stamp = fit.stat().st_mtime_ns
+    second = run(simulations=6, around="posterior", out=tmp_path / "o")
+    assert fit.stat().st_mtime_ns == stamp
+    assert second.records[:4] == first.records
+    assert FIT_BLOCK >= 6
+    assert {record.status for record in second.records} == {"ok"}
+
+
+def test_a_fit_that_does_not_mix_is_an_engine_s_failure(run):
+    with pytest.raises(EngineFailed, match="could not fit the data.*250 near-independent draws"):
+        run("sticky", around="posterior")
+
+
+def test_chains_that_never_mix_are_inconclusive_and_no_failure_of_the_engine(run):
+    found = run("sticky", 3)
+    assert {record.status for record in found.records} == {"unconverged"}
+    assert (found.verdict, found.exit_code) == (Calibrated.INCONCLUSIVE, 3)
+    assert "3 did not converge" in found.judgement.reasons[1]
+    json.loads(found.to_json())
+
+
+def test_an_engine_that_never_works_is_given_up(run, tmp_path):
+    with pytest.raises(EngineFailed, match="all of the first 10 simulations failed.*ZeroDivision"):
+        run("always", 500, out=tmp_path / "o")
+    assert len(_lines(tmp_path)) == 10
+
+
+def test_an_engine_that_cannot_be_compiled_is_refused_at_once(run):
+    with pytest.raises(EngineFailed, match="this compiler is broken") as caught:
+        run("uncompiled")
+    log = Path(str(caught.value).rpartition("Its log: ")[2])
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"simulations": 0}, "simulations must be a whole number of at least 1, not 0"),
+        ({"simulations": 2.5}, "simulations must be"),
+        ({"ranked_draws": 1}, "ranked_draws must be"),
+        ({"jobs": 0}, "jobs must be"),
+        ({"around": "data"}, "around must be prior or posterior"),
+        ({"timeout": -1}, "timeout must be"),
+        ({"engine": "nosuch"}, "unknown engine 'nosuch'"),
+        ({"chains": 0}, "chains must be"),
+    ],
+)
+def test_wrong_arguments(run, tmp_path, change, message):
+    with pytest.raises(SpecError, match=message):
+        run(out=tmp_path / "o", **change)
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_engine_without_the_family_or_the_device_is_refused(run):
+    with pytest.raises(Unsupported):
+        run("conjugate@gpu")
+
+
+def test_a_directory_of_another_problem_is_refused(run, tmp_path, small_problem):
+    run(simulations=1, out=tmp_path / "o")
+    with pytest.raises(DataError, match="belongs to another problem"):
+        calibrate(small_problem, "conjugate", 1, out=tmp_path / "o", progress=False)
+
+
+def test_what_is_no_problem_is_refused():
+    with pytest.raises(SpecError, match=r"a nestor\.Problem is wanted"):
+        calibrate("data.csv", "conjugate")

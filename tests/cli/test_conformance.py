@@ -1,0 +1,64 @@
+"""``nestor conformance``: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nestor.cli.conforming import conformance
+from nestor.errors import SpecError
+
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+
+def call(*arguments):
+    app = typer.Typer()
+    app.command()(conformance)
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+def test_a_backend_that_conforms():
+    result = call("exact", "--tier", "api", "--only", "seed")
+    assert result.exit_code == 0, result.output
+    assert "exact conforms: 2 checks run" in result.stdout
+    assert "api       2 passed" in result.stdout
+
+
+def test_one_that_does_not():
+    result = call("crash", "--tier", "api", "--only", "seed")
+    assert result.exit_code == 1
+    assert "api.the_same_seed_gives_the_same_draws[iid]" in result.stdout
+    assert "ZeroDivisionError: the sampler divided by zero" in result.stdout
+    assert "crash does not conform" in result.stdout
+    assert "api.the_same_seed_gives_the_same_draws[iid]: error" in result.stderr
+
+
+def test_exclusions_have_their_reasons():
+    result = call("reference", "--tier", "density", "--only", "every_exclusion")
+    assert "never: the oracle is plain NumPy" in result.stdout
+    assert result.exit_code == 1, "nothing was run, so nothing is shown"
+
+
+def test_json_alone_on_standard_output():
+    result = call("exact", "--tier", "api", "--only", "seed", "--json")
+    document = json.loads(result.stdout)
+    assert (document["backend"], document["ok"], document["run"]) == ("exact", True, 2)
+    assert "exact conforms" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["exactt"], "Did you mean 'exact'"),
+        (["exact", "--tier", "apis"], "unknown tiers"),
+        (["exact", "--sampler", "nuts"], "no sampler 'nuts'"),
+        (["exact", "--timeout", "0"], "timeout"),
+    ],
+)
+def test_bad_input(arguments, match):
+    result = call(*arguments)
+    assert isinstance(result.exception, SpecError)
+    assert match in str(result.exception)

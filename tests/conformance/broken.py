@@ -1,0 +1,307 @@
+"""Backends with one planted fault each, and the checks that must find it.
+
+They refuse and evaluate as the example plug-in does. What they sample is no posterior, but it costs nothing
+and is a run like any other: seeds, chains, options, progress and refusals are all honoured.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestor.backend import Capabilities, Draws, Progress, Timings
+from nestor.errors import Unsupported
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "plugin" / "src"))
+
+from nestor_toy import ToyBackend
+
+sys.path.pop(0)
+
+SHAPES = "draws_have_every_variable_with_its_shape"
+
+
+class Model:
+    """The plug-in's density and a sampler of independent numbers, with room for a fault."""
+
+    def __init__(self, inner: Any, problem: Any, sampler: str | None) -> None:
+        self.inner, self.problem, self.sampler = inner, problem, sampler
+
+    def log_density(self, point):
+        return self.inner.log_density(point)
+
+    def sample(self, config, on_progress=None):
+        if self.sampler is None:
+            raise Unsupported("this model is for densities only")
+        if config.chain_method != "sequential":
+            raise Unsupported(f"chains run sequentially, not {config.chain_method}")
+        if config.max_tree_depth is not None:
+            raise Unsupported("max_tree_depth: there are no trees")
+        return self.faulty(_numbers(self.problem, config, on_progress or (lambda _: None)))
+
+    def faulty(self, draws):
+        return draws
+
+
+def _numbers(problem, config, tell):
+    """Numbers inside every support that depend on the seed, the chain and the options."""
+    accept = 0.5 if config.target_accept is None else config.target_accept
+    lead, total = (config.chains, config.draws), config.warmup + config.draws
+    rng = np.random.default_rng([config.seed, round(1000 * accept)])
+    values = {}
+    for name, variable in problem.variables.items():
+        normal = rng.standard_normal((*lead, *variable.shape))
+        values[name] = np.exp(normal) if variable.role in ("scale", "family") else normal
+    for chain in range(config.chains):
+        for done, phase in ((0, "warmup"), (config.warmup, "warmup"), (total, "sampling")):
+            tell(Progress(chain, phase, done, total, 0))
+    stats = {"lp": rng.standard_normal(lead), "diverging": np.zeros(lead, bool)}
+    settings = {"target_accept": accept, "chain_method": "sequential", "metric": "none"}
+    return Draws(problem.with_inherited(values), stats, Timings(sampling=0.0), settings)
+
+
+def backend(model: type[Model] = Model, **attributes: Any) -> Any:
+    """An instance of the plug-in's backend with another model and other attributes."""
+
+    class Broken(ToyBackend):
+        def versions(self):
+            return {"toy": "0"}
+
+        def compile(self, problem, formulation, *, sampler, device, dtype):
+            inner = super().compile(
+                problem, formulation, sampler=sampler, device=device, dtype=dtype
+            )
+            return model(inner, problem, sampler)
+
+    for name, value in attributes.items():
+        setattr(Broken, name, value)
+    return Broken()
+
+
+class IgnoresTheSeed(Model):
+    def sample(self, config, on_progress=None):
+        return super().sample(replace(config, seed=0), on_progress)
+
+
+class NeverTheSame(Model):
+    count = 0
+
+    def sample(self, config, on_progress=None):
+        NeverTheSame.count += 1
+        return super().sample(replace(config, seed=config.seed + 1000 * self.count), on_progress)
+
+
+class SameChains(Model):
+    def faulty(self, draws):
+        same = {n: np.repeat(a[:1], len(a), axis=0) for n, a in draws.values.items()}
+        return replace(draws, values=same)
+
+
+class SwappedAxes(Model):
+    def faulty(self, draws):
+        return replace(
+            draws, values={n: np.swapaxes(a, 0, 1).copy() for n, a in draws.values.items()}
+        )
+
+
+class SinglePrecision(Model):
+    def faulty(self, draws):
+        return replace(draws, values={n: a.astype(np.float32) for n, a in draws.values.items()})
+
+
+class Unfilled(Model):
+    def faulty(self, draws):
+        random = {n: v.random for n, v in self.problem.variables.items()}
+        return replace(
+            draws, values={n: np.where(random[n], a, 0.0) for n, a in draws.values.items()}
+        )
+
+
+class Missing(Model):
+    def faulty(self, draws):
+        return replace(draws, values={n: a for n, a in draws.values.items() if n != "gamma"})
+
+
+class NotFinite(Model):
+    def faulty(self, draws):
+        draws.values["beta"][0, 3, 0] = np.nan
+        return draws
+
+
+class OtherName(Model):
+    def faulty(self, draws):
+        return replace(draws, stats={**draws.stats, "divergent": np.zeros((2, 60), bool)})
+
+
+class ModifiesItsInput(Model):
+    def log_density(self, point):
+        for name, array in self.problem.with_inherited(point).items():
+            point[name][...] = array
+        return self.inner.log_density(point)
+
+
+class ReadsInherited(Model):
+    def log_density(self, point):
+        return self.inner.log_density(point) - 0.01 * float(np.sum(point["beta_k2"]))
+
+
+class OffByAConstant(Model):
+    def log_density(self, point):
+        return self.inner.log_density(point) + 0.9189385
+
+
+class SdAsVariance(Model):
+    def log_density(self, point):
+        wrong = dict(point)
+        for level in self.problem.levels:
+            if len(level.varying):
+                name = f"tau_{level.name}"
+                wrong[name] = np.sqrt(np.maximum(point[name], 0.0))
+        return self.inner.log_density(wrong)
+
+
+class NumPyScalar(Model):
+    def log_density(self, point):
+        return np.float64(self.inner.log_density(point))
+
+
+class Talks(Model):
+    def sample(self, config, on_progress=None):
+        print("sampling ...")
+        return super().sample(config, on_progress)
+
+
+class BeyondTheTotal(Model):
+    def sample(self, config, on_progress=None):
+        draws = super().sample(config, on_progress)
+        total = config.warmup + config.draws
+        if on_progress is not None:
+            on_progress(Progress(0, "sampling", total + 1, total, 0))
+        return draws
+
+
+class DeafCallback(Model):
+    def sample(self, config, on_progress=None):
+        def quiet(report):
+            try:
+                on_progress(report)
+            except Exception:
+                return
+
+        return super().sample(config, None if on_progress is None else quiet)
+
+
+class KeywordArguments(Model):
+    def sample(self, config, on_progress=None, **options):
+        return super().sample(config, on_progress)
+
+
+class RecordsOnly(Model):
+    """Writes the target acceptance rate into the settings, and samples with the default."""
+
+    def sample(self, config, on_progress=None):
+        draws = super().sample(replace(config, target_accept=None), on_progress)
+        wanted = config.target_accept or draws.settings["target_accept"]
+        return replace(draws, settings={**draws.settings, "target_accept": wanted})
+
+
+class Crashes(Model):
+    def sample(self, config, on_progress=None):
+        raise ZeroDivisionError("the sampler divided by zero")
+
+
+class SamplesAnyhow(Model):
+    """Runs another chain method than the one that was asked for."""
+
+    def sample(self, config, on_progress=None):
+        return super().sample(replace(config, chain_method="sequential"), on_progress)
+
+
+def _refuses_nothing(self, problem, formulation, *, sampler, device, dtype):
+    from nestor_toy.model import ToyModel
+
+    return Model(ToyModel(problem, "metropolis"), problem, "metropolis")
+
+
+def _no_reasons(self):
+    found = ToyBackend.capabilities(self)
+    return Capabilities(
+        **{**vars(found), "reasons": {"max_tree_depth": "never", "extend": "never"}}
+    )
+
+
+def _wrong_kind(self):
+    found = ToyBackend.capabilities(self)
+    return Capabilities(**{**vars(found), "reasons": {**found.reasons, "gpu": "no idea"}})
+
+
+def _refuses_what_it_offers(self, problem, formulation, *, sampler, device, dtype):
+    if problem.weights is not None:
+        raise Unsupported("weights are not implemented")
+    return ToyBackend.compile(
+        self, problem, formulation, sampler=sampler, device=device, dtype=dtype
+    )
+
+
+#: Name, backend, and the names of the checks that fail: these and no others.
+FAULTS: dict[str, tuple[Any, set[str]]] = {
+    "ignores the seed": (backend(IgnoresTheSeed), {"another_seed_gives_other_draws"}),
+    "never the same": (backend(NeverTheSame), {"the_same_seed_gives_the_same_draws"}),
+    "same chains": (
+        backend(SameChains),
+        {"chains_differ_from_each_other", "every_chain_method_runs"},
+    ),
+    "swapped axes": (backend(SwappedAxes), {SHAPES}),
+    "single precision": (
+        backend(SinglePrecision),
+        {"draws_are_float64_arrays_on_the_host"},
+    ),
+    "inherited entries unfilled": (
+        backend(Unfilled),
+        {"inherited_and_fixed_entries_are_filled_in"},
+    ),
+    "missing variable": (backend(Missing), {SHAPES}),
+    "draws that are not finite": (
+        backend(NotFinite),
+        {"draws_are_finite_and_inside_the_support"},
+    ),
+    "another name": (backend(OtherName), {"statistics_have_the_names_and_shapes_of_arviz"}),
+    "modifies its input": (backend(ModifiesItsInput), {"log_density_leaves_its_point_alone"}),
+    "reads inherited entries": (
+        backend(ReadsInherited),
+        {"log_density_ignores_inherited_and_fixed_entries"},
+    ),
+    "no python float": (backend(NumPyScalar), {"log_density_is_a_python_float"}),
+    "prints": (backend(Talks), {"it_prints_nothing"}),
+    "progress beyond the total": (
+        backend(BeyondTheTotal),
+        {"progress_rises_to_the_total_for_every_chain"},
+    ),
+    "deaf to its callback": (
+        backend(DeafCallback),
+        {"what_a_callback_raises_ends_the_run"},
+    ),
+    "keyword arguments": (backend(KeywordArguments), {"signatures_are_the_protocols"}),
+    "records only": (backend(RecordsOnly), {"target_accept_is_honoured"}),
+    "samples anyhow": (backend(SamplesAnyhow), {"refuses"}),
+    "refuses nothing": (backend(compile=_refuses_nothing), {"refuses"}),
+    "no reasons": (backend(capabilities=_no_reasons), {"every_exclusion_has_a_reason"}),
+    "a reason of no kind": (backend(capabilities=_wrong_kind), {"reasons_are_of_a_known_kind"}),
+    "no versions": (backend(versions=lambda self: {}), {"versions_are_named"}),
+    "a name that no contender can have": (
+        backend(samplers=("random walk",)),
+        {"has_the_attributes_of_a_backend"},
+    ),
+}
+DENSITY_FAULTS: dict[str, tuple[Any, set[str]]] = {
+    "off by a constant": (backend(OffByAConstant), {"equals_the_reference"}),
+    "sd as variance": (backend(SdAsVariance), {"equals_the_reference"}),
+    "refuses what it offers": (
+        backend(compile=_refuses_what_it_offers),
+        {"equals_the_reference"},
+    ),
+}

@@ -1,0 +1,31 @@
+"""The backends that come with nestor pass the reduced kit; `make conformance` runs the whole of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nestor.conformance import parametrize
+
+pytest.importorskip("numpyro")
+pytest.importorskip("pymc")
+pytest.importorskip("nutpie")
+
+
+@parametrize("numpyro", tiers=("api", "density"), quick=True)
+def test_numpyro(check):
+    check()
+
+
+@parametrize("pymc", tiers=("api", "density"), sampler="nutpie", quick=True)
+def test_pymc_with_nutpie(check):
+    check()
+
+
+@parametrize("pymc", tiers=("api",), sampler="pymc", quick=True)
+def test_pymc_with_its_own_sampler(check):
+    check()
+
+
+@parametrize("reference", tiers=("api",), quick=True)
+def test_reference(check):
+    check()

@@ -1,0 +1,107 @@
+"""The kit finds planted faults: the check that is meant for each of them fails, and no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from broken import DENSITY_FAULTS, FAULTS, Crashes, Model, backend
+
+from nestor import registry
+from nestor.conformance import run_conformance
+
+QUADRATURE = "gaussian, by quadrature, noncentered, sequential]"
+
+
+def bad(report):
+    return {result.check for result in report.bad}
+
+
+def test_without_a_fault_everything_passes():
+    report = run_conformance(backend(), tiers=("api", "density"))
+    assert bad(report) == set(), report.bad
+    assert report.ok
+    assert report.n_run == sum(r.outcome == "passed" for r in report.results) >= 80
+    assert {r.outcome for r in report.results} == {"passed", "skipped"}
+    assert all(r.reason for r in report.results if r.outcome == "skipped")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_the_interface(fault):
+    engine, expected = FAULTS[fault]
+    report = run_conformance(engine, tiers=("api",))
+    assert bad(report) == expected, report.bad
+    assert not report.ok
+
+
+@pytest.mark.parametrize("fault", DENSITY_FAULTS)
+def test_faults_of_the_density(fault):
+    engine, expected = DENSITY_FAULTS[fault]
+    report = run_conformance(engine, tiers=("density",), quick=True)
+    assert bad(report) == expected, report.bad
+
+
+def test_a_crash_is_an_error_in_every_check_that_samples():
+    report = run_conformance(backend(Crashes), tiers=("api",))
+    errors = [r for r in report.results if r.outcome == "error"]
+    assert len(errors) > 10
+    assert {r.reason for r in errors} == {"ZeroDivisionError: the sampler divided by zero"}
+    assert {r.case for r in errors if "metropolis" not in r.case} == {
+        "sampling a model for densities only"
+    }
+
+
+def exact(fault):
+    """The reference's exact sampler, with a fault put into its draws; all in this process."""
+    inner = registry.get("reference").backend
+
+    class Faulty(type(inner)):
+        implementation = "faulty"
+
+        def compile(self, problem, formulation, *, sampler, device, dtype):
+            made = super().compile(
+                problem, formulation, sampler=sampler, device=device, dtype=dtype
+            )
+
+            class Wrong(Model):
+                def sample(self, config, on_progress=None):
+                    draws = self.inner.sample(config, on_progress)
+                    return replace(draws, values=fault({**draws.values}))
+
+            return Wrong(made, problem, sampler)
+
+    return Faulty()
+
+
+def shifted(values):
+    """Half a posterior sd, which is about 0.6."""
+    return values | {"beta_k1": values["beta_k1"] + 0.3}
+
+
+def wide(values):
+    """A scale a quarter too large: what a prior's sd read as a variance may do."""
+    return values | {"tau_k1": values["tau_k1"] * 1.25}
+
+
+@pytest.mark.parametrize("fault", [shifted, wide])
+def test_a_wrong_posterior_fails(fault):
+    report = run_conformance(exact(fault), only=QUADRATURE)
+    assert [r.outcome for r in report.results] == ["failed"]
+    name = "beta_k1" if fault is shifted else "tau_k1"
+    assert name in report.results[0].reason
+
+
+def test_the_right_posterior_passes_and_says_what_it_would_have_seen():
+    report = run_conformance(exact(dict), only=QUADRATURE)
+    (result,) = report.results
+    assert result.outcome == "passed", result.reason
+    assert "would be found" in result.reason
+
+
+def test_chains_that_stand_still_show_nothing():
+    def stuck(values):
+        return {name: array * 0 + array[:, :1] for name, array in values.items()}
+
+    report = run_conformance(exact(stuck), only=QUADRATURE)
+    assert [r.outcome for r in report.results] == ["failed"]
+    assert "have not mixed" in report.results[0].reason
