@@ -24,8 +24,11 @@ def mean_autocovariance(chains: FloatArray) -> FloatArray:
     """
     n_chain, n_draw = chains.shape[1:]
     length = fft.next_fast_len(2 * n_draw, real=True)
-    centred = chains - chains.mean(axis=2, keepdims=True)
-    spectrum = fft.rfft(centred, n=length, axis=2)
+    # Centred straight into the padded array: padding by the transform copies everything twice more.
+    padded = np.empty((*chains.shape[:2], length))
+    padded[:, :, n_draw:] = 0.0
+    np.subtract(chains, chains.mean(axis=2, keepdims=True), out=padded[:, :, :n_draw])
+    spectrum = fft.rfft(padded, axis=2)
     # the inverse transform is linear: averaging first saves one transform per chain
     parts = spectrum.view(np.float64)
     squares = np.einsum("sck,sck->sk", parts, parts)
@@ -94,6 +97,8 @@ def effective_size(chains: FloatArray) -> FloatArray:
         rho[:, 0] = 1.0
         time = np.maximum(autocorrelation_time(rho), 1.0 / np.log10(size))
         ess: FloatArray = np.where(np.isnan(rho[:, 1]), np.nan, size / time)
-    spread = chains.max(axis=(1, 2)) - chains.min(axis=(1, 2))
-    ess[spread < _RESOLUTION] = size
+    # A variance is at most a quarter of the squared range: few scalars need their range at all.
+    flat = np.flatnonzero(~(covariance[:, 0] >= _RESOLUTION**2))
+    spread = chains[flat].max(axis=(1, 2)) - chains[flat].min(axis=(1, 2))
+    ess[flat[spread < _RESOLUTION]] = size
     return ess

@@ -13,7 +13,7 @@ from nestor.errors import DataError
 type FloatArray = NDArray[np.float64]
 
 # Small enough that the dozen work arrays of a block stay near the processor's cache.
-_BLOCK_BYTES = 4_000_000
+_BLOCK_BYTES = 1_000_000
 _MAX_WORKERS = 4
 
 
