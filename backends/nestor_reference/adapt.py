@@ -3,7 +3,8 @@
 Rounds of adaptive multiple importance sampling: points from the current mixture join those of the rounds
 before, each weighted by the posterior over the average of the mixtures that were drawn from; a new mixture
 is fitted to them, and judged by the effective share of the weights of its own fresh points. A part of the
-first mixture, which is wide, always stays in the proposal, so that its tails never become light.
+first mixture and components that are wide along one scale each always stay in the proposal, so that its
+tails never become light.
 
 Sources: Cappe, Douc, Guillin, Marin and Robert (2008), Statistics and Computing 18 (fitting mixtures of t by
 population Monte Carlo); Cornuet, Marin, Mira and Robert (2012), Scandinavian Journal of Statistics 39
@@ -31,15 +32,18 @@ if TYPE_CHECKING:
 
 #: Proposals that one iteration of warmup stands for: an evaluation costs a small part of a trajectory.
 PROPOSALS_PER_WARMUP = 50
-#: Share of the first mixture in every proposal.
-_DEFENSIVE = 0.1
+#: Shares of the first mixture, and of components stretched along one scale each, in every proposal. A
+#: scale's own tail is the commonest misfit: a tau near zero that is possible, though a mode lies elsewhere.
+_FIRST, _STRETCHED = 0.05, 0.15
+#: Standard deviations of a stretched component along its scale, in those of the posterior.
+_STRETCH = 4.0
 #: Effective share of the weights, and largest of them over their mean, at which little is left to gain.
 _GOOD, _HARMLESS = 0.8, 8.0
 #: Rounds without a better mixture after which adaptation ends.
-_PATIENCE = 2
+_PATIENCE = 3
 _MOST_COMPONENTS = 10
 #: Rounds whose points a mixture is fitted to; the first ones know the least.
-_REMEMBERED = 4
+_REMEMBERED = 5
 _DOF = 8.0
 
 
@@ -82,7 +86,7 @@ def adapt(
     report : callable
         Called with the number of points so far.
     """
-    size = max(1000, 150 * len(theta))
+    size = max(1000, 200 * len(theta))
     best, best_share = first, -1.0
     current, pool = first, _Pool()
     rounds = since = 0
@@ -99,8 +103,27 @@ def adapt(
         pool.add(current, x, log_posterior)
         rounds += 1
         report(rounds * size)
-        current = join([(1 - _DEFENSIVE, pool.fit(rng)), (_DEFENSIVE, first)])
+        fitted = pool.fit(rng)
+        parts = [
+            (1 - _FIRST - _STRETCHED, fitted),
+            (_STRETCHED, _stretched(fitted)),
+            (_FIRST, first),
+        ]
+        current = join(parts)
     return Adaptation(best, rounds, rounds * size)
+
+
+def _stretched(mixture: Mixture) -> Mixture:
+    """One component per coordinate, with the mixture's moments, but wide along that coordinate."""
+    mean = mixture.weights @ mixture.means
+    about = mixture.means - mean
+    within = np.einsum("k,kij,klj->il", mixture.weights, mixture.factors, mixture.factors)
+    covariance = within + (mixture.weights[:, None] * about).T @ about
+    d = len(mean)
+    along = [np.diag(row) for row in (_STRETCH**2 - 1) * np.diag(np.diag(covariance))]
+    factors = np.linalg.cholesky(covariance + np.array(along))
+    means = np.repeat(mean[None], d, axis=0)
+    return Mixture(np.full(d, 1.0 / d), means, factors, np.full(d, _DOF))
 
 
 class _Pool:

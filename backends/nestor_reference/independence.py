@@ -32,7 +32,7 @@ LARGEST_PARETO_K = 0.7
 #: Weights of up to so many times their mean are no tail, whatever the shape fitted to them: a chain that
 #: meets one leaves it after as many proposals. A nearly perfect proposal's largest weights, 1.5 to 3 where
 #: all others are 1, have a fitted k anywhere between -0.7 and 1.6.
-HARMLESS_WEIGHT = 10.0
+HARMLESS_WEIGHT = 20.0
 _REMEDY = (
     "The posterior of the scales is too hard for the exact reference: allow it more warmup, give the scales "
     "tighter priors or fewer parents of their own, or use a sampler."
@@ -65,7 +65,7 @@ class Fitness:
         ------
         EngineFailed
             If the proposal does not fit: the posterior is zero at all points, or k is above 0.7 and the
-            largest weight more than 10 times the mean.
+            largest weight more than 20 times the mean.
         """
         if not np.isfinite(log_weights).any():
             raise EngineFailed(f"no proposal has positive posterior density. {_REMEDY}")

@@ -123,9 +123,16 @@ def _refuse_to_compile(engine, monkeypatch):
         monkeypatch.setattr(compiled, "compile_programs", refuse)
         monkeypatch.setattr(density, "site_log_density", refuse)
     else:
-        from pytensor.compile.maker import FunctionMaker
+        import nutpie
+        from pymc.model.core import ValueGradFunction
 
-        monkeypatch.setattr(FunctionMaker, "__init__", refuse)
+        from nestor_pymc import density
+
+        # PyMC rewrites its functions from the unconstrained space for every run; the log density with its
+        # gradient it keeps.
+        monkeypatch.setattr(nutpie, "compile_pymc_model", refuse)
+        monkeypatch.setattr(ValueGradFunction, "__init__", refuse)
+        monkeypatch.setattr(density, "build_model", refuse)
 
 
 def test_nothing_is_compiled_again(first, model, other, engine, problem, monkeypatch):

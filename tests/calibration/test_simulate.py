@@ -95,7 +95,10 @@ def test_effects_that_do_not_vary_are_inherited_and_zero_means_are_zero():
 def test_a_gaussian_outcome_has_its_mean_and_its_weighted_variance():
     table = _table(w=[1.0, 4.0, 0.25, 1.0, 2.0, 1.0], o=np.arange(6.0))
     spec = ModelSpec.from_formula(
-        "y ~ 1 + x + (1 || g)", offset="o", weights="w", priors={"sigma": 2.0, "gamma": "Normal(1, 1)"}
+        "y ~ 1 + x + (1 || g)",
+        offset="o",
+        weights="w",
+        priors={"sigma": 2.0, "gamma": "Normal(1, 1)"},
     )
     problem = Problem(spec, table)
     rng = np.random.default_rng(4)

@@ -7,8 +7,8 @@ Seeds are fixed, so each test has one outcome; an exact engine's study is reject
 import numpy as np
 import pytest
 
-from nestor.calibration.judge import Calibrated, judge
 from nestor.calibration.job import FIT_BLOCK, Task
+from nestor.calibration.judge import Calibrated, judge
 from nestor.calibration.study import Study
 from nestor.quantities import Quantities
 
@@ -75,7 +75,9 @@ def test_around_the_posterior(make_job, rank_all, tmp_path, monkeypatch, engine,
     assert judged.verdict is expected, judged.rejected
 
 
-def test_around_the_posterior_the_truth_is_a_draw_given_the_data(make_job, tmp_path, groups_problem):
+def test_around_the_posterior_the_truth_is_a_draw_given_the_data(
+    make_job, tmp_path, groups_problem
+):
     job = make_job("conjugate", around="posterior", fits=tmp_path)
     Study(job).run(Task("fit", 0))
     with np.load(tmp_path / "0000.npz") as arrays:

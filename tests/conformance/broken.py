@@ -189,7 +189,7 @@ class DeafCallback(Model):
         def quiet(report):
             try:
                 on_progress(report)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the fault itself
                 return
 
         return super().sample(config, None if on_progress is None else quiet)

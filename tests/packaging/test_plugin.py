@@ -235,6 +235,21 @@ def test_it_refuses_problems_that_it_cannot_run(toy: Backend, intercepts: Proble
         compiled(toy, Problem(spec, table())).sample(config)
 
 
+def test_it_passes_the_conformance_kit(target: Path, tmp_path: Path) -> None:
+    """Interface and densities whole; of the posteriors one, since a random walk is slow."""
+    code = (
+        "from nestor.conformance import run_conformance\n"
+        "def show(report):\n"
+        "    print(report.ok, report.n_run, [(r.id, r.reason) for r in report.bad])\n"
+        "show(run_conformance('toy', tiers=('api', 'density')))\n"
+        "show(run_conformance('toy', only='equals_the_exact_one[metropolis, gaussian, by quad'))"
+    )
+    whole, one = run(code, target, tmp_path).splitlines()
+    assert whole.startswith("True "), whole
+    assert int(whole.split()[1]) > 75
+    assert one.startswith("True 1 "), one
+
+
 def test_nestor_runs_it_in_a_process_of_its_own(target: Path, tmp_path: Path) -> None:
     table().to_parquet(tmp_path / "table.parquet")
     code = (

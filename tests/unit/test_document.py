@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from nestor import ModelSpec, Problem, SamplerConfig, Verdict
+from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.agreement.run import Run
-from nestor.agreement.verdict import judge
 from nestor.backend import Draws, Timings
 from nestor.comparison import Comparison, EngineRow
 from nestor.contender import Contender
 from nestor.datatree import to_datatree
 from nestor.document import comparison_document, engine_document, json_schema
 from nestor.measure import measure
+from nestor.pairing import Pairing
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
@@ -35,7 +35,7 @@ def finished(problem, text, seed):
     """A row as a session makes it, from independent normal draws."""
     rng = np.random.default_rng(seed)
     lead = (CONFIG.chains, CONFIG.draws)
-    values = {n: rng.standard_normal((*lead, *v.shape)) for n, v in problem.variables.items()}
+    values = {n: 10 + rng.standard_normal((*lead, *v.shape)) for n, v in problem.variables.items()}
     stats = {
         "diverging": np.zeros(lead, bool),
         "energy": rng.standard_normal(lead),
@@ -53,16 +53,12 @@ def finished(problem, text, seed):
     return measure(problem, row, to_datatree(problem, draws, attrs))
 
 
-def run(problem, row):
-    return Run(row.name, problem.scalars.labels, row.summaries, row.gates, True, row.message)
-
-
 def comparison(problem, *rows, found=(-1.0, -math.inf), **more):
     reference = (-1.0, -math.inf)
     checks = tuple(compare_densities(row.name, "float64", reference, found) for row in rows)
-    runs = [run(problem, row) for row in rows]
-    pairs = (judge(*runs[:2], margin=0.2, sd_margin=0.2),)
-    return Comparison(problem, CONFIG, 0.2, checks, rows, pairs, **more)
+    by_name = {check.contender: check for check in checks}
+    pairs = (Pairing(problem, Criteria()).judge(*rows[:2], by_name),)
+    return Comparison(problem, CONFIG, Criteria(), checks, rows, pairs, **more)
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +174,9 @@ def test_scales_per_parent_and_another_family_fit_the_schema(problems):
 
 
 def test_the_document_is_checked_before_it_is_written(good):
-    with pytest.raises(ValueError, match="margin"):
-        comparison_document(replace(good, margin=math.inf))
+    infinite = replace(good.rows[0], settings={1: "a key that is not text"}, message=None)
+    with pytest.raises(ValueError, match="message"):
+        comparison_document(replace(good, rows=(infinite, *good.rows[1:])))
 
 
 def test_the_table_shows_what_the_document_says(good):

@@ -8,10 +8,25 @@ Talts, Betancourt, Simpson, Vehtari and Gelman (2018), arXiv:1804.06788; Modrák
 Analysis, for the log-likelihood among the quantities; Säilynoja, Bürkner and Vehtari (2022), Statistics
 and Computing 32:32, for the test; Säilynoja, Schmitt, Bürkner and Vehtari (2025), arXiv:2502.03279, for
 calibration around a posterior.
+
+What is named here is loaded when it is first used: every worker process imports this package, and needs
+only a part of it.
 """
 
-from nestor.calibration.api import calibrate
-from nestor.calibration.judge import Calibrated
-from nestor.calibration.result import Calibration
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nestor.calibration.api import calibrate
+    from nestor.calibration.judge import Calibrated
+    from nestor.calibration.result import Calibration
+
+_HOME = {"Calibrated": "judge", "Calibration": "result", "calibrate": "api"}
 
 __all__ = ["Calibrated", "Calibration", "calibrate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"nestor.calibration.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'nestor.calibration' has no attribute {name!r}")

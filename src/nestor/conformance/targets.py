@@ -45,6 +45,8 @@ class Target:
         The formulations in which it can be sampled well, the quick kit's first.
     features : tuple of str
         Words under which `Capabilities.reasons` may explain that a backend refuses it.
+    one_way : bool
+        Whether one formulation is enough, since what is checked does not depend on it.
     everywhere : bool
         Whether it is also sampled by each other chain method, in single precision and on a GPU.
     quick : bool
@@ -60,6 +62,7 @@ class Target:
     rows: Sequence[int] = (6, 4, 8, 5)
     centering: tuple[str, ...] = _BOTH
     features: tuple[str, ...] = ()
+    one_way: bool = False
     everywhere: bool = False
     quick: bool = False
 
@@ -155,6 +158,7 @@ TARGETS = (
             },
         },
         features=tuple(p.partition("(")[0] for p in _COVARIATES),
+        one_way=True,
     ),
     Target(
         "priors of scales",

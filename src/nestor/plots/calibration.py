@@ -63,7 +63,7 @@ def plot_ranks(found: Calibration, *, nodes: bool = False) -> Picture:
     DataError
         If there are no ranks, or no such quantities.
     """
-    if not len(found.ranks) or not len(found.judgement.p_values):
+    if not len(found.judgement.p_values):
         raise DataError("there are too few simulations with ranks to picture.")
     panels = [panel for panel in _panels(found) if (panel.noun == "node") == nodes]
     if not panels:

@@ -154,7 +154,7 @@ def calibrate_and_print(
 
 def _print_files(found: Calibration, console: Console) -> None:
     names = ["calibration.json"]
-    if len(found.ranks):
+    if len(found.judgement.p_values):
         try:
             names += [path.name for path in found.save_plots()]
         except Unsupported as error:

@@ -98,7 +98,9 @@ class Model:
         precision[:, own, own] = inverse[:, None] + self.n / self.sigma**2
         information = np.concatenate([[self.m0 / self.s0**2], self.total / self.sigma**2])
         factor = np.linalg.cholesky(precision)
-        mean = np.linalg.solve(precision, np.broadcast_to(information[:, None], (len(tau), 1 + groups, 1)))
+        mean = np.linalg.solve(
+            precision, np.broadcast_to(information[:, None], (len(tau), 1 + groups, 1))
+        )
         noise = rng.standard_normal((len(tau), 1 + groups, 1))
         return (mean + np.linalg.solve(np.swapaxes(factor, 1, 2), noise))[..., 0]
 

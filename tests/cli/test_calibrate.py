@@ -1,0 +1,123 @@
+"""``nestor calibrate``: output, files, exit codes, and bad input."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+
+from nestor import registry
+from nestor.cli.calibrating import calibrate
+
+ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
+MODEL = ["data.csv", "y ~ 1 + (1 || g)", "--prior", "beta=Normal(1, 2)"]
+MODEL += ["--prior", "tau=HalfNormal(1.5)", "--prior", "sigma=0.8"]
+QUICK = ["--draws", "100", "--warmup", "1", "--ranked-draws", "31", "--jobs", "1"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty directory with one table in it, and engines that know the posterior."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"g": np.repeat(list("abcd"), [3, 5, 4, 2])})
+    table.assign(y=rng.normal(1.0, 1.0, 14)).to_csv("data.csv", index=False)
+    monkeypatch.syspath_prepend(str(ENGINES))
+    rest = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
+    registry.backends.cache_clear()
+    yield tmp_path
+    registry.backends.cache_clear()
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the command in this process, with the entry point's way of ending."""
+    import nestor.cli
+    from nestor.__main__ import main
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(calibrate)
+    monkeypatch.setattr(nestor.cli, "app", app)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nestor", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_calibrated_engine(call, here):
+    code, out, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25")
+    assert code == 0, err
+    assert "CALIBRATED  conjugate:iid@noncentered,sequential, 25 simulations from the prior" in out
+    assert "would have been found with 90% probability" in out
+    assert "Compiled once for each process" in out
+    assert "25/25 simulations" in err
+    assert "\x1b" not in out + err
+    (folder,) = (here / "nestor-out").glob("*/calibration/*")
+    assert {"calibration.json", "ranks.png", "ranks-nodes.png"} <= {
+        p.name for p in folder.iterdir()
+    }
+    document = json.loads((folder / "calibration.json").read_text())
+    assert [len(one["ranks"]) for one in document["quantities"]] == [25] * 7
+    code, out, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25", "--json")
+    assert "25/25 simulations, 25 of them before" in err
+    again = json.loads(out)
+    assert (code, again["verdict"]) == (0, "CALIBRATED")
+    assert again["quantities"] == document["quantities"]
+    assert again["settings"] == {**document["settings"], "compiled_once": None}
+
+
+def test_an_engine_that_is_not(call, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_WIDTH", "0.1")
+    code, out, err = call(*MODEL, *QUICK, "--engine", "narrow", "--simulations", "25")
+    assert code == 1, err
+    assert "NOT CALIBRATED" in out
+    assert "posterior too narrow" in out
+    assert "log_likelihood" in out
+
+
+def test_too_few_simulations(call):
+    code, out, _ = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "2")
+    assert code == 3
+    assert "INCONCLUSIVE" in out
+    assert "fewer than 20 can show nothing" in out
+
+
+def test_an_engine_that_fails(call):
+    code, _, err = call(*MODEL, *QUICK, "--engine", "uncompiled")
+    assert code == 4
+    assert "this compiler is broken" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--engine", "conjugate", "--simulations", "0"], "simulations must be a whole number"),
+        (["--engine", "conjugate", "--ranked-draws", "2"], "ranked_draws must be a whole number"),
+        (["--engine", "conjugate", "--jobs", "0"], "jobs must be a whole number"),
+        (["--engine", "conjugate", "--timeout", "0"], "timeout must be"),
+        (["--engine", "conjugat"], "Did you mean 'conjugate'?"),
+        (["--engine", "conjugate:nuts"], "has no sampler 'nuts'"),
+        (["--engine", "conjugate", "--prior", "tau_g=InverseGamma(0.001, 0.001)"], "Tighten tau_g"),
+        (["--engine", "conjugate", "--out", "data.csv"], "is a file"),
+        (["--engine", "conjugate", "--around", "data"], "--around"),
+        ([], "--engine"),
+    ],
+)
+def test_bad_input(call, here, arguments, message):
+    code, out, err = call(*MODEL, *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
