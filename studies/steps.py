@@ -78,7 +78,7 @@ def measure(
         diverging=draws.stats.get("diverging"),
         summary=summary.first(n),
     )
-    sampled = check_sampled_density(name, "float64", draws.values, draws.stats, reference)
+    sampled = check_sampled_density(problem, name, "float64", draws.values, draws.stats, reference)
     run = Run(name, found.labels, summary, checked, True, None if sampled is None else sampled.same)
     return Side(run, array)
 

@@ -193,6 +193,7 @@ class Lineup:
         """Fill in what the draws say, and check the density that was sampled."""
         found = measure(self._problem, row, tree)
         check = check_sampled_density(
+            self._problem,
             row.name,
             row.contender.dtype,
             posterior_of(self._problem, tree),

@@ -107,9 +107,10 @@ def test_an_engine_that_must_be_compiled_for_each_outcome_gives_the_same(make_jo
     assert len(record.ranks) == len(other.ranks) == 7
 
 
-def test_chains_that_mix_slowly_run_longer(make_job, monkeypatch):
+@pytest.mark.parametrize("engine", ["sticky", "extending", "refusing"])
+def test_chains_that_mix_slowly_run_longer(make_job, monkeypatch, engine):
     monkeypatch.setenv("NESTOR_FAKE_STAY", "6")
-    record = Study(make_job("sticky")).run(Task("simulation", 0))
+    record = Study(make_job(engine)).run(Task("simulation", 0))
     assert record.status == "ok"
     # 62 effective draws take about 6 * 62 iterations of two chains.
     assert record.draws in (200, 400)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nestor import registry
 from nestor.conformance import parametrize
 
-pytest.importorskip("numpyro")
-pytest.importorskip("pymc")
-pytest.importorskip("nutpie")
+if not all(registry.backends()[name].installed for name in ("numpyro", "pymc")):
+    pytest.skip("needs the samplers' libraries", allow_module_level=True)
 
 
 @parametrize("numpyro", tiers=("api", "density"), quick=True)

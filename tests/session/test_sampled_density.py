@@ -5,7 +5,9 @@ import pytest
 
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.sampled import N_DRAWS, check_sampled_density
+from nestor.formulation import Formulation
 from nestor.session import compare
+from nestor_reference import ReferenceBackend
 
 CONFIG = SamplerConfig(chains=2, warmup=10, draws=120)
 
@@ -33,16 +35,46 @@ def test_a_sampler_that_does_not_report_it_is_named(small_problem):
 
 
 @pytest.mark.parametrize("shape", [(4, 1000), (1, 7), (30, 2), (3, 7)])
-def test_positions_are_spread_over_all_chains(shape):
-    seen = []
+def test_positions_are_spread_over_all_chains(small_problem, shape):
     stats = {"lp": np.zeros(shape), "log_jacobian": np.zeros(shape)}
-    where = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    values = {n: np.ones((*shape, *v.shape)) for n, v in small_problem.variables.items()}
+    values["sigma"] = np.arange(shape[0] * shape[1]).reshape(shape) + 1.0
+    seen = []
 
     def reference(point):
-        seen.append(tuple(point["at"]))
+        seen.append(divmod(int(point["sigma"]) - 1, shape[1]))
         return 0.0
 
-    check = check_sampled_density("x", "float64", {"at": where}, stats, reference)
+    check = check_sampled_density(small_problem, "x", "float64", values, stats, reference)
     assert check.same
     assert len(seen) == min(N_DRAWS, shape[0] * shape[1])
     assert len({chain for chain, _ in seen}) == min(shape[0], len(seen))
+
+
+@pytest.mark.parametrize("tau", [1e-1, 1e-5, 1e-9])
+def test_rounding_of_a_draw_is_not_held_against_a_sampler(small_problem, tau):
+    """The density at coefficients in full precision, the draws rounded to single precision."""
+    model = ReferenceBackend().compile(
+        small_problem,
+        Formulation.parse([], ["g", "h"]),
+        sampler=None,
+        device="cpu",
+        dtype="float64",
+    )
+    rng = np.random.default_rng(8)
+    shape = (2, 10)
+    values = {n: 100.0 * np.ones((*shape, *v.shape)) for n, v in small_problem.variables.items()}
+    values |= {n: np.full_like(v, tau) for n, v in values.items() if n.startswith("tau")}
+    for name in ("beta_g", "beta_h"):
+        values[name] = values[name] + tau * rng.standard_normal(values[name].shape)
+    values["sigma"] = np.ones(shape)
+    lp = np.empty(shape)
+    for at in np.ndindex(shape):
+        lp[at] = model.log_density({n: v[at] for n, v in values.items()})
+    rounded = {n: v.astype(np.float32).astype(np.float64) for n, v in values.items()}
+    stats = {"lp": lp, "log_jacobian": np.zeros(shape)}
+    arguments = (rounded, stats, model.log_density)
+    assert check_sampled_density(small_problem, "x", "float32", *arguments).same
+    wrong = stats | {"log_jacobian": np.full(shape, 0.01 * abs(lp).max())}
+    found = check_sampled_density(small_problem, "x", "float32", rounded, wrong, model.log_density)
+    assert found.same is (tau == 1e-9)  # there the rounding hides everything

@@ -40,20 +40,29 @@ class DensityCheck:
         Bound on the relative difference.
     reference, found : tuple of float
         Log densities at the shared points.
+    rounding : tuple of float
+        What rounding of the point itself may add to each difference, absolute; empty for nothing.
     """
 
     contender: str
     tolerance: float
     reference: tuple[float, ...]
     found: tuple[float, ...]
+    rounding: tuple[float, ...] = ()
 
     @property
     def differences(self) -> NDArray[np.float64]:
-        """|found - reference| / max(1, |reference|) per point; 0 where both are the same infinity."""
+        """|found - reference| / max(1, |reference|) per point; 0 where both are the same infinity.
+
+        What rounding of the point explains is not counted.
+        """
         reference, found = np.array(self.reference), np.array(self.found)
         same = (reference == found) & np.isinf(reference)
         with np.errstate(invalid="ignore"):
-            relative = np.abs(found - reference) / np.maximum(1.0, np.abs(reference))
+            absolute = np.abs(found - reference)
+            if self.rounding:
+                absolute = np.maximum(absolute - np.array(self.rounding), 0.0)
+            relative = absolute / np.maximum(1.0, np.abs(reference))
         relative = np.where(np.isnan(relative), np.inf, relative)
         return np.where(same, 0.0, relative)
 
@@ -110,10 +119,15 @@ def density_points(problem: Problem, n: int = N_POINTS, seed: int = 0) -> list[P
 
 
 def compare_densities(
-    contender: str, dtype: DType, reference: Sequence[float], found: Sequence[float]
+    contender: str,
+    dtype: DType,
+    reference: Sequence[float],
+    found: Sequence[float],
+    rounding: Sequence[float] = (),
 ) -> DensityCheck:
     """Set an engine's log densities beside the reference's at the same points."""
-    return DensityCheck(contender, TOLERANCE[dtype], tuple(reference), tuple(found))
+    tolerance = TOLERANCE[dtype]
+    return DensityCheck(contender, tolerance, tuple(reference), tuple(found), tuple(rounding))
 
 
 def _from_prior(problem: Problem, rng: np.random.Generator) -> Point:

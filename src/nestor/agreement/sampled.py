@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.backend import DType
+    from nestor.problem import Problem
 
 N_DRAWS = 20
 
 
 def check_sampled_density(
+    problem: Problem,
     contender: str,
     dtype: DType,
     values: Mapping[str, NDArray[np.float64]],
@@ -34,6 +36,8 @@ def check_sampled_density(
 
     Parameters
     ----------
+    problem : Problem
+        Model and data.
     contender : str
         The engine's name.
     dtype : {"float64", "float32"}
@@ -57,7 +61,31 @@ def check_sampled_density(
     at = _spread(*lp.shape)
     points = [{name: array[where] for name, array in values.items()} for where in at]
     found = [float(lp[where] - log_jacobian[where]) for where in at]
-    return compare_densities(contender, dtype, [reference(point) for point in points], found)
+    rounding = [_rounding(problem, point, float(np.finfo(dtype).eps)) for point in points]
+    return compare_densities(contender, dtype, [reference(p) for p in points], found, rounding)
+
+
+def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: float) -> float:
+    """What rounding of the coefficients may do to the log density, by its first and second derivative.
+
+    A sampler that moves deviations z = (beta - parent) / tau returns beta, rounded by eps |beta|; the
+    reference recovers z from it, off by eps |beta| / tau. With tau near zero that is many digits.
+    """
+    values = problem.with_inherited(point)
+    above = values["beta"][None, :]
+    linear = curved = 0.0
+    for level in problem.levels:
+        nodes = values[f"beta_{level.name}"]
+        if len(level.varying):
+            tau = level.scale_of_nodes(values[f"tau_{level.name}"])
+            own, parent = nodes[:, level.varying], above[level.parent][:, level.varying]
+            with np.errstate(all="ignore"):
+                error = eps * (np.abs(own) + np.abs(parent)) / tau
+                linear += float(np.sum((error * (own - parent) / tau) ** 2))
+                curved += float(np.sum(error**2))
+        above = nodes
+    # Four standard deviations of independent roundings, and the mean of their squares.
+    return 4.0 * np.sqrt(linear) + 2.0 * curved
 
 
 def _spread(n_chain: int, n_draw: int) -> list[tuple[int, int]]:

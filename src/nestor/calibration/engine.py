@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,12 @@ from nestor import registry
 from nestor.backend import Extensible, Reusable
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
-from nestor.errors import EngineFailed
+from nestor.errors import EngineFailed, Unsupported
 from nestor.likelihood import log_likelihood
 from nestor.quantities import Quantities
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -93,16 +94,28 @@ class Engine:
         self, model: CompiledModel, config: SamplerConfig, looks: list[int]
     ) -> Generator[Draws]:
         """All draws up to each look: chains go on where they can, and else run again for longer."""
-        reasons = self._backend.capabilities().reasons
-        refused = {"extend", f"{self._contender.sampler} extend"} & set(reasons)
-        if isinstance(model, Extensible) and not refused:
+        if (stretches := self._extending(model, config, looks)) is not None:
             parts: list[Draws] = []
-            for part in model.sample_in_looks(config, looks):
+            for part in stretches:
                 parts.append(part)
                 yield _joined(parts)
         else:
             for look in looks:
                 yield model.sample(replace(config, draws=look))
+
+    def _extending(
+        self, model: CompiledModel, config: SamplerConfig, looks: list[int]
+    ) -> Iterator[Draws] | None:
+        """Stretches of chains that go on; None where the engine says that these cannot."""
+        reasons = self._backend.capabilities().reasons
+        refused = {"extend", f"{self._contender.sampler} extend"} & set(reasons)
+        if refused or not isinstance(model, Extensible):
+            return None
+        stretches = iter(model.sample_in_looks(config, looks))
+        try:
+            return chain([next(stretches)], stretches)
+        except Unsupported:  # as these chains are run; `sample` refuses what no chains can do
+            return None
 
 
 def _joined(parts: list[Draws]) -> Draws:

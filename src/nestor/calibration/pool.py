@@ -178,7 +178,9 @@ class _Pool:
                 continue  # the last words of a process that was ended
             yield from self._heard(worker, answer)
 
-    def _heard(self, worker: _Worker, answer: dict[str, Any] | None) -> Generator[Record | Compiled]:
+    def _heard(
+        self, worker: _Worker, answer: dict[str, Any] | None
+    ) -> Generator[Record | Compiled]:
         if answer is None:
             yield from self._died(worker)
             return

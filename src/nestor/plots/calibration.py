@@ -153,7 +153,7 @@ def _draw(axis: Any, found: Calibration, panel: _Panel) -> None:
             _difference(found.ranks[:, i], n_ranks),
             color=_WRONG if wrong else _FINE,
             lw=1.6 if last else 0.7,
-            alpha=1.0 if last else 0.35,
+            alpha=1.0 if last else 0.7 if wrong else max(0.05, min(0.35, 12 / len(order))),
         )
     _write_title(axis, found, panel, order[-1])
     axis.set_xlim(0, 1)

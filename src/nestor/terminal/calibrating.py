@@ -184,7 +184,7 @@ def _upper(text: str) -> str:
 def _table(found: Calibration) -> Table:
     rejected = found.judgement.rejected
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("quantity")
+    table.add_column("quantity", overflow="fold")
     for heading in ("p-value", "corrected", "ECDF off by", "at rank"):
         table.add_column(heading, justify="right")
     table.add_column("")
@@ -240,6 +240,6 @@ def _cost(found: Calibration) -> Iterator[str]:
         yield f"Compiled {once}."
     if found.failures and found.judgement.verdict is not Calibrated.INCONCLUSIVE:
         yield (
-            f"{count(len(found.failures))} simulations have no ranks, few enough "
+            f"Simulations without ranks: {count(len(found.failures))}, few enough "
             f"(up to {count(found.judgement.failures_allowed)}) not to move the result."
         )

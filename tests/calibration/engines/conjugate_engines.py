@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from nestor.backend import Capabilities, Draws, Timings
+from nestor.errors import Unsupported
 
 _GRID = 800
 
@@ -191,6 +192,42 @@ class StickyModel(_Wrong):
     def spoil(self, name, values, config):
         stay = int(os.environ.get("NESTOR_FAKE_STAY", "50"))
         return np.repeat(values, stay, axis=1)[:, : config.draws]
+
+
+class Extending(Conjugate):
+    """As sticky, but its chains go on from where they stand, and do nothing else."""
+
+    name = "extending"
+
+    def model(self, problem, y):
+        return ExtendingModel(problem, y)
+
+
+class ExtendingModel(StickyModel):
+    def sample(self, config, on_progress=None):
+        raise NotImplementedError
+
+    def sample_in_looks(self, config, looks, on_progress=None):
+        whole = super().sample(replace(config, draws=looks[-1]))
+        for start, stop in zip([0, *looks], looks, strict=False):
+            values = {name: v[:, start:stop] for name, v in whole.values.items()}
+            stats = {name: v[:, start:stop] for name, v in whole.stats.items()}
+            yield replace(whole, values=values, stats=stats)
+
+
+class Refusing(Conjugate):
+    """As sticky; has chains that go on, but not chains that run one after another."""
+
+    name = "refusing"
+
+    def model(self, problem, y):
+        return RefusingModel(problem, y)
+
+
+class RefusingModel(StickyModel):
+    def sample_in_looks(self, config, looks, on_progress=None):
+        raise Unsupported("only parallel chains can go on.")
+        yield
 
 
 class Sometimes(Conjugate):
