@@ -204,7 +204,7 @@ BAD_OPTIONS = [
     (("compare", "data.csv", "y ~ x + (x | g/h)", *ENGINES), "not supported yet"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--out", "data.csv"), "is a file"),
     (("fit", "data.csv", FORMULA, "--engine", "exact", "--out", "no/where.nc"), "does not exist"),
-    (("fit", "data.csv", FORMULA, "--engine", "reference"), "densities only"),
+    (("fit", "data.csv", FORMULA, "--engine", "dense"), "densities only"),
     (("index", "data.csv", "g/q"), "'q'"),
     (("demo", "--data-seed", "-1"), "seed"),
 ]

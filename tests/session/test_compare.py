@@ -120,7 +120,7 @@ def test_an_interrupt_keeps_what_is_finished(small_problem, tmp_path):
         ([], SpecError, "at least two"),
         (["exact", "exact"], SpecError, "given twice"),
         (["exact", "exact:iid@noncentered"], SpecError, "given twice"),
-        (["exact", "reference"], SpecError, "densities only"),
+        (["exact", "dense"], SpecError, "densities only"),
         (["exact", "stan"], SpecError, "unknown engine 'stan'"),
         (["exact", "exact2:nuts"], SpecError, "no sampler 'nuts'"),
         (["exact", "exact2@gpu"], Unsupported, "cannot run gpu"),

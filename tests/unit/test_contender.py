@@ -25,7 +25,7 @@ def parse(text, levels=LEVELS):
         ("exact@ sequential , state=centered", "exact:iid@noncentered,state=centered,sequential"),
         ("exact@degree=centered,state=centered", "exact:iid@centered"),
         ("exact@centered,degree=noncentered", "exact:iid@noncentered,state=centered"),
-        ("reference", "reference@noncentered"),
+        ("reference", "reference:exact@noncentered"),
     ],
 )
 def test_every_spelling_has_one_name_that_reads_back(text, name):
@@ -48,7 +48,7 @@ def test_every_spelling_has_one_name_that_reads_back(text, name):
         ("@centered", SpecError, "unknown engine ''"),
         ("exact:", SpecError, "has no sampler ''; it has iid"),
         ("exact:nuts", SpecError, "has no sampler 'nuts'; it has iid"),
-        ("reference:nuts", SpecError, "it has none: it evaluates densities only"),
+        ("reference:nuts", SpecError, "no sampler 'nuts'; it has exact"),
         ("exact@cozy", SpecError, "unknown word 'cozy'"),
         ("exact@Centered", SpecError, "unknown word 'Centered'"),
         ("exact@state=cozy", SpecError, "unknown word 'state=cozy'"),
@@ -97,7 +97,7 @@ def test_levels_may_be_called_like_words():
     [
         ("exact", "exact-iid@noncentered"),
         ("exact@state=centered,sequential", "exact-iid@noncentered,state=centered,sequential"),
-        ("reference", "reference@noncentered"),
+        ("reference", "reference-exact@noncentered"),
     ],
 )
 def test_file_names_are_the_names_with_a_dash(text, stem):
