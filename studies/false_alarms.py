@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nestor.problem import Problem
 
-PROBLEM = "two-levels"
+PROBLEM = "one-level"
 CONFIG = SamplerConfig(chains=8, warmup=1000, draws=500, chain_method="sequential")
 #: Contenders, and how many pairs of each against itself for every hundred asked for.
 ENGINES = {"reference:exact": 200, "numpyro": 100, "pymc": 100}

@@ -23,7 +23,7 @@ from nestor.references import problem
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures" / "mutants"))
 from nestor_mutants import MUTANTS, Mutant
 
-PROBLEM = "two-levels"
+PROBLEM = "one-level"
 CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequential")
 _PLACE = {"device": "cpu", "dtype": "float64"}
 
