@@ -1,17 +1,22 @@
 """``nestor calibrate``: output, files, exit codes, and bad input."""
 
+import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import typer
+from rich.console import Console
 
 from nestor import registry
+from nestor.calibration.session import Progress
 from nestor.cli.calibrating import calibrate
+from nestor.terminal.calibrating import Bar
 
 ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
 MODEL = ["data.csv", "y ~ 1 + (1 || g)", "--prior", "beta=Normal(1, 2)"]
@@ -121,3 +126,26 @@ def test_bad_input(call, here, arguments, message):
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err
+
+
+def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nestor.terminal.calibrating.run_study", interrupted)
+    code, _, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--out", "o")
+    assert code == 130
+    assert "kept in o: the same command goes on from there" in err
+
+
+def test_in_a_terminal_there_is_a_bar():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120)
+    with Bar(console, "conjugate") as bar:
+        bar(Progress(0, 40, 0, 0, doing="fitting the data"))
+        bar(Progress(10, 40, 10, 0))
+        bar(Progress(20, 40, 10, 3))
+        time.sleep(0.3)  # the bar is drawn ten times a second
+    shown = stream.getvalue()
+    assert "20/40 simulations" in shown
+    assert "3 without ranks" in shown

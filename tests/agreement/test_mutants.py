@@ -1,0 +1,118 @@
+"""Every engine that is wrong on purpose is caught by the step that is there for it."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nestor.agreement import Run, Verdict, judge
+from nestor.agreement.density import compare_densities, density_points
+from nestor.agreement.sampled import check_sampled_density
+from nestor.backend import SamplerConfig
+from nestor.diagnostics import gates, summaries
+from nestor.errors import EngineFailed
+from nestor.formulation import Formulation
+from nestor.references import problem
+from nestor.runner.contract import check_draws
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
+from nestor_mutants import MUTANTS, Mutant
+
+PLACE = {"device": "cpu", "dtype": "float64"}
+CONFIG = SamplerConfig(chains=4, warmup=1000, draws=500, seed=5, chain_method="sequential")
+
+
+@pytest.fixture(scope="module")
+def school():
+    return problem("one-level")
+
+
+@pytest.fixture(scope="module")
+def right(school):
+    return compiled(Mutant(), school)
+
+
+@pytest.fixture(scope="module")
+def partner(school, right):
+    return right.sample(CONFIG)
+
+
+def compiled(mutant, of):
+    formulation = Formulation.parse([], of.spec.level_names)
+    return mutant.compile(of, formulation, sampler="exact", **PLACE)
+
+
+def same_density(of, right, model):
+    points = density_points(of, 12)
+    values = ([m.log_density(point) for point in points] for m in (right, model))
+    return compare_densities("mutant", "float64", *values).same
+
+
+def run_of(of, draws, right, density_ok):
+    """The run as a session sees it."""
+    array = of.scalars.flatten(draws.values)
+    found = summaries(array)
+    labels = of.scalars.labels
+    checked = gates(array, labels, of.scalars.is_node, summary=found)
+    check = check_sampled_density(
+        of, "mutant", "float64", draws.values, draws.stats, right.log_density
+    )
+    return Run("mutant", labels, found, checked, density_ok, check.same)
+
+
+def test_the_engine_without_a_fault_passes_every_step(school, right, partner):
+    again = compiled(Mutant(), school)
+    assert same_density(school, right, again)
+    other = again.sample(replace(CONFIG, seed=6))
+    check_draws(school, other, CONFIG.chains, CONFIG.draws)
+    runs = [run_of(school, draws, right, True) for draws in (partner, other)]
+    assert all(run.gates.passed and run.sampled_ok for run in runs)
+    assert judge(*runs).verdict is Verdict.AGREE
+
+
+@pytest.mark.parametrize("expected", MUTANTS, ids=lambda e: e.mutant.name)
+def test_each_mutant_is_caught_by_its_step(school, right, partner, expected):
+    model = compiled(expected.mutant, school)
+    if not same_density(school, right, model):
+        assert expected.step == "density"
+        return
+    draws = model.sample(CONFIG)
+    try:
+        check_draws(school, draws, CONFIG.chains, CONFIG.draws)
+    except EngineFailed:
+        assert expected.step == "contract"
+        return
+    run = run_of(school, draws, right, True)
+    verdict = judge(run_of(school, partner, right, True), run).verdict
+    if not run.sampled_ok:
+        assert expected.step == "sampled density"
+        assert verdict is Verdict.DISAGREE
+        return
+    assert expected.step == "gates"
+    assert not run.gates.passed
+    assert verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_shifted_mean_is_caught_by_its_draws_where_the_density_is_not_reported(
+    school, right, partner
+):
+    shifted = next(e.mutant for e in MUTANTS if e.mutant.name == "shifted-mean")
+    draws = compiled(shifted, school).sample(replace(CONFIG, seed=9))
+    silent = replace(run_of(school, draws, right, True), sampled_ok=None)
+    result = judge(run_of(school, partner, right, True), silent)
+    assert result.verdict is Verdict.DISAGREE
+    assert "beta[Intercept]" in result.reasons[0]
+
+
+def test_draws_of_a_cut_off_ratio_follow_it(school, right):
+    """The mutants' own sampler: exact draws reweighted by 1 / sigma have their mean where it should be."""
+    from nestor_mutants import accepted
+
+    draws = accepted(right, CONFIG, None, lambda d: -np.log(d.values["sigma"]))
+    many = right.sample(replace(CONFIG, draws=4000, seed=77)).values["sigma"]
+    weights = 1.0 / many
+    expected = np.average(many, weights=weights)
+    error = draws.values["sigma"].std() / np.sqrt(CONFIG.chains * CONFIG.draws / 1.5)
+    assert abs(draws.values["sigma"].mean() - expected) < 4 * error  # false alarm below 1e-4
