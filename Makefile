@@ -7,6 +7,9 @@ PYTEST_ARGS ?=
 # Two processes; a file stays in one of them, since its tests share compiled models.
 PYTEST_JOBS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
+# Backends that `make conformance` checks, and reference posteriors that `make references` makes (none: all).
+BACKENDS ?= numpyro pymc
+REFERENCES ?=
 
 BIN := $(VENV)/bin
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python)
@@ -14,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types bench constraints clean
+.PHONY: help demo test lint format types bench conformance references study constraints clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -39,6 +42,17 @@ types: $(VENV)/.installed-dev  ## check types
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks/ $(BENCH_ARGS)
+
+conformance: $(VENV)/.installed-dev  ## the whole conformance kit on both backends (about half an hour)
+	@failed=; for name in $(BACKENDS); do $(BIN)/nestor conformance $$name || failed="$$failed $$name"; done; \
+	if [ -n "$$failed" ]; then echo "does not conform:$$failed" >&2; exit 1; fi
+
+references: $(VENV)/.installed-dev  ## make the reference posteriors anew (about twenty minutes)
+	$(BIN)/python -m nestor.references.build $(REFERENCES)
+
+study: $(VENV)/.installed-dev  ## measure the errors of the agreement procedure, renew docs/agreement.md
+	$(BIN)/python studies/mutants.py
+	$(BIN)/python studies/false_alarms.py
 
 constraints: $(VENV)/pyvenv.cfg  ## move constraints.txt to the newest versions
 	@$(FIND_UV); "$${uv:?is needed here, and could not be installed}" pip compile --quiet --upgrade \

@@ -134,7 +134,7 @@ class Lineup:
             return
         if name in self._finished:
             tree = self._finished[name]
-            looks = tuple(engine.read_attr(tree, "looks"))
+            looks = tuple(json.loads(tree.attrs.get("looks", "[]")))
             self.look = max(self.look, len(looks))
             reason = "its draws are those of an earlier run"
             row = EngineRow(contender, "ok", reused=True, looks=looks, cannot_extend=reason)
