@@ -50,9 +50,10 @@ conformance: $(VENV)/.installed-dev  ## the whole conformance kit on both backen
 references: $(VENV)/.installed-dev  ## make the reference posteriors anew (about twenty minutes)
 	$(BIN)/python -m nestor.references.build $(REFERENCES)
 
-study: $(VENV)/.installed-dev  ## measure the errors of the agreement procedure, renew docs/agreement.md
+study: $(VENV)/.installed-dev  ## measure the procedure's errors and both backends' calibration (an hour); renews docs/agreement.md
 	$(BIN)/python studies/mutants.py
 	$(BIN)/python studies/false_alarms.py
+	$(BIN)/python studies/calibration.py
 
 constraints: $(VENV)/pyvenv.cfg  ## move constraints.txt to the newest versions
 	@$(FIND_UV); "$${uv:?is needed here, and could not be installed}" pip compile --quiet --upgrade \

@@ -45,7 +45,12 @@ def write_record(study: str, record: dict[str, Any]) -> None:
 def renew(study: str) -> None:
     """Put a study's table into the page, between its two marks."""
     record = json.loads((RESULTS / f"{study}.json").read_text())
-    table = {"mutants": mutants_table, "false-alarms": alarms_table}[study](record)
+    tables = {
+        "mutants": mutants_table,
+        "false-alarms": alarms_table,
+        "calibration": calibration_table,
+    }
+    table = tables[study](record)
     text = PAGE.read_text(encoding="utf-8")
     marks = f"<!-- {study} -->", f"<!-- end of {study} -->"
     pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
@@ -110,4 +115,23 @@ def alarms_table(record: dict[str, Any]) -> str:
         counts, pairs = found["counts"], found["pairs"]
         cells = [interval(counts.get(step, 0), pairs) for step in (*nominal, "AGREE")]
         lines.append(f"| {name} | {pairs} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def calibration_table(record: dict[str, Any]) -> str:
+    """Engine by problem: the verdict, and what the study would have found."""
+    lines = [
+        f"Ranks among {record['ranked_draws']} draws ({record['environment']['date']}); *finds*: the smallest "
+        "shift of a mean, in posterior sd, and the factors of an sd that are found with 90% probability.",
+        "",
+        "| problem | engine | simulations | ranked | quantities | verdict | smallest adjusted p | finds |",
+        "|---|---|---:|---:|---:|---|---:|---|",
+    ]
+    for row in record["rows"]:
+        found = row["detectable"] or {}
+        values = [found.get(name) for name in ("shift", "narrow", "wide")]
+        finds = " / ".join("-" if value is None else f"{value:.2f}" for value in values)
+        cells = (row[n] for n in ("problem", "engine", "simulations", "ranked", "quantities"))
+        shown = " | ".join(str(cell) for cell in cells)
+        lines.append(f"| {shown} | {row['verdict']} | {row['p_min']:.2g} | {finds} |")
     return "\n".join(lines)

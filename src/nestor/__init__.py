@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nestor.agreement.verdict import Verdict
     from nestor.api import compare, fit, summary
     from nestor.backend import SamplerConfig
+    from nestor.calibration import Calibration, calibrate
     from nestor.comparison import Comparison
     from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
     from nestor.index import build_index
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nestor.tables import read_table
 
 _HOME = {
+    "Calibration": "calibration",
     "Comparison": "comparison",
     "DataError": "errors",
     "EngineFailed": "errors",
@@ -32,6 +34,7 @@ _HOME = {
     "Unsupported": "errors",
     "Verdict": "agreement.verdict",
     "build_index": "index",
+    "calibrate": "calibration",
     "compare": "api",
     "fit": "api",
     "read_table": "tables",
@@ -39,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Calibration",
     "Comparison",
     "DataError",
     "EngineFailed",
@@ -52,6 +56,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "build_index",
+    "calibrate",
     "compare",
     "fit",
     "read_table",

@@ -1,4 +1,4 @@
-"""The engines that come with nestor can be calibrated: compiled once, ranked, whatever their chains can do."""
+"""The engines that come with nestor can be calibrated: compiled once, and ranked however their chains run."""
 
 import numpy as np
 import pytest

@@ -24,8 +24,3 @@ def test_pymc_with_nutpie(check):
 @parametrize("pymc", tiers=("api",), sampler="pymc", quick=True)
 def test_pymc_with_its_own_sampler(check):
     check()
-
-
-@parametrize("reference", tiers=("api",), quick=True)
-def test_reference(check):
-    check()

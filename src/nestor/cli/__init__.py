@@ -7,8 +7,9 @@ import typer
 from nestor.cli import calibrating, comparing, conforming, fitting, looking, verifying
 
 EXIT_CODES = """
-Exit codes, the first that applies: 2 bad input, 1 disagree, 4 an engine failed,
-3 inconclusive, 0 agree; 70 internal error, 130 interrupted.
+Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated, or
+a check failed; 4 an engine failed; 3 inconclusive; 0 agree, calibrated, or
+conforming; 70 internal error, 130 interrupted.
 """
 
 app = typer.Typer(

@@ -43,7 +43,7 @@ def _log_jacobian(session: Session, sampler: str) -> str:
     draws = well_formed(session, sampler).draws
     reference = session.reference(contract())
     found = check_sampled_density(
-        sampler, "float64", draws.values, draws.stats, reference.log_density
+        contract(), sampler, "float64", draws.values, draws.stats, reference.log_density
     )
     if found is None:
         raise NotOffered("optional: the sampler does not report both lp and log_jacobian")
