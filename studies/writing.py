@@ -121,8 +121,10 @@ def alarms_table(record: dict[str, Any]) -> str:
 def calibration_table(record: dict[str, Any]) -> str:
     """Engine by problem: the verdict, and what the study would have found."""
     lines = [
-        f"Ranks among {record['ranked_draws']} draws ({record['environment']['date']}); *finds*: the smallest "
-        "shift of a mean, in posterior sd, and the factors of an sd that are found with 90% probability.",
+        (
+            f"Ranks among {record['ranked_draws']} draws ({record['environment']['date']}); *finds*: the "
+            "smallest shift of a mean, in posterior sd, and the factors of an sd, found with 90% probability."
+        ),
         "",
         "| problem | engine | simulations | ranked | quantities | verdict | smallest adjusted p | finds |",
         "|---|---|---:|---:|---:|---|---:|---|",

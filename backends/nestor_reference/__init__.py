@@ -36,6 +36,11 @@ __all__ = [
 #: Scales, sigma included, beyond which no mixture of a few t distributions fits a posterior well.
 LARGEST_DIMENSION = 30
 
+_NORMAL_ONLY = (
+    "never: coefficients of the population integrate out exactly under Normal priors alone"
+)
+_OTHER_PRIORS = ("StudentT", "Cauchy", "Uniform")
+
 
 class ReferenceBackend:
     """What every other backend is checked against: log densities, and exact draws for gaussian outcomes."""
@@ -59,6 +64,11 @@ class ReferenceBackend:
                 "vectorized": "never: its chains are run sequential or parallel",
                 "student_t sampling": "never: its sampler integrates coefficients out exactly, which "
                 "only a gaussian outcome with Normal priors of beta and gamma allows",
+                **{f"{family} sampling": _NORMAL_ONLY for family in _OTHER_PRIORS},
+                "exact extend": "not yet ours: its draws are nearly independent, so that a longer run "
+                "costs no more than going on would",
+                "target_accept": "never: the exact sampler takes no steps",
+                "max_tree_depth": "never: the exact sampler builds no trees",
             },
         )
 
@@ -86,6 +96,11 @@ class ReferenceBackend:
         if sampler not in (None, *self.samplers):
             raise Unsupported(
                 f"the reference has no sampler {sampler!r}; it has: {', '.join(self.samplers)}."
+            )
+        if problem.spec.family not in (families := self.capabilities().families):
+            raise Unsupported(
+                f"the reference does not have family {problem.spec.family!r} (not yet ours); "
+                f"it has {', '.join(sorted(families))}."
             )
         if (device, dtype) != ("cpu", "float64"):
             raise Unsupported(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.backend import Draws, Progress, Timings
+from nestor.errors import Unsupported
 from nestor_reference.adapt import PROPOSALS_PER_WARMUP, Adaptation, adapt
 from nestor_reference.independence import Fitness, proposals_per_draw, run_chain
 from nestor_reference.modes import laplace_mixture
@@ -100,9 +101,14 @@ def sample(
 
     Raises
     ------
+    Unsupported
+        If a setting is asked for that only trajectories have.
     EngineFailed
         If the proposal does not fit the posterior well enough.
     """
+    for name in ("target_accept", "max_tree_depth"):
+        if getattr(config, name) is not None:
+            raise Unsupported(f"the exact sampler has no {name}: it follows no trajectories.")
     tell = on_progress or _silent
     # A chain's numbers depend on the seed and its place alone, not on how many chains there are.
     adapting, *streams = (
@@ -220,7 +226,10 @@ def _reporter(tell: ProgressCallback, config: SamplerConfig, chains: Sequence[in
 
 def _stacked(problem: Problem, chains: Sequence[dict[str, FloatArray]]) -> dict[str, FloatArray]:
     # A sigma whose value is known is none of the variables.
-    return {name: np.stack([chain[name] for chain in chains]) for name in problem.variables}
+    return {
+        name: np.ascontiguousarray(np.stack([chain[name] for chain in chains]))
+        for name in problem.variables
+    }
 
 
 def _stats(plan: Plan, chains: Sequence[ChainDraws]) -> dict[str, NDArray[np.generic]]:

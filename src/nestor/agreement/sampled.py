@@ -85,7 +85,7 @@ def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: f
                 curved += float(np.sum(error**2))
         above = nodes
     # Four standard deviations of independent roundings, and the mean of their squares.
-    return 4.0 * np.sqrt(linear) + 2.0 * curved
+    return float(4.0 * np.sqrt(linear) + 2.0 * curved)
 
 
 def _spread(n_chain: int, n_draw: int) -> list[tuple[int, int]]:
