@@ -155,7 +155,9 @@ def test_an_engine_without_results_fits_the_schema(problems, status):
     lost = EngineRow(contender(problem, "exact2"), status, "why")
     found = comparison(problem, finished(problem, "exact", 1), lost, found=(math.nan, 0.0))
     document = validated(found)
-    assert found.verdict is Verdict.DISAGREE  # a density that is not a number is not the reference's
+    assert (
+        found.verdict is Verdict.DISAGREE
+    )  # a density that is not a number is not the reference's
     engine = document["engines"][1]
     assert (engine["status"], engine["message"], engine["seed"]) == (status, "why", None)
     assert set(engine["timings"].values()) == {None}
