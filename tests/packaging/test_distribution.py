@@ -35,7 +35,7 @@ def packaged() -> set[str]:
     found = {
         path.relative_to(base).as_posix()
         for base in (ROOT / "src", ROOT / "backends")
-        for pattern in ("*.py", "py.typed")
+        for pattern in ("*.py", "py.typed", "posteriors/*.json")
         for path in base.rglob(pattern)
     }
     assert {"nestor/py.typed", "nestor/registry.py", "nestor_pymc/__init__.py"} <= found
