@@ -13,6 +13,9 @@ from nestor_pymc.nutpie_monitor import RATE_MS, Monitor
 if TYPE_CHECKING:
     from nestor.backend import ProgressCallback, SamplerConfig
 
+#: Arrow tables of draws and of statistics, one of each for each chain.
+type Tables = tuple[list[Any], list[Any]]
+
 #: Seconds between looks at the sampler, so that an interrupt is seen soon.
 _SLICE_S = 0.1
 
@@ -50,7 +53,7 @@ class NutpieRun:
 
         self._end = config.warmup + draws
         self.monitor = Monitor(config, on_progress, self._end)
-        self._trace: Any = None
+        self._tables: Tables | None = None
         self._resting = False
         self._sampler = nutpie.sample(
             compiled,
@@ -67,11 +70,11 @@ class NutpieRun:
             **options,
         )
 
-    def until(self, total: int) -> Any:
-        """Let every chain make `total` iterations, then rest; returns nutpie's raw trace so far.
+    def until(self, total: int) -> Tables:
+        """Let every chain make `total` iterations, then rest; returns what there is so far.
 
         Chains that are ahead of others, and all of them until the pause reaches them, go on beyond
-        `total`: the trace may hold more.
+        `total`: the tables may hold more.
 
         Raises
         ------
@@ -79,15 +82,15 @@ class NutpieRun:
             If nutpie stops.
         """
         self.monitor.total = total
-        if self._trace is None and not self.monitor.arrived:
+        if self._tables is None and not self.monitor.arrived:
             self._resume()
             self._advance(total)
         self.monitor.tell(finished=True)
-        return self._sampler.inspect() if self._trace is None else self._trace
+        return _tables(self._sampler.inspect()) if self._tables is None else self._tables
 
     def close(self) -> None:
         """End the chains, wherever they stand."""
-        if self._trace is None:
+        if self._tables is None:
             self._sampler.cancel()
 
     def _resume(self) -> None:
@@ -110,13 +113,22 @@ class NutpieRun:
     def _finished(self, timeout: float) -> bool:
         """Wait for the end of all chains, for `timeout` seconds."""
         try:
-            self._trace = self._sampler.wait(timeout=timeout)
+            trace = self._sampler.wait(timeout=timeout)
         except TimeoutError:
             return False
         except RuntimeError as error:
             reason = str(error).partition("Stack backtrace")[0].strip()
             raise EngineFailed(f"pymc:nutpie stopped: {reason}") from None
+        self._tables = _tables(trace)
         return True
+
+
+def _tables(trace: Any) -> Tables:
+    """Arrow tables of draws and of statistics, one of each for each chain; a trace gives them once."""
+    import pyarrow as pa
+
+    draws, stats = trace.get_arrow_trace()
+    return [pa.record_batch(b) for b in draws], [pa.record_batch(b) for b in stats]
 
 
 def rows(batch: Any, name: str, kept: slice) -> np.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ from nestor.errors import Unsupported
 from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import OUTCOME, build_model
 from nestor_pymc.natural import Natural
-from nestor_pymc.nutpie_run import NutpieRun, rows
+from nestor_pymc.nutpie_run import NutpieRun, Tables, rows
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
 
@@ -101,10 +101,10 @@ class NutpieSampler:
         try:
             drawn, clock = 0, _Clock(run.monitor.chains, config.warmup)
             for look in looks:
-                trace = run.until(config.warmup + look)
+                tables = run.until(config.warmup + look)
                 middle = time.perf_counter()
                 kept = slice(config.warmup + drawn, config.warmup + look)
-                values, stats = self._collect(trace, kept)
+                values, stats = self._collect(tables, kept)
                 postprocess = time.perf_counter() - middle
                 timings = clock.stretch(middle - start, postprocess)
                 yield Draws(values=values, stats=stats, timings=timings, settings=settings)
@@ -113,12 +113,10 @@ class NutpieSampler:
             run.close()
 
     def _collect(
-        self, trace: Any, kept: slice
+        self, tables: Tables, kept: slice
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
         """Take the iterations `kept` of each chain out of nutpie's Arrow tables."""
-        import pyarrow as pa
-
-        draws, stats = ([pa.record_batch(b) for b in part] for part in trace.get_arrow_trace())
+        draws, stats = tables
         shapes = self.compiled.shapes
         free = {
             name: np.stack([rows(b, name, kept).reshape(-1, *shapes[name]) for b in draws])
