@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import track
-from steps import STEPS, measure, objections
+from steps import STEPS, judged, measure
 from writing import arguments, write_record
 
 from nestor.agreement.density import compare_densities, density_points
@@ -52,7 +52,7 @@ def study(repeats: int) -> dict[str, dict[str, object]]:
             if side is None:
                 tally["contract"] += 1
                 continue
-            seen = objections(of, partners[i], side, joint=True)
+            seen = judged(of, partners[i], side, joint=True).objections()
             tally.update(step for step, objects in seen.items() if objects)
         found[one.mutant.name] = {
             "fault": (one.mutant.__doc__ or "").strip(),

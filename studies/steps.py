@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.joint import joint_test
 from nestor.agreement.run import Run
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.shape import shape_test
-from nestor.agreement.verdict import Verdict, judge
+from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.diagnostics import gates, summaries
 from nestor.errors import EngineFailed
 from nestor.likelihood import log_likelihood
@@ -48,8 +48,6 @@ class Side:
 
     def hidden(self) -> Run:
         """The run as if its densities and gates had passed, so that later steps must object alone."""
-        from dataclasses import replace
-
         passed = replace(self.run.gates, passed=True, failures=())
         return replace(self.run, density_ok=True, sampled_ok=True, gates=passed)
 
@@ -83,23 +81,59 @@ def measure(
     return Side(run, array)
 
 
-def objections(problem: Problem, a: Side, b: Side, *, joint: bool) -> dict[str, bool]:
-    """Say which steps object to the pair, each as if the ones before had passed, and its verdict."""
-    labels = Quantities(problem).labels
+@dataclass(frozen=True)
+class Judged:
+    """A pair, judged twice.
+
+    Parameters
+    ----------
+    first, second : Run
+        The two runs.
+    pair : PairResult
+        Every step as if the ones before had passed.
+    whole : PairResult
+        What a user is told.
+    """
+
+    first: Run
+    second: Run
+    pair: PairResult
+    whole: PairResult
+
+    def objections(self) -> dict[str, bool]:
+        """Say of each step whether it objects, and which verdict it is."""
+        pair, whole = self.pair.verdict, self.whole.verdict
+        return {
+            "contract": False,
+            "sampled density": self.second.sampled_ok is False,
+            "gates": not self.second.gates.passed,
+            **{step: bool(found) for step, found in self._rejected().items()},
+            "DISAGREE": whole is Verdict.DISAGREE,
+            "AGREE": whole is Verdict.AGREE,
+            "DISAGREE by draws": pair is Verdict.DISAGREE,
+        }
+
+    def first_objections(self) -> list[str]:
+        """Say for each step of the draws that objects what it objects to first."""
+        return [f"{step}: {found[0]}" for step, found in self._rejected().items() if found]
+
+    def _rejected(self) -> dict[str, tuple[Any, ...]]:
+        difference, beyond = self.pair.difference, self.pair.beyond
+        shape, joint = self.pair.shape, self.pair.joint
+        return {
+            "difference": () if difference is None else difference.rejected,
+            "margin": () if beyond is None else beyond.beyond,
+            "shape": () if shape is None else shape.rejected,
+            "joint": (joint.p_value,) if joint is not None and joint.rejected else (),
+        }
+
+
+def judged(problem: Problem, a: Side, b: Side, *, joint: bool) -> Judged:
+    """Judge a pair by every step."""
+    found = Quantities(problem)
+    labels = found.labels
     shape = shape_test(a.quantities, b.quantities, a.run.summaries, b.run.summaries, labels)
-    is_node = Quantities(problem).is_node
-    classified = joint_test(a.quantities, b.quantities, labels, is_node) if joint else None
+    classified = joint_test(a.quantities, b.quantities, labels, found.is_node) if joint else None
     pair = judge(a.hidden(), b.hidden(), shape=shape, joint=classified)
     whole = judge(a.run, b.run, shape=shape, joint=classified)
-    return {
-        "contract": False,
-        "sampled density": b.run.sampled_ok is False,
-        "gates": not b.run.gates.passed,
-        "difference": bool(pair.difference.rejected),
-        "margin": bool(pair.beyond.beyond),
-        "shape": bool(shape.rejected),
-        "joint": classified is not None and classified.rejected,
-        "DISAGREE": whole.verdict is Verdict.DISAGREE,
-        "AGREE": whole.verdict is Verdict.AGREE,
-        "DISAGREE by draws": pair.verdict is Verdict.DISAGREE,
-    }
+    return Judged(a.run, b.run, pair, whole)

@@ -103,18 +103,19 @@ def alarms_table(record: dict[str, Any]) -> str:
     lines = [
         (
             f"Pairs of runs of {record['config']['chains']} chains of {record['config']['draws']} draws "
-            f"on `{record['problem']}` ({record['environment']['date']}); share of pairs to which a step "
-            "objects, in percent, with its 95% interval (Clopper and Pearson)."
+            f"on `{record['problem']}` ({record['environment']['date']}). Of the pairs that were compared, "
+            "because both runs passed their gates, the share to which a step objects, in percent, with "
+            "its 95% interval (Clopper and Pearson)."
         ),
         "",
-        f"| engines | pairs | {' | '.join(nominal)} | AGREE |",
-        f"|---|---:|{'---|' * (len(nominal) + 1)}",
-        f"| *nominal* | | {' | '.join(f'{100 * v:g}%' for v in nominal.values())} | |",
+        f"| engines | pairs | compared | {' | '.join(nominal)} | AGREE |",
+        f"|---|---:|---:|{'---|' * (len(nominal) + 1)}",
+        f"| *nominal* | | | {' | '.join(f'{100 * v:g}%' for v in nominal.values())} | |",
     ]
     for name, found in record["engines"].items():
-        counts, pairs = found["counts"], found["pairs"]
-        cells = [interval(counts.get(step, 0), pairs) for step in (*nominal, "AGREE")]
-        lines.append(f"| {name} | {pairs} | {' | '.join(cells)} |")
+        counts, pairs, compared = found["counts"], found["pairs"], found["compared"]
+        cells = [interval(counts.get(step, 0), compared) for step in (*nominal, "AGREE")]
+        lines.append(f"| {name} | {pairs} | {compared} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -12,6 +12,12 @@ from nestor import ModelSpec, Problem, registry
 ENGINES = Path(__file__).parent / "fixtures" / "engines"
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """Print on lines of one width, whatever terminal the tests are started from."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 @pytest.fixture
 def fake_engines(monkeypatch):
     """Make the engines of fixtures/engines known, here and in worker processes."""

@@ -25,6 +25,7 @@ from nestor_reference import ReferenceBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -48,10 +49,18 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy(target: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """The plug-in's backend, loaded into this process through its entry point."""
     monkeypatch.syspath_prepend(str(target))
+    # Other tests of this process may have the fixture's own source loaded, and need it afterwards.
+    loaded = _unload()
     (distribution,) = [d for d in distributions(path=[str(target)]) if d.name == "nestor-toy"]
     yield registry.load(distribution.entry_points.select(group=registry.GROUP))["toy"].backend
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nestor_toy"]:
-        del sys.modules[name]
+    _unload()
+    sys.modules.update(loaded)
+
+
+def _unload() -> dict[str, ModuleType]:
+    """Take the plug-in's modules out of this process and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "nestor_toy"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def run(code: str, target: Path, folder: Path) -> str:

@@ -192,19 +192,17 @@ def _failures_allowed(n: int, ranked_draws: int, quantities: int) -> int:
 
 
 def describe_ranks(ranks: NDArray[np.intp], ranked_draws: int) -> str:
-    """Say in words how ranks differ from uniform ones, by the larger of two standardized moments."""
+    """Say in words what uneven ranks mean, by the larger of two standardized moments.
+
+    High ranks of the true values come from draws that lie too low; ranks at both ends from a
+    posterior that is too narrow (Talts et al. 2018, section 4.2).
+    """
     u = (ranks + 0.5) / (ranked_draws + 1) - 0.5
     # Of a uniform u: variance 1/12, and 1/80 - 1/144 of its squared distance from the mean.
     shift = float(u.mean()) * math.sqrt(12 * len(u))
     spread = (float(u.var(ddof=1)) - 1 / 12) * math.sqrt(len(u) / (1 / 80 - 1 / 144))
     if max(abs(shift), abs(spread)) < 3:
-        return "ranks uneven, without a shift or a change of width"
+        return "ranks uneven"
     if abs(shift) >= abs(spread):
-        return (
-            "ranks too high: draws lie too low"
-            if shift > 0
-            else "ranks too low: draws lie too high"
-        )
-    if spread > 0:
-        return "ranks heap up at both ends: posterior too narrow"
-    return "ranks heap up in the middle: posterior too wide"
+        return "draws too low" if shift > 0 else "draws too high"
+    return "posterior too narrow" if spread > 0 else "posterior too wide"

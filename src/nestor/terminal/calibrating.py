@@ -185,13 +185,12 @@ def _table(found: Calibration) -> Table:
     rejected = found.judgement.rejected
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("quantity", overflow="fold")
-    for heading in ("p-value", "corrected", "ECDF off by", "at rank"):
+    for heading in ("p, corrected", "ECDF off by", "at rank"):
         table.add_column(heading, justify="right")
-    table.add_column("")
+    table.add_column("", min_width=len("posterior too narrow"))
     for one in rejected[:_SHOWN]:
         table.add_row(
             Text(one.label),
-            f"{one.p_value:.1e}",
             f"{one.p_adjusted:.1e}",
             f"{one.difference:+.3f}",
             f"{one.at:.0%}",
