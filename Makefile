@@ -78,11 +78,11 @@ $(VENV)/pyvenv.cfg:
 	echo "nestor needs Python >= 3.12; found $$found. Set PYTHON=/path/to/python3.12" >&2; exit 1
 
 # uv installs in seconds what takes pip minutes. It does not read pip's settings: where it cannot
-# reach the package index, pip does the work.
+# reach the package index, pip does the work. Compiled once here, or by every process where Python must not write.
 FIND_UV = uv=$$(command -v uv) \
   || { $(PIP) install --quiet uv >/dev/null 2>&1 && uv=$(BIN)/uv; } || uv=
 INSTALL = $(FIND_UV); \
-  if [ -n "$$uv" ] && "$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt $(1); then :; else \
+  if [ -n "$$uv" ] && "$$uv" pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(1); then :; else \
     echo "uv could not install; trying pip, which takes a few minutes." >&2; \
     $(PIP) install --quiet --upgrade 'pip>=25.1' && $(PIP) install --quiet -c constraints.txt $(1); \
   fi

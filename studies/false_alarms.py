@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nestor.problem import Problem
 
 PROBLEM = "one-level"
-CONFIG = SamplerConfig(chains=4, warmup=1000, draws=1000, chain_method="sequential")
+CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequential")
 #: Contenders, and how many pairs of each against itself for every hundred asked for.
 ENGINES = {"reference:exact": 200, "numpyro": 100, "pymc": 100}
 #: What each step's family-wise level says.

@@ -6,6 +6,7 @@ import math
 import numbers
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.errors import SpecError
@@ -268,7 +269,13 @@ class Prior:
         """Return the frozen SciPy distribution (`logpdf`, `rvs`, `ppf`) that defines this prior."""
         if self.is_fixed:
             raise SpecError(f"{self} has no density.")
-        return PRIOR_FAMILIES[self.family].scipy(*self.args)
+        return _distribution(self.family, self.args)
+
+
+@lru_cache(maxsize=256)
+def _distribution(family: str, args: tuple[float, ...]) -> Any:
+    # SciPy takes milliseconds to make one; a density at 50 points asks for hundreds of the same.
+    return PRIOR_FAMILIES[family].scipy(*args)
 
 
 def _number(value: float) -> str:
