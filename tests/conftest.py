@@ -19,14 +19,23 @@ def wide_terminal(monkeypatch):
 
 
 @pytest.fixture
-def fake_engines(monkeypatch):
-    """Make the engines of fixtures/engines known, here and in worker processes."""
-    monkeypatch.syspath_prepend(str(ENGINES))
-    rest = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
+def add_engines(monkeypatch):
+    """Make the engines of a folder known, here and in worker processes."""
+
+    def add_engines(folder):
+        monkeypatch.syspath_prepend(str(folder))
+        rest = os.environ.get("PYTHONPATH")
+        monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{rest}" if rest else str(folder))
+        registry.backends.cache_clear()
+
+    yield add_engines
     registry.backends.cache_clear()
-    yield
-    registry.backends.cache_clear()
+
+
+@pytest.fixture
+def fake_engines(add_engines):
+    """The engines of fixtures/engines are known."""
+    add_engines(ENGINES)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
 """A problem whose posterior is known, and engines that draw from it exactly, wrongly or not at all."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
 from nestor.backend import SamplerConfig
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time
@@ -19,14 +18,9 @@ PRIORS = {"beta": "Normal(1, 2)", "tau": "HalfNormal(1.5)", "sigma": 0.8}
 
 
 @pytest.fixture
-def conjugate_engines(monkeypatch):
-    """Make the engines of this folder known, here and in worker processes."""
-    monkeypatch.syspath_prepend(str(ENGINES))
-    rest = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
-    registry.backends.cache_clear()
-    yield
-    registry.backends.cache_clear()
+def conjugate_engines(add_engines):
+    """The engines of this folder are known."""
+    add_engines(ENGINES)
 
 
 @pytest.fixture(scope="session")

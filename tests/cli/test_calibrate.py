@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import typer
 from rich.console import Console
 
-from nestor import registry
 from nestor.calibration.session import Progress
 from nestor.cli.calibrating import calibrate
 from nestor.terminal.calibrating import Bar
@@ -25,18 +23,14 @@ QUICK = ["--draws", "100", "--warmup", "1", "--ranked-draws", "31", "--jobs", "1
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, add_engines):
     """An empty directory with one table in it, and engines that know the posterior."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(5)
     table = pd.DataFrame({"g": np.repeat(list("abcd"), [3, 5, 4, 2])})
     table.assign(y=rng.normal(1.0, 1.0, 14)).to_csv("data.csv", index=False)
-    monkeypatch.syspath_prepend(str(ENGINES))
-    rest = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", f"{ENGINES}{os.pathsep}{rest}" if rest else str(ENGINES))
-    registry.backends.cache_clear()
-    yield tmp_path
-    registry.backends.cache_clear()
+    add_engines(ENGINES)
+    return tmp_path
 
 
 @pytest.fixture
@@ -141,7 +135,8 @@ def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
 def test_in_a_terminal_there_is_a_bar():
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=120)
-    with Bar(console, "conjugate") as bar:
+    bar = Bar(console, "conjugate")
+    with bar.bars:
         bar(Progress(0, 40, 0, 0, doing="fitting the data"))
         bar(Progress(10, 40, 10, 0))
         bar(Progress(20, 40, 10, 3))

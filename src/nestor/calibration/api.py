@@ -114,7 +114,8 @@ def calibrate(
 
     from nestor.terminal.calibrating import Bar
 
-    with Bar(Console(stderr=True), contender.name) as bar:
+    bar = Bar(Console(stderr=True), contender.name)
+    with bar.bars:
         return run(bar)
 
 

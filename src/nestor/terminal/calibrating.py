@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
@@ -20,7 +20,6 @@ from nestor.terminal.words import count, duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
     from rich.console import Console, RenderableType
 
@@ -39,7 +38,7 @@ _SHOWN = 10
 
 
 class Bar:
-    """Shows how far a study is; a context manager that is also the listener.
+    """Shows how far a study is: a listener, and `bars` to be entered while it runs.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ class Bar:
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
         self._tenth = -1
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[count]}", markup=False),
@@ -63,34 +62,22 @@ class Bar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bars.add_task(name, total=None, count="", note="starting")
+        self._task = self.bars.add_task(name, total=None, count="", note="starting")
         self._begun = False
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def __call__(self, progress: session.Progress) -> None:
         """Show how far it is."""
         note = progress.doing or _failures(progress.failures)
         text = f"{count(progress.done)}/{count(progress.total)} simulations"
         if progress.doing:
-            self._bars.update(self._task, note=note)
+            self.bars.update(self._task, note=note)
             self._line(f"{self._name}: {note}")
             return
         if not self._begun:
             # The time left is told from what this run does, not from what an earlier one left.
-            self._bars.update(self._task, total=progress.total - progress.reused)
+            self.bars.update(self._task, total=progress.total - progress.reused)
             self._begun = True
-        self._bars.update(
+        self.bars.update(
             self._task, completed=progress.done - progress.reused, count=text, note=note
         )
         tenth = 10 * progress.done // progress.total
@@ -127,7 +114,8 @@ def calibrate_and_print(
     store.claim(folder, problem)
     printed.print(problem_view(problem))
     try:
-        with Bar(progress, contender.name) as bar:
+        bar = Bar(progress, contender.name)
+        with bar.bars:
             found = run_study(
                 problem,
                 contender,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
@@ -15,7 +15,6 @@ from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from rich.console import Console, RenderableType
 
@@ -39,7 +38,8 @@ def check_and_print(
     quick: bool,
 ) -> ConformanceReport:
     """Run the kit on an installed backend, show progress, print the report."""
-    with _Live(progress) as live:
+    live = _Live(progress)
+    with live.bar:
         report = run_isolated(
             name,
             tiers=tiers,
@@ -58,7 +58,7 @@ class _Live:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
+        self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -67,24 +67,12 @@ class _Live:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("starting", total=None)
 
     def __call__(self, event: Event) -> None:
         """Show that a check begins, or has its result."""
         done = event.number - (event.result is None)
-        self._bar.update(
+        self.bar.update(
             self._task, description=event.check[:100], completed=done, total=event.total
         )
         if event.result is not None and event.result.outcome not in ("passed", "skipped"):
