@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from scipy.stats import rankdata
 
 from nestor import diagnostics as dg
-from nestor.diagnostics.ranks import doubled_ranks
+from nestor.diagnostics.ranks import tied_ranks
 from nestor.errors import DataError
 
 
@@ -168,9 +168,24 @@ def test_float32_and_strided_draws():
     np.testing.assert_array_equal(dg.mcse_sd(narrow), dg.mcse_sd(narrow.astype(np.float64)))
 
 
-def test_average_ranks_equal_scipy():
-    values = np.sort(np.random.default_rng(0).integers(0, 5, (6, 13)).astype(float), axis=1)
-    np.testing.assert_array_equal(doubled_ranks(values), 2 * rankdata(values, axis=1))
+@pytest.mark.parametrize("high", [1, 2, 5, 40, 10_000])
+def test_average_ranks_of_ties_equal_scipy(high):
+    values = np.sort(np.random.default_rng(0).integers(0, high, (6, 13)).astype(float), axis=1)
+    ranks = np.tile(np.arange(2, 28, 2), 6)
+    positions, tied = tied_ranks(values)
+    ranks[positions] = tied
+    np.testing.assert_array_equal(ranks.reshape(6, 13), 2 * rankdata(values, axis=1))
+    row, column = np.divmod(positions, 13)
+    assert all((values[i] == values[i, j]).sum() > 1 for i, j in zip(row, column, strict=True))
+
+
+def test_sums_that_end_early_and_late_equal_those_of_every_lag(monkeypatch):
+    noise = np.random.default_rng(3).standard_normal((4, 301, 7))
+    for i, keep in enumerate([-0.9, -0.3, 0.0, 0.4, 0.8, 0.95, 0.99]):
+        noise[..., i] = lfilter([1.0], [1.0, -keep], noise[..., i], axis=1)
+    staged = dg.ess_mean(noise)
+    monkeypatch.setattr("nestor.diagnostics.ess._FIRST_LAGS", ())
+    np.testing.assert_allclose(staged, dg.ess_mean(noise), rtol=1e-12)
 
 
 def test_bfmi_equals_arviz():

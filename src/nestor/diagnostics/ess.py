@@ -6,34 +6,60 @@ from scipy import fft
 
 type FloatArray = NDArray[np.float64]
 
+#: Lags computed from products before a transform computes them all, which costs as much as forty.
+_FIRST_LAGS = (8, 24)
 _RESOLUTION = float(np.finfo(np.float64).resolution)
 
 
-def mean_autocovariance(chains: FloatArray) -> FloatArray:
+def mean_autocovariance(centred: FloatArray) -> FloatArray:
     """Autocovariance at every lag (divisor n), averaged over the chains.
 
     Parameters
     ----------
-    chains
-        Shape (scalar, chain, draw).
+    centred
+        Chains less their means, shape (scalar, chain, draw).
 
     Returns
     -------
     array
         Shape (scalar, draw): lag 0 first.
     """
-    n_chain, n_draw = chains.shape[1:]
+    n_chain, n_draw = centred.shape[1:]
     length = fft.next_fast_len(2 * n_draw, real=True)
-    # Centred straight into the padded array: padding by the transform copies everything twice more.
-    padded = np.empty((*chains.shape[:2], length))
+    # Copied straight into the padded array: padding by the transform copies everything twice more.
+    padded = np.empty((*centred.shape[:2], length))
     padded[:, :, n_draw:] = 0.0
-    np.subtract(chains, chains.mean(axis=2, keepdims=True), out=padded[:, :, :n_draw])
+    padded[:, :, :n_draw] = centred
     spectrum = fft.rfft(padded, axis=2)
     # the inverse transform is linear: averaging first saves one transform per chain
     parts = spectrum.view(np.float64)
     squares = np.einsum("sck,sck->sk", parts, parts)
     power = squares[:, 0::2] + squares[:, 1::2]
     covariance: FloatArray = fft.irfft(power, n=length, axis=1)[:, :n_draw] / (n_chain * n_draw)
+    return covariance
+
+
+def first_autocovariances(centred: FloatArray, n_lag: int) -> FloatArray:
+    """Autocovariance at the first lags, as `mean_autocovariance`, from the products themselves.
+
+    Parameters
+    ----------
+    centred
+        Chains less their means, shape (scalar, chain, draw).
+    n_lag
+        How many lags, at most the number of draws.
+
+    Returns
+    -------
+    array
+        Shape (scalar, n_lag): lag 0 first.
+    """
+    n_scalar, n_chain, n_draw = centred.shape
+    covariance = np.empty((n_scalar, n_lag))
+    for lag in range(n_lag):
+        early, late = centred[:, :, : n_draw - lag], centred[:, :, lag:]
+        covariance[:, lag] = np.vecdot(early, late).sum(axis=1)
+    covariance /= n_chain * n_draw
     return covariance
 
 
@@ -54,10 +80,8 @@ def autocorrelation_time(rho: FloatArray) -> FloatArray:
     array
         Shape (scalar,).
     """
-    n_lag = rho.shape[1]
-    last_pair = max((n_lag - 3) // 2, 0)
-    even = rho[:, 0 : 2 * last_pair + 1 : 2]
-    pairs = even + rho[:, 1 : 2 * last_pair + 2 : 2]
+    even, pairs = _pairs(rho)
+    last_pair = pairs.shape[1] - 1
     ended = ~(pairs > 0.0)
     end = np.where(ended.any(axis=1), ended.argmax(axis=1), last_pair)
 
@@ -70,6 +94,12 @@ def autocorrelation_time(rho: FloatArray) -> FloatArray:
     kept = (even_end > 0.0) | (pairs[row, end] >= 0.0)
     time: FloatArray = -1.0 + 2.0 * monotone.sum(axis=1) + np.where(kept, even_end, 0.0)
     return time
+
+
+def _pairs(rho: FloatArray) -> tuple[FloatArray, FloatArray]:
+    last_pair = max((rho.shape[1] - 3) // 2, 0)
+    even = rho[:, 0 : 2 * last_pair + 1 : 2]
+    return even, even + rho[:, 1 : 2 * last_pair + 2 : 2]
 
 
 def effective_size(chains: FloatArray) -> FloatArray:
@@ -87,18 +117,45 @@ def effective_size(chains: FloatArray) -> FloatArray:
     """
     n_chain, n_draw = chains.shape[1:]
     size = n_chain * n_draw
-    covariance = mean_autocovariance(chains)
-    within = covariance[:, 0] * n_draw / (n_draw - 1.0)
-    total = covariance[:, 0].copy()
-    if n_chain > 1:
-        total += chains.mean(axis=2).var(axis=1, ddof=1)
+    means = chains.mean(axis=2, keepdims=True)
+    centred = chains - means
+    between = means[:, :, 0].var(axis=1, ddof=1) if n_chain > 1 else np.zeros(len(chains))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        rho = 1.0 - (within[:, None] - covariance) / total[:, None]
-        rho[:, 0] = 1.0
-        time = np.maximum(autocorrelation_time(rho), 1.0 / np.log10(size))
-        ess: FloatArray = np.where(np.isnan(rho[:, 1]), np.nan, size / time)
+        time, variance = _times(centred, between)
+        time = np.maximum(time, 1.0 / np.log10(size))
+        known = np.isfinite(variance) & (variance + between > 0.0)
+        ess: FloatArray = np.where(known, size / time, np.nan)
     # A variance is at most a quarter of the squared range: few scalars need their range at all.
-    flat = np.flatnonzero(~(covariance[:, 0] >= _RESOLUTION**2))
+    flat = np.flatnonzero(~(variance >= _RESOLUTION**2))
     spread = chains[flat].max(axis=(1, 2)) - chains[flat].min(axis=(1, 2))
     ess[flat[spread < _RESOLUTION]] = size
     return ess
+
+
+def _times(centred: FloatArray, between: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the autocorrelation time and the variance within chains, each of shape (scalar,).
+
+    The sum ends within a few lags in chains that mix: every lag is computed for the others only.
+    """
+    n_scalar, _, n_draw = centred.shape
+    time, variance = np.empty(n_scalar), np.empty(n_scalar)
+    left = np.arange(n_scalar)
+    for n_lag in (*_FIRST_LAGS, n_draw):
+        part = centred if left.size == n_scalar else centred[left]
+        every = n_lag >= n_draw
+        covariance = mean_autocovariance(part) if every else first_autocovariances(part, n_lag)
+        rho = _correlation(covariance, between[left], n_draw)
+        time[left], variance[left] = autocorrelation_time(rho), covariance[:, 0]
+        left = left[(_pairs(rho)[1] > 0.0).all(axis=1)]
+        if every or not left.size:
+            break
+    return time, variance
+
+
+def _correlation(covariance: FloatArray, between: FloatArray, n_draw: int) -> FloatArray:
+    """Autocorrelation of several chains (Vehtari et al. 2021, eq. 10), shape (scalar, lag)."""
+    variance = covariance[:, :1]
+    within = variance * n_draw / (n_draw - 1.0)
+    rho: FloatArray = 1.0 - (within - covariance) / (variance + between[:, None])
+    rho[:, 0] = 1.0
+    return rho

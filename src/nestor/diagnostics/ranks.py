@@ -20,8 +20,8 @@ def _score_table(n: int) -> FloatArray:
     return table
 
 
-def doubled_ranks(ordered: FloatArray) -> IntArray:
-    """Twice the average rank of each value of rows that are already sorted.
+def tied_ranks(ordered: FloatArray) -> tuple[IntArray, IntArray]:
+    """Twice the average ranks of values that occur more than once, in rows that are sorted.
 
     Parameters
     ----------
@@ -30,19 +30,20 @@ def doubled_ranks(ordered: FloatArray) -> IntArray:
 
     Returns
     -------
-    array
-        Shape (row, n), integers from 2 to 2n; equal values share one rank.
+    positions : array
+        Indices into the flat array of values that have an equal in their row, ascending.
+    ranks : array
+        Their doubled ranks, integers from 3 to 2n - 1; equal values share one.
     """
-    n_row, n = ordered.shape
-    position = np.arange(n)
-    starts = np.ones((n_row, n), dtype=bool)
-    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=starts[:, 1:])
-    ends = np.ones((n_row, n), dtype=bool)
-    ends[:, :-1] = starts[:, 1:]
-    first = np.maximum.accumulate(np.where(starts, position, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, position, n)[:, ::-1], axis=1)[:, ::-1]
-    ranks: IntArray = first + last + 2
-    return ranks
+    n = ordered.shape[1]
+    same = np.zeros((len(ordered), n + 1), dtype=bool)
+    np.equal(ordered[:, 1:], ordered[:, :-1], out=same[:, 1:n])
+    first = np.flatnonzero(same[:, 1:] & ~same[:, :-1])
+    last = np.flatnonzero(same[:, :-1] & ~same[:, 1:])
+    lengths = last - first + 1
+    begins = np.cumsum(lengths) - lengths
+    positions = np.arange(lengths.sum()) + np.repeat(first - begins, lengths)
+    return positions, np.repeat(first % n + last % n + 2, lengths)
 
 
 def normal_scores(ordered: FloatArray, order: IntArray) -> FloatArray:
@@ -66,10 +67,7 @@ def normal_scores(ordered: FloatArray, order: IntArray) -> FloatArray:
     table = _score_table(n)
     scores = np.empty_like(ordered)
     np.put_along_axis(scores, order, table[None, 2::2], axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    if tied.any():
-        averaged = table[doubled_ranks(ordered[tied])]
-        rows = scores[tied]
-        np.put_along_axis(rows, order[tied], averaged, axis=1)
-        scores[tied] = rows
+    positions, ranks = tied_ranks(ordered)
+    row = positions // n
+    scores[row, order.reshape(-1)[positions]] = table[ranks]
     return scores
