@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 PYTEST_JOBS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 # Backends that `make conformance` checks, and reference posteriors that `make references` makes (none: all).
-BACKENDS ?= numpyro pymc
+BACKENDS ?= reference numpyro pymc
 REFERENCES ?=
 
 BIN := $(VENV)/bin
@@ -43,7 +43,7 @@ types: $(VENV)/.installed-dev  ## check types
 bench: $(VENV)/.installed-dev  ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks/ $(BENCH_ARGS)
 
-conformance: $(VENV)/.installed-dev  ## the whole conformance kit on both backends (about half an hour)
+conformance: $(VENV)/.installed-dev  ## the whole conformance kit on every backend (about half an hour)
 	@failed=; for name in $(BACKENDS); do $(BIN)/nestor conformance $$name || failed="$$failed $$name"; done; \
 	if [ -n "$$failed" ]; then echo "does not conform:$$failed" >&2; exit 1; fi
 

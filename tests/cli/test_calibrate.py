@@ -2,24 +2,22 @@
 
 import io
 import json
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from rich.console import Console
 
 from nestor.calibration.session import Progress
-from nestor.cli.calibrating import calibrate
 from nestor.terminal.calibrating import Bar
 
 ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
 MODEL = ["data.csv", "y ~ 1 + (1 || g)", "--prior", "beta=Normal(1, 2)"]
 MODEL += ["--prior", "tau=HalfNormal(1.5)", "--prior", "sigma=0.8"]
 QUICK = ["--draws", "100", "--warmup", "1", "--ranked-draws", "31", "--jobs", "1"]
+GOOD = ["--engine", "conjugate", "--simulations", "25"]
 
 
 @pytest.fixture(autouse=True)
@@ -33,31 +31,10 @@ def here(tmp_path, monkeypatch, add_engines):
     return tmp_path
 
 
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Run the command in this process, with the entry point's way of ending."""
-    import nestor.cli
-    from nestor.__main__ import main
-
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(calibrate)
-    monkeypatch.setattr(nestor.cli, "app", app)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nestor", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def test_a_calibrated_engine(call, here):
-    code, out, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25")
+    code, out, err = call(
+        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25"
+    )
     assert code == 0, err
     assert "CALIBRATED  conjugate:iid@noncentered,sequential, 25 simulations from the prior" in out
     assert "would have been found with 90% probability" in out
@@ -70,7 +47,9 @@ def test_a_calibrated_engine(call, here):
     }
     document = json.loads((folder / "calibration.json").read_text())
     assert [len(one["ranks"]) for one in document["quantities"]] == [25] * 7
-    code, out, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25", "--json")
+    code, out, err = call(
+        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25", "--json"
+    )
     assert "25/25 simulations, 25 of them before" in err
     again = json.loads(out)
     assert (code, again["verdict"]) == (0, "CALIBRATED")
@@ -80,7 +59,7 @@ def test_a_calibrated_engine(call, here):
 
 def test_an_engine_that_is_not(call, monkeypatch):
     monkeypatch.setenv("NESTOR_FAKE_WIDTH", "0.1")
-    code, out, err = call(*MODEL, *QUICK, "--engine", "narrow", "--simulations", "25")
+    code, out, err = call("calibrate", *MODEL, *QUICK, "--engine", "narrow", "--simulations", "25")
     assert code == 1, err
     assert "NOT CALIBRATED" in out
     assert "posterior too narrow" in out
@@ -88,14 +67,14 @@ def test_an_engine_that_is_not(call, monkeypatch):
 
 
 def test_too_few_simulations(call):
-    code, out, _ = call(*MODEL, *QUICK, "--engine", "conjugate", "--simulations", "2")
+    code, out, _ = call("calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "2")
     assert code == 3
     assert "INCONCLUSIVE" in out
     assert "fewer than 20 can show nothing" in out
 
 
 def test_an_engine_that_fails(call):
-    code, _, err = call(*MODEL, *QUICK, "--engine", "uncompiled")
+    code, _, err = call("calibrate", *MODEL, *QUICK, "--engine", "uncompiled")
     assert code == 4
     assert "this compiler is broken" in err
 
@@ -116,7 +95,7 @@ def test_an_engine_that_fails(call):
     ],
 )
 def test_bad_input(call, here, arguments, message):
-    code, out, err = call(*MODEL, *arguments)
+    code, out, err = call("calibrate", *MODEL, *arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in out + err
@@ -127,7 +106,7 @@ def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nestor.terminal.calibrating.run_study", interrupted)
-    code, _, err = call(*MODEL, *QUICK, "--engine", "conjugate", "--out", "o")
+    code, _, err = call("calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--out", "o")
     assert code == 130
     assert "kept in o: the same command goes on from there" in err
 

@@ -11,6 +11,11 @@ if not all(registry.backends()[name].installed for name in ("numpyro", "pymc")):
     pytest.skip("needs the samplers' libraries", allow_module_level=True)
 
 
+@parametrize("reference", quick=True)
+def test_reference(check):
+    check()
+
+
 @parametrize("numpyro", tiers=("api", "density"), quick=True)
 def test_numpyro(check):
     check()

@@ -1,0 +1,62 @@
+"""``nestor compare`` prints all steps: the joint test, and looks until there is a verdict."""
+
+import json
+
+import pytest
+
+FORMULA = "y ~ x + (x || g/h)"
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+
+@pytest.fixture
+def compare(call, tmp_path, monkeypatch, small_table):
+    """Compare engines on a small table in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    small_table.to_csv("data.csv", index=False)
+
+    def compare(*arguments):
+        return call("compare", "data.csv", FORMULA, "--out", "out", *arguments)
+
+    return compare
+
+
+def test_joint_and_looks(compare):
+    code, out, err = compare(
+        *(
+            "--engine",
+            "growing",
+            "--engine",
+            "growing2",
+            "--chains",
+            "8",
+            "--draws",
+            "150",
+            "--margin",
+            "0.12",
+        ),
+        *("--until-verdict", "2400", "--joint", "--json"),
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["criteria"] == {"margin": 0.12, "joint": True, "until_verdict": 2400}
+    (pair,) = document["pairs"]
+    assert pair["verdict"] == "AGREE"
+    assert pair["looks"] == len(document["engines"][0]["looks"]) > 1
+    assert 0 < pair["joint"]["p_value"] <= 1
+    assert pair["shape"]["n_tests"] > 10
+    assert {group["group"] for group in pair["groups"]} >= {"population", "scales", "g", "h"}
+    assert "look 1: inconclusive at 150 draws per chain; going on with growing" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--joint"], "ask for --chains 8"),
+        (["--until-verdict", "1000"], "more than the 1000 draws"),
+        (["--margin", "0"], "greater than 0"),
+    ],
+)
+def test_bad_input(compare, arguments, message):
+    code, out, err = compare("--engine", "exact", "--engine", "exact2", *arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
