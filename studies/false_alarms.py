@@ -86,8 +86,11 @@ class Tally:
         }
 
 
-def study(pairs: int) -> dict[str, dict[str, Any]]:
-    """Count objections for each engine against itself, and for the real engines against each other."""
+def study(pairs: int) -> Iterator[dict[str, dict[str, Any]]]:
+    """Count objections for each engine against itself, and for the real engines against each other.
+
+    Yields what has been counted so far, after each engine.
+    """
     of = problem(PROBLEM)
     found: dict[str, dict[str, Any]] = {}
     kept: dict[str, list[Side]] = {}
@@ -95,8 +98,9 @@ def study(pairs: int) -> dict[str, dict[str, Any]]:
         sides = list(runs(of, text, 2 * pairs * share // 100, first_seed=1_000))
         kept[text] = sides[:pairs]
         found[f"{text} against itself"] = _tally(of, sides[::2], sides[1::2])
+        yield found
     found["numpyro against pymc"] = _tally(of, kept["numpyro"], kept["pymc"])
-    return found
+    yield found
 
 
 def _tally(of: Problem, one: Sequence[Side], other: Sequence[Side]) -> dict[str, Any]:
@@ -109,9 +113,9 @@ def _tally(of: Problem, one: Sequence[Side], other: Sequence[Side]) -> dict[str,
 def main() -> int:
     """Run the study and write its record."""
     asked = arguments("pairs", 100, "pairs of each real engine against itself")
-    found = study(asked)
     settings = {"problem": PROBLEM, "config": vars(CONFIG), "nominal": NOMINAL}
-    write_record("false-alarms", settings | {"engines": found})
+    for found in study(asked):
+        write_record("false-alarms", settings | {"engines": found})
     return 0
 
 
