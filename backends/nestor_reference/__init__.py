@@ -65,8 +65,8 @@ class ReferenceBackend:
                 "student_t sampling": "never: its sampler integrates coefficients out exactly, which "
                 "only a gaussian outcome with Normal priors of beta and gamma allows",
                 **{f"{family} sampling": _NORMAL_ONLY for family in _OTHER_PRIORS},
-                "exact extend": "not yet ours: its draws are nearly independent, so that a longer run "
-                "costs no more than going on would",
+                "exact extend": "never: its draws are nearly independent, so that a run of more draws "
+                "(--draws) is as good as going on",
                 "target_accept": "never: the exact sampler takes no steps",
                 "max_tree_depth": "never: the exact sampler builds no trees",
             },

@@ -19,7 +19,12 @@ import numpy as np
 from nestor.backend import Draws, Progress, Timings
 from nestor.errors import Unsupported
 from nestor_reference.adapt import PROPOSALS_PER_WARMUP, Adaptation, adapt
-from nestor_reference.independence import Fitness, proposals_per_draw, run_chain
+from nestor_reference.independence import (
+    Fitness,
+    proposals_per_draw,
+    require_precision,
+    run_chain,
+)
 from nestor_reference.modes import laplace_mixture
 from nestor_reference.parallel import run_chains, workers
 
@@ -147,6 +152,9 @@ def _prepare(
 ) -> Plan:
     report = _reporter(tell, config, range(config.chains))
     report("warmup", 0)
+    sigma = theta.known_sigma
+    if sigma is not None:
+        require_precision(np.array([sigma < theta.passing.smallest_sigma]))
     centred, first = laplace_mixture(theta, rng)
     adaptation = adapt(
         centred,
@@ -156,6 +164,7 @@ def _prepare(
         lambda done: report("warmup", done // PROPOSALS_PER_WARMUP),
     )
     x = adaptation.proposal.rvs(rng, _PILOT)
+    require_precision(centred.too_precise(x))
     log_weights = centred.log_posterior(x) - adaptation.proposal.logpdf(x)
     Fitness.of(log_weights)
     plan = Plan(centred, adaptation, proposals_per_draw(log_weights))

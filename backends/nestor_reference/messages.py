@@ -21,6 +21,7 @@ Sources: Papaspiliopoulos and Zanella (2017), arXiv 1704.06064; Papaspiliopoulos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ Noise = Callable[[tuple[int, ...]], "NDArray[np.float64]"]
 #: Numbers in the largest array of a pass: as fast as ten times more of them, in some 25 MB.
 _LARGEST_ARRAY = 300_000
 _LOG_TWO_PI = float(np.log(2 * np.pi))
+#: In terms of the spread of y about its prior mean: rounding of 4 eps (spread / sigma)^2 per row is 1e-9.
+_SMALLEST_SIGMA = 1e-3
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,9 @@ class MessagePassing:
     ----------
     batch : int
         Sets of scales at once beyond which memory, not time, would grow.
+    smallest_sigma : float
+        Below it the log marginal density loses more than 1e-9 per row to rounding: it is a difference
+        of terms as large as (y - prior mean)^2 / sigma^2, and differences lose what these have.
 
     Raises
     ------
@@ -140,6 +146,8 @@ class MessagePassing:
         self._starts = [
             np.searchsorted(level.parent, np.arange(level.n_parents)) for level in problem.levels
         ]
+        spread = math.sqrt(self._leaves.cross[0, 0] / problem.n_rows)
+        self.smallest_sigma = _SMALLEST_SIGMA * spread
         p, columns = self._leaves.b.shape[:2]
         self.batch = max(1, _LARGEST_ARRAY // (p * max(p, columns) * problem.levels[-1].n))
 

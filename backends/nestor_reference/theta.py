@@ -76,6 +76,12 @@ class Theta:
         """The passes over the tree."""
         return self._passing
 
+    @property
+    def known_sigma(self) -> float | None:
+        """The residual scale where its value is given, else None."""
+        sigma = self._problem.priors.family["sigma"]
+        return sigma.value if sigma.is_fixed else None
+
     def centred(self, point: FloatArray) -> Theta:
         """Return the same posterior with its origin at a point, (d,), of this one."""
         return Theta(self._problem, self._passing, self._centre + from_scores(point)[0])
@@ -112,10 +118,13 @@ class Theta:
             end = begin + variable.random.size
             found[variable.name] = x[:, begin:end].reshape(len(x), *variable.shape)
             begin = end
-        sigma = self._problem.priors.family["sigma"]
-        if sigma.is_fixed:
-            found["sigma"] = np.full(len(x), sigma.value)
+        if self.known_sigma is not None:
+            found["sigma"] = np.full(len(x), self.known_sigma)
         return found
+
+    def too_precise(self, theta: FloatArray) -> NDArray[np.bool_]:
+        """Whether sigma is smaller at a point than double precision allows, (n,)."""
+        return np.asarray(self.scales(theta)["sigma"] < self._passing.smallest_sigma)
 
     def log_prior(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Log prior of the canonical entries, (n,), and the transform's log-Jacobian, (n,)."""
@@ -131,11 +140,11 @@ class Theta:
     def evaluate(self, theta: FloatArray) -> Evaluation:
         """Log posterior at points, (n, d), in parts that fit in memory.
 
-        Where double precision overflows (a sigma near 1e-160) the density counts as zero.
+        Where sigma is too small for double precision the density counts as zero.
         """
         prior, jacobian = self.log_prior(theta)
         found = np.full(len(theta), -np.inf)
-        possible = np.flatnonzero(np.isfinite(prior + jacobian))
+        possible = np.flatnonzero(np.isfinite(prior + jacobian) & ~self.too_precise(theta))
         for begin in range(0, len(possible), self._passing.batch):
             part = possible[begin : begin + self._passing.batch]
             with np.errstate(all="ignore"):

@@ -268,6 +268,9 @@ class Comparison:
     def save_plots(self, folder: str | Path | None = None) -> list[Path]:
         """Write every picture into `folder`, by default the run directory; return their paths.
 
+        Pictures that an earlier run left in the run directory are replaced, or removed where this run
+        has none in their place.
+
         Raises
         ------
         DataError
@@ -277,6 +280,7 @@ class Comparison:
         """
         from nestor.errors import DataError
         from nestor.plots import save_agreement, save_all
+        from nestor.plots.save import remove_others
 
         target = self.folder if folder is None else Path(folder)
         if target is None:
@@ -284,7 +288,10 @@ class Comparison:
         if not target.is_dir():
             raise DataError(f"the folder {target} does not exist.")
         found = save_all(self.problem, self.draws, self.rows, target)
-        return found + save_agreement(self, target)
+        found += save_agreement(self, target)
+        if target == self.folder:
+            remove_others(target, found)
+        return found
 
     def __rich__(self) -> Any:
         from nestor.terminal.tables import comparison_view

@@ -290,6 +290,18 @@ def test_too_many_scales_are_refused():
         compiled(Problem(spec, table))
 
 
+@pytest.mark.parametrize("sigma", [None, "1e-5"])
+def test_a_sigma_that_may_vanish_is_refused(sigma):
+    """With one row in each group nothing keeps the residuals from zero."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"g": np.arange(40).astype(str), "x": rng.normal(size=40)})
+    table["y"] = table.x + rng.normal(size=40)
+    priors = {} if sigma is None else {"sigma": sigma}
+    problem = Problem(ModelSpec.from_formula("y ~ x + (1 || g)", priors=priors), table)
+    with pytest.raises(EngineFailed, match="sigma may be below a thousandth of the outcome"):
+        draw(problem, chains=2, warmup=100, draws=50)
+
+
 def test_a_posterior_that_no_proposal_fits_fails_and_says_what_to_do(small_problem, monkeypatch):
     """Proposals far too narrow: nearly all of the posterior is left to a few of them."""
     from nestor_reference import exact

@@ -42,6 +42,13 @@ def test_exclusions_have_their_reasons():
     assert result.exit_code == 1, "nothing was run, so nothing is shown"
 
 
+def test_what_there_is_no_time_for_shows_nothing():
+    result = call("exact", "--tier", "api", "--only", "seed", "--timeout", "0.01")
+    assert result.exit_code == 3
+    assert "exact is not shown to conform: 0 checks run" in result.stdout
+    assert "api       2 out of time" in result.stdout
+
+
 def test_json_alone_on_standard_output():
     result = call("exact", "--tier", "api", "--only", "seed", "--json")
     document = json.loads(result.stdout)

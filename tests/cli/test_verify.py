@@ -33,11 +33,14 @@ def test_the_document_goes_to_standard_output_alone(call):
 
 
 @pytest.mark.usefixtures("fake_engines")
-@pytest.mark.parametrize(("engine", "code"), [("exact", 1), ("crash", 4)])
-def test_exit_codes(call, engine, code):
-    found, out, err = call("verify", engine, *QUICK, "--problem", "one-level")
+@pytest.mark.parametrize(
+    ("engine", "name", "code"),
+    [("exact", "one-level", 1), ("crash", "one-level", 4), ("reference", "student-t", 4)],
+)
+def test_exit_codes(call, engine, name, code):
+    found, out, err = call("verify", engine, *QUICK, "--problem", name)
     assert found == code, err
-    assert "one-level" in out
+    assert name in out
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,7 @@ def test_exit_codes(call, engine, code):
     [
         (["numpyr"], "Did you mean 'numpyro'?"),
         (["numpyro", "--problem", "nine-schools"], "no reference problem"),
+        (["numpyro", "--problem", "one-level", "--problem", "one-level"], "one-level is repeated"),
         (["numpyro", "--draws", "0"], "draws"),
     ],
 )

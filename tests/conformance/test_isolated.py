@@ -27,7 +27,8 @@ def test_a_killed_process_is_an_error_of_the_check_that_ran_and_the_rest_goes_on
 
 def test_a_hang_ends_with_the_tiers_time():
     report = run_isolated("hang", tiers=("api",), only="seed", timeout=8.0)
-    assert [r.outcome for r in report.results] == ["error", "error"]
+    assert [r.outcome for r in report.results] == ["out of time", "out of time"]
+    assert (report.ok, report.bad, report.n_run) == (False, (), 0)
     assert report.results[0].reason == "the tier's 8 s are over"
     assert report.results[1].reason == "not run: the tier's 8 s are over"
 

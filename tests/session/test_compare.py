@@ -34,6 +34,16 @@ def test_a_shift_of_half_an_sd_disagrees_though_densities_are_the_same(small_pro
     assert found.folder is None
 
 
+def test_pictures_of_an_earlier_run_do_not_stay(small_problem, tmp_path):
+    out, config = tmp_path / "out", SamplerConfig(draws=20)
+    found = compare(small_problem, ["exact", "stuck"], config=config, out=out)
+    for stale in ("ranks.png", "forest-old.png", "mine.png"):
+        (out / stale).write_bytes(b"")
+    written = {path.name for path in found.save_plots()}
+    assert {path.name for path in out.glob("*.png")} == {*written, "mine.png"}
+    assert "ranks.png" not in written
+
+
 def test_a_wrong_density_is_caught_before_sampling(small_problem):
     events = []
     found = compare(small_problem, ["exact", "variance"], config=CONFIG, listener=events.append)

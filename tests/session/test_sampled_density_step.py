@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestor import SamplerConfig, Verdict
+from nestor import ModelSpec, Problem, SamplerConfig, Verdict
 from nestor.agreement.sampled import N_DRAWS, check_sampled_density
 from nestor.formulation import Formulation
 from nestor.session import compare
@@ -49,6 +49,32 @@ def test_positions_are_spread_over_all_chains(small_problem, shape):
     assert check.same
     assert len(seen) == min(N_DRAWS, shape[0] * shape[1])
     assert len({chain for chain, _ in seen}) == min(shape[0], len(seen))
+
+
+@pytest.mark.parametrize("family", ["gaussian", "student_t"])
+def test_an_outcome_far_from_zero_is_not_held_against_a_sampler(small_table, family):
+    """At y of 1e11 and sigma of 1 the residuals have no more than five digits after the point."""
+    table = small_table.assign(y=small_table.y + 1e11)
+    spec = ModelSpec.from_formula("y ~ x + (1 || g)", family=family)
+    problem = Problem(spec, table)
+    rng = np.random.default_rng(8)
+    shape = (2, 10)
+    values = {n: np.ones((*shape, *v.shape)) for n, v in problem.variables.items()}
+    deviation = rng.standard_normal(values["beta_g"].shape)
+    values["beta"][..., 0] += 1e11
+    values["beta_g"] = values["beta"][:, :, None] + deviation * [1, 0]
+    nearby = {n: np.nextafter(v, np.inf) if n == "beta_g" else v for n, v in values.items()}
+    model = ReferenceBackend().compile(
+        problem, Formulation.parse([], ["g"]), sampler=None, device="cpu", dtype="float64"
+    )
+    lp = np.empty(shape)
+    for at in np.ndindex(shape):
+        lp[at] = model.log_density({n: v[at] for n, v in nearby.items()})
+    stats = {"lp": lp, "log_jacobian": np.zeros(shape)}
+    check = check_sampled_density(problem, "x", "float64", values, stats, model.log_density)
+    assert check.same
+    stats["lp"] = lp + 1.0
+    assert not check_sampled_density(problem, "x", "float64", values, stats, model.log_density).same
 
 
 @pytest.mark.parametrize("tau", [1e-1, 1e-5, 1e-9])

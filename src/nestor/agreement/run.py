@@ -90,9 +90,13 @@ def _too_small(run: Run, summary: Summaries) -> Iterator[str]:
     if summary.n_scalar == 0:
         yield f"{run.name}: there are no scalars to compare"
     if summary.n_draw < MIN_DRAWS:
+        swapped = (
+            f" (there are {summary.n_chain} chains: are the axes swapped?)"
+            if summary.n_chain > summary.n_draw
+            else ""
+        )
         yield (
-            f"{run.name}: {summary.n_draw} draws per chain; at least {MIN_DRAWS} are needed "
-            f"(there are {summary.n_chain} chains: are the axes swapped?)"
+            f"{run.name}: {summary.n_draw} draws per chain; at least {MIN_DRAWS} are needed{swapped}"
         )
 
 

@@ -69,23 +69,48 @@ def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: f
     """What rounding of the coefficients may do to the log density, by its first and second derivative.
 
     A sampler that moves deviations z = (beta - parent) / tau returns beta, rounded by eps |beta|; the
-    reference recovers z from it, off by eps |beta| / tau. With tau near zero that is many digits.
+    reference recovers z from it, off by eps |beta| / tau. With tau near zero that is many digits; so are
+    residuals where sigma is small beside the outcome.
     """
     values = problem.with_inherited(point)
     above = values["beta"][None, :]
     linear = curved = 0.0
-    for level in problem.levels:
-        nodes = values[f"beta_{level.name}"]
-        if len(level.varying):
-            tau = level.scale_of_nodes(values[f"tau_{level.name}"])
-            own, parent = nodes[:, level.varying], above[level.parent][:, level.varying]
-            with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        for level in problem.levels:
+            nodes = values[f"beta_{level.name}"]
+            if len(level.varying):
+                tau = level.scale_of_nodes(values[f"tau_{level.name}"])
+                own, parent = nodes[:, level.varying], above[level.parent][:, level.varying]
                 error = eps * (np.abs(own) + np.abs(parent)) / tau
                 linear += float(np.sum((error * (own - parent) / tau) ** 2))
                 curved += float(np.sum(error**2))
-        above = nodes
+            above = nodes
+        error, slope = _residuals(problem, values, eps)
+        linear += float(np.sum((error * slope) ** 2))
+        curved += float(np.sum(error**2))
     # Four standard deviations of independent roundings, and the mean of their squares.
     return float(4.0 * np.sqrt(linear) + 2.0 * curved)
+
+
+def _residuals(
+    problem: Problem, values: Mapping[str, NDArray[np.float64]], eps: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rounding of each row's residual, in its scale, and the slope of its log density there, (N,)."""
+    family = {
+        name: prior.value if prior.is_fixed else float(values[name])
+        for name, prior in problem.priors.family.items()
+    }
+    nodes = values[f"beta_{problem.levels[-1].name}"][problem.leaf]
+    terms = [problem.y, *(-problem.X * nodes).T]
+    if problem.spec.covariates:
+        terms += list((-problem.Z * values["gamma"]).T)
+    if problem.offset is not None:
+        terms.append(-problem.offset)
+    weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+    scale = family["sigma"] / np.sqrt(weights)
+    z = np.sum(terms, axis=0) / scale
+    slope = (family["nu"] + 1.0) * z / (family["nu"] + z**2) if "nu" in family else z
+    return eps * np.sum(np.abs(terms), axis=0) / scale, slope
 
 
 def _spread(n_chain: int, n_draw: int) -> list[tuple[int, int]]:

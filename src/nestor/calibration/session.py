@@ -184,7 +184,7 @@ class _Study:
             if record.status != "ok":
                 raise EngineFailed(
                     f"{self._job.contender.name} could not fit the data, around whose posterior to "
-                    f"simulate: {record.message}. Its log: {self._log}"
+                    f"simulate: {record.message.rstrip('.')}. Its log: {self._log}"
                 )
 
     def _records_of(self, tasks: list[Task]) -> Iterator[Record]:
@@ -206,7 +206,7 @@ class _Study:
         if len(records) >= _HOPELESS and not any(record.final for record in records):
             raise EngineFailed(
                 f"{self._job.contender.name}: all of the first {len(records)} simulations failed, the "
-                f"last one: {records[-1].message}. Its log: {self._log}"
+                f"last one: {records[-1].message.rstrip('.')}. Its log: {self._log}"
             )
 
     def result(self, *, keep: bool) -> Calibration:

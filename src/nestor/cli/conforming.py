@@ -33,7 +33,7 @@ def conformance(
 ) -> None:
     """Check a backend against the contract: its interface, its densities, its draws.
 
-    Exit codes: 0 it conforms, 1 a check failed, 2 bad input.
+    Exit codes: 0 it conforms, 1 a check failed, 2 bad input, 3 the time did not suffice.
     """
     from nestor.conformance.check import TIERS
     from nestor.terminal.conforming import check_and_print
@@ -50,4 +50,4 @@ def conformance(
     )
     if json:
         typer.echo(report.to_json())
-    raise typer.Exit(0 if report.ok else 1)
+    raise typer.Exit(0 if report.ok else 3 if report.out_of_time and not report.bad else 1)

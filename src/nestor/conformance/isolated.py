@@ -121,6 +121,7 @@ class _Tier:
             if self._is_over or deaths == MOST_DEATHS:
                 for check in left[1:]:
                     self._lost(check, f"not run: {what}")
+                break
         return self._results
 
     @property
@@ -156,6 +157,9 @@ class _Tier:
             self._tell(event["started"], None)
 
     def _lost(self, check: Check, what: str) -> None:
+        if self._is_over:
+            self._add(Result(check.tier, check.name, check.case, "out of time", what, 0.0))
+            return
         result = Result(check.tier, check.name, check.case, "error", what, 0.0)
         self._add(judged(result, self._plan.expected.get(check.id)))
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from nestor.conformance.check import Tier
 
-Outcome = Literal["passed", "failed", "error", "skipped", "expected failure", "unexpected pass"]
+Outcome = Literal[
+    "passed", "failed", "error", "skipped", "expected failure", "unexpected pass", "out of time"
+]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: Outcomes with which a backend does not conform.
 BAD: frozenset[Outcome] = frozenset({"failed", "error", "unexpected pass"})
@@ -70,8 +72,8 @@ class ConformanceReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the backend conforms: something was run, nothing failed, no expected failure passed."""
-        return self.n_run > 0 and not self.bad
+        """Whether the backend conforms: all was run, nothing failed, no expected failure passed."""
+        return self.n_run > 0 and not self.bad and not self.out_of_time
 
     @property
     def bad(self) -> tuple[Result, ...]:
@@ -79,9 +81,14 @@ class ConformanceReport:
         return tuple(r for r in self.results if r.outcome in BAD)
 
     @property
+    def out_of_time(self) -> tuple[Result, ...]:
+        """Checks that the time did not suffice for: they show nothing either way."""
+        return tuple(r for r in self.results if r.outcome == "out of time")
+
+    @property
     def n_run(self) -> int:
-        """Number of checks that ran: all but the skipped ones."""
-        return sum(r.outcome != "skipped" for r in self.results)
+        """Number of checks that ran: all but the skipped ones and those there was no time for."""
+        return sum(r.outcome not in ("skipped", "out of time") for r in self.results)
 
     @property
     def seconds(self) -> float:

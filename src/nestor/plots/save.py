@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LARGE = 900_000
 _PALETTES = (64, 24)
 _NEARLY_WHITE = 245
+_PICTURES = re.compile(r"(trace|speed|densities|forest-.+|(differences|ranks)(-.+)?)\.png")
 _NO_GLYPH = re.compile(r"Glyph (?P<code>\d+) .*missing from font")
 
 
@@ -67,6 +68,13 @@ def write_all(pictures: Mapping[str, Callable[[], Picture]], folder: Path) -> li
             stacklevel=4,
         )
     return written
+
+
+def remove_others(folder: Path, written: Sequence[Path]) -> None:
+    """Remove pictures of an earlier run from a run directory, where this one has none in their place."""
+    for path in folder.glob("*.png"):
+        if path not in written and _PICTURES.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write(picture: Picture, path: Path) -> set[str]:

@@ -85,10 +85,9 @@ class Scorecard:
 
     @property
     def engine_failed(self) -> bool:
-        """Whether the engine crashed, hung or was stopped on some problem."""
-        return any(
-            score.row.status in ("failed", "timeout", "interrupted") for score in self.scores
-        )
+        """Whether the engine crashed, hung or was stopped on some problem, or can run none of them."""
+        statuses = {score.row.status for score in self.scores}
+        return statuses == {"unsupported"} or bool(statuses & {"failed", "timeout", "interrupted"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scorecard as plain data."""
@@ -147,6 +146,8 @@ def verify(
     """
     check_timeout(timeout)
     names = list(NAMES if problems is None else problems)
+    if repeated := [name for name in dict.fromkeys(names) if list(names).count(name) > 1]:
+        raise SpecError(f"name each reference problem once: {', '.join(repeated)} is repeated.")
     if not names:
         raise SpecError(f"name at least one reference problem; there are {', '.join(NAMES)}.")
     of = {name: problem(name) for name in names}

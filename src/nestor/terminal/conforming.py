@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"failed": "bold red", "error": "bold red", "unexpected pass": "bold red"}
 _STYLES |= {"passed": "green", "expected failure": "yellow", "skipped": "yellow"}
+_STYLES |= {"out of time": "yellow"}
 
 
 def check_and_print(
@@ -91,15 +92,23 @@ def report_view(report: ConformanceReport) -> RenderableType:
     expected = [r for r in report.results if r.outcome == "expected failure"]
     for title, rows in (
         ("Failed", report.bad),
+        ("Out of time", report.out_of_time),
         ("Expected failures", expected),
         ("Not checked", skipped),
     ):
         if rows:
             parts += [Text(""), _table(title, rows)]
-    verdict = Text("conforms", "bold green") if report.ok else Text("does not conform", "bold red")
     parts += [Text(""), *map(_tier_line, [report] * len(report.tiers), report.tiers)]
     total = f": {count(report.n_run)} checks run in {duration(report.seconds)}"
-    return Group(*parts, Text.assemble((report.backend, "bold"), " ", verdict, total))
+    return Group(*parts, Text.assemble((report.backend, "bold"), " ", _verdict(report), total))
+
+
+def _verdict(report: ConformanceReport) -> Text:
+    if report.ok:
+        return Text("conforms", "bold green")
+    if report.out_of_time and not report.bad:
+        return Text("is not shown to conform", "bold yellow")
+    return Text("does not conform", "bold red")
 
 
 def _table(title: str, rows: Iterable[Result]) -> Table:

@@ -53,7 +53,7 @@ def fit_and_print(
     log = Path(tempfile.mkdtemp(prefix="nestor-")) / f"{contender.file_stem}.log"
     tree, message = sample_one(problem, engine, config, log, timeout, progress)
     if tree is None:
-        raise EngineFailed(f"{contender.name}: {message}. Its log: {log}")
+        raise EngineFailed(f"{contender.name}: {message.rstrip('.')}. Its log: {log}")
     log.unlink()
     log.parent.rmdir()
     row = measure(problem, EngineRow(contender, "ok"), tree)

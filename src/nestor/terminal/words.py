@@ -124,8 +124,8 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     if pair.verdict is Verdict.INCONCLUSIVE:
         yield from _why_no_further(pair, comparison)
     if pair.equivalence is not None and pair.equivalence.worst is not None:
-        scalars = count(len(comparison.problem.scalars))
-        yield f"Of {scalars} scalars the farthest apart: {pair.equivalence.worst}."
+        quantities = count(sum(group.scalars for group in pair.groups))
+        yield f"Of {quantities} quantities the hardest to show equal: {pair.equivalence.worst}."
     if pair.detectable_shift is not None:
         yield f"A shift of {pair.detectable_shift:.2f} posterior sd would have been detected."
     if pair.negligible:
@@ -145,7 +145,8 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         return
     for row in comparison.rows:
         if row.name in (pair.a, pair.b) and row.cannot_extend:
-            yield f"The chains of {row.name} cannot go on: {_sentence(row.cannot_extend)}"
+            why = row.cannot_extend.removeprefix("never: ")
+            yield f"The chains of {row.name} cannot go on: {_sentence(why)}"
     if any(r.name in (pair.a, pair.b) and budget in r.looks for r in comparison.rows):
         yield f"The budget of {count(budget)} draws per chain is used up."
 
