@@ -49,6 +49,20 @@ def test_joint_and_looks(compare):
 
 
 @pytest.mark.parametrize(
+    ("few", "note"),
+    [
+        (["--chains", "1"], "a single chain can only end"),
+        (["--draws", "50"], "fewer than 100 draws"),
+    ],
+)
+def test_what_can_only_be_inconclusive_is_said_before_it_runs(compare, few, note):
+    code, out, err = compare("--engine", "exact", "--engine", "exact2", *few)
+    assert code == 3
+    assert "INCONCLUSIVE" in out
+    assert err.startswith(f"note: {note}")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--joint"], "ask for --chains 8"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nestor.agreement.run import MIN_DRAWS
 from nestor.errors import SpecError
 
 DISAGREE_LEVEL = 0.01
@@ -62,6 +63,14 @@ class Criteria:
                 f"until_verdict is the number of draws per chain up to which to go on: more than the "
                 f"{draws} draws of the first look, not {self.until_verdict}."
             )
+
+    def foregone(self, chains: int, draws: int) -> str:
+        """Say why so few chains or draws can only end INCONCLUSIVE; empty where they can do more."""
+        if chains < 2:
+            return "a single chain can only end INCONCLUSIVE: its convergence cannot be seen."
+        if max(draws, self.until_verdict or 0) < MIN_DRAWS:
+            return f"fewer than {MIN_DRAWS} draws per chain can only end INCONCLUSIVE; there are {draws}."
+        return ""
 
     def looks(self, draws: int) -> tuple[int, ...]:
         """Draws per chain at each look: doubling from `draws` up to the budget; empty without one."""

@@ -39,6 +39,8 @@ def compare_and_print(
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
     printed.print(problem_view(problem))
+    if foregone := criteria.foregone(config.chains, config.draws):
+        progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:
         with LiveProgress(progress, names) as live:
             comparison = compare(
