@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LINE, REJECTED = "#0072B2", "#D55E00"
 _INNER, _OUTER = "#d5d5d5", "#ececec"
 _WIDTH, _HEIGHT = 3.1, 2.05  # inches of a panel
-_LABEL = 40
+_LABEL = 32
 
 
 def rank_ecdf(

@@ -148,19 +148,19 @@ def group_view(pair: PairResult) -> RenderableType:
     if not pair.groups:
         return Text("")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(Text(f"{pair.a} and {pair.b}"), overflow="fold")
+    table.add_column("")
     for heading in ("scalars", "outside", "not shown", "differ", "shape"):
         table.add_column(heading, justify="right")
-    table.add_column("farthest apart", overflow="fold")
+    table.add_column("hardest to show equal", overflow="fold")
     table.add_column("by", justify="right")
-    table.add_column("margin needed", justify="right")
+    table.add_column("margin\nneeded", justify="right")
     for group in pair.groups:
         counts = (group.scalars, group.outside, group.not_shown, group.different, group.shape)
         cells = [MISSING if value is None else count(value) for value in counts]
         size = MISSING if group.size is None else f"{group.size:+.3f}"
         needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
         table.add_row(Text(group.group), *cells, Text(group.worst or MISSING), size, needed)
-    return Padding(table, (1, 0, 1, 0))
+    return Padding(Group(Text(f"{pair.a} and {pair.b}"), table), (1, 0, 1, 0))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
