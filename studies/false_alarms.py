@@ -1,8 +1,9 @@
 """How often the procedure objects to an engine against itself: ``python studies/false_alarms.py``.
 
-Pairs of runs with different seeds, each run in one pair only, of the real engines and of the exact one;
-and pairs of two different right engines. Of the pairs whose runs pass their gates - the others get no
-comparison, the procedure calls them INCONCLUSIVE - no step may object to more than its level says.
+Pairs of runs with different seeds, of the real engines and of the exact one, each run in one pair only; and
+pairs of two different right engines, from the same runs. Of the pairs whose runs pass their gates - the
+others get no comparison, the procedure calls them INCONCLUSIVE - no step may object to more than its level
+says.
 """
 
 from __future__ import annotations

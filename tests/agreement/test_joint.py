@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from nestor.agreement.difference import difference_test
 from nestor.agreement.joint import joint_test
 from nestor.agreement.joint_features import MAX_PARAMETERS, N_NODE_COMPONENTS, features
-from nestor.diagnostics import summaries
+from nestor.diagnostics import rhat_rank, summaries
 from nestor.errors import DataError, Unsupported
 
 pytest.importorskip("sklearn")
@@ -112,6 +112,15 @@ def test_constant_scalars_carry_nothing_and_do_not_stop_the_test():
     assert with_constant.to_dict() == without.to_dict()
     with pytest.raises(DataError, match="every scalar are all the same"):
         joint_test(np.ones_like(a), np.ones_like(a), LABELS, NO_NODE)
+
+
+def test_the_rhat_of_both_runs_is_that_of_all_their_chains():
+    rng = np.random.default_rng(8)
+    a, b = chains(rng, n_draw=60), chains(rng, n_draw=50)
+    b[..., 1] += 0.8
+    found = joint_test(a, b, LABELS, NO_NODE, level=0.05)
+    together = rhat_rank(np.concatenate([a[:, :50], b]))
+    assert found.rhat == together.max() == together[1] > 1.05
 
 
 def test_what_cannot_be_tested_is_refused_with_the_reason(monkeypatch):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.joint_features import Features, features
-from nestor.diagnostics.estimators import as_draws
+from nestor.diagnostics.estimators import as_draws, rhat_rank
 from nestor.diagnostics.plain import as_plain
 from nestor.errors import DataError, Unsupported
 
@@ -71,6 +71,9 @@ class JointResult:
         Draws of each chain, after thinning.
     n_features
         Features of each draw.
+    rhat
+        Largest R-hat of a scalar over both runs' chains together. It is no test: below 1.01 it can
+        hide a shift of a quarter of a posterior sd.
     weights
         The features with the largest weights; none where no feature stands out.
     """
@@ -85,6 +88,7 @@ class JointResult:
     n_chains: tuple[int, int]
     n_draws: int
     n_features: int
+    rhat: float
     weights: tuple[Weight, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,8 +167,15 @@ def joint_test(
         n_chains=n_chains,
         n_draws=n_draws,
         n_features=len(found.names),
+        rhat=_rhat_of_both(one, other),
         weights=_weights(by_chain, labelings[0], found.names),
     )
+
+
+def _rhat_of_both(one: NDArray[Any], other: NDArray[Any]) -> float:
+    n = min(one.shape[1], other.shape[1])
+    # A scalar that is constant has none; that every scalar is has been refused.
+    return float(np.nanmax(rhat_rank(np.concatenate([one[:, :n], other[:, :n]]))))
 
 
 def _features(pooled: FloatArray, labels: Sequence[str], is_node: NDArray[np.bool_]) -> Features:

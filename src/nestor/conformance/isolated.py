@@ -121,7 +121,6 @@ class _Tier:
             if self._is_over or deaths == MOST_DEATHS:
                 for check in left[1:]:
                     self._lost(check, f"not run: {what}")
-                break
         return self._results
 
     @property

@@ -164,7 +164,8 @@ def _shape_sentence(shape: ShapeResult) -> str:
 def _joint_sentence(joint: JointResult) -> str:
     return (
         f"A classifier on all quantities together is right about {joint.accuracy:.0%} of the draws "
-        f"(p = {number(joint.p_value)}, {count(joint.n_permutations)} permutations of chains)."
+        f"(p = {number(joint.p_value)}, {count(joint.n_permutations)} permutations of chains). "
+        f"R-hat over both runs' chains is at most {joint.rhat:.3f}, which is no test."
     )
 
 
