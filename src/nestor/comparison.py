@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from nestor.quantities import Quantities
 
 EngineStatus = Literal[
-    "ok", "gates_failed", "density_failed", "failed", "unsupported", "timeout", "interrupted"
+    "ok",
+    "gates_failed",
+    "density_failed",
+    "failed",
+    "unsupported",
+    "timeout",
+    "out_of_memory",
+    "interrupted",
 ]
 
 TIMINGS = (
@@ -50,7 +57,7 @@ class EngineRow:
     contender : Contender
         Who, how and where.
     status : str
-        ok, gates_failed, density_failed, failed, unsupported, timeout or interrupted.
+        ok, gates_failed, density_failed, failed, unsupported, timeout, out_of_memory or interrupted.
     message : str
         Why, where the status is not ok: one line.
     reused : bool
@@ -166,8 +173,8 @@ class Comparison:
 
     @property
     def engine_failed(self) -> bool:
-        """Whether an engine crashed, refused, hung or was stopped."""
-        bad = ("failed", "unsupported", "timeout", "interrupted")
+        """Whether an engine crashed, refused, hung, ran out of memory or was stopped."""
+        bad = ("failed", "unsupported", "timeout", "out_of_memory", "interrupted")
         return any(row.status in bad for row in self.rows)
 
     @property

@@ -182,7 +182,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
     from nestor import registry
 
     contender = row.contender
-    sampled = row.status in ("ok", "gates_failed", "failed", "unsupported", "timeout")
+    sampled = row.status not in ("density_failed", "interrupted")
     return {
         "contender": row.name,
         "engine": contender.engine,

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from nestor import errors
 from nestor.calibration.job import Record
 from nestor.errors import EngineFailed, NestorError
+from nestor.runner.threads import thread_environment
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -30,16 +31,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
 #: Simulations run side by side, each on one core: more threads would only wait for each other.
-_THREADS = (
-    "MKL_NUM_THREADS",
-    "NPROC",  # what XLA reads
-    "NUMBA_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-_ONE_THREAD = dict.fromkeys(_THREADS, "1")
+_ONE_THREAD = thread_environment(1)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ _STATUS = {
     "density_failed": "wrong log density: not sampled",
     "failed": "failed",
     "timeout": "ran out of time",
+    "out_of_memory": "ran out of memory",
     "interrupted": "interrupted",
 }
 _TALL = 0.34  # of a row

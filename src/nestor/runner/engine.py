@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
 from nestor.runner.job import Job, Outcome
+from nestor.runner.limits import Limits
 from nestor.runner.process import Listener, Running, run
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from nestor.contender import Contender
     from nestor.problem import Problem
 
+_NO_LIMITS = Limits()
+
 
 def evaluate(
     problem: Problem,
@@ -34,6 +37,7 @@ def evaluate(
     *,
     timeout: float | None = None,
     listener: Listener | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> tuple[Outcome, list[float] | None]:
     """Evaluate an engine's log density at points, in a process of its own.
 
@@ -46,7 +50,7 @@ def evaluate(
     """
     job = Job(problem, contender, points=tuple(points))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        outcome = run(job, Path(folder), log, timeout=timeout, listener=listener)
+        outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
     texts = outcome.result.get("log_densities")
     return outcome, [float(text) for text in texts] if isinstance(texts, list) else None
 
@@ -59,6 +63,7 @@ def sample(
     *,
     timeout: float | None = None,
     listener: Listener | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> tuple[Outcome, xr.DataTree | None]:
     """Sample a problem with one engine, in a process of its own.
 
@@ -76,7 +81,7 @@ def sample(
     """
     job = Job(problem, contender, config)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        outcome = run(job, Path(folder), log, timeout=timeout, listener=listener)
+        outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
         if outcome.arrays is None:
             return outcome, None
         draws = _read(outcome.arrays)
@@ -92,6 +97,7 @@ def sample_in_looks(
     *,
     timeout: float | None = None,
     listener: Listener | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> Iterator[tuple[Outcome, xr.DataTree | None]]:
     """Sample as `sample` does, but rest at each look; closing the iterator ends the process.
 
@@ -114,7 +120,9 @@ def sample_in_looks(
     results: list[dict[str, object]] = []
     with (
         tempfile.TemporaryDirectory(prefix="nestor-") as folder,
-        Running(job, Path(folder), log, timeout=timeout, listener=listener) as running,
+        Running(
+            job, Path(folder), log, timeout=timeout, listener=listener, limits=limits
+        ) as running,
     ):
         for look in looks:
             outcome = running.advance()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestor.contender import Contender
     from nestor.problem import Problem
 
-Status = Literal["ok", "failed", "unsupported", "timeout", "interrupted"]
+Status = Literal["ok", "failed", "unsupported", "timeout", "out_of_memory", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Outcome:
 
     Parameters
     ----------
-    status : {"ok", "failed", "unsupported", "timeout", "interrupted"}
-        How it ended; unsupported where the backend itself refused the job.
+    status : {"ok", "failed", "unsupported", "timeout", "out_of_memory", "interrupted"}
+        How it ended; unsupported where the backend itself refused the job, out_of_memory where it passed
+        its limit, an allocation failed, or the system killed it for what it held.
     message : str
         Why, if it did not end well: one line for the user.
     result : dict

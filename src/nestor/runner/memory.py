@@ -6,6 +6,12 @@ from pathlib import Path
 
 import psutil
 
+#: Where a container sees its own limit: control groups of the second and of the first kind.
+_CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+
 
 def tree_bytes(pid: int) -> int:
     """Memory of a process and all its descendants, in bytes.
@@ -22,6 +28,21 @@ def tree_bytes(pid: int) -> int:
     except psutil.NoSuchProcess:
         return 0
     return sum(_process_bytes(member) for member in members)
+
+
+def machine_bytes() -> int:
+    """Memory that all processes together may use: the machine's, or less where a container limits it."""
+    total = int(psutil.virtual_memory().total)
+    return min(total, *(_container_limit(Path(name)) or total for name in _CONTAINER_LIMITS))
+
+
+def _container_limit(path: Path) -> int | None:
+    """Read a limit of Linux' control groups; None where there is no such file, or no limit."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def _process_bytes(process: psutil.Process) -> int:

@@ -15,21 +15,21 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Self
 
-import psutil
-
-from nestor.runner.job import Outcome
+from nestor.runner.ending import Ending
+from nestor.runner.limits import Limits
 from nestor.runner.memory import tree_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nestor.runner.job import Job, Status
+    from nestor.runner.job import Job, Outcome
 
 Listener = Callable[[dict[str, Any]], None]
 
 _POLL_SECONDS = 0.1
 _MEMORY_SECONDS = 0.25
 _GRACE_SECONDS = 5.0
+_NO_LIMITS = Limits()
 
 
 def run(
@@ -39,6 +39,7 @@ def run(
     *,
     timeout: float | None = None,
     listener: Listener | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> Outcome:
     """Run a job in a fresh interpreter and wait for it.
 
@@ -54,13 +55,20 @@ def run(
         Seconds after which the worker is ended.
     listener : callable, optional
         Called in this thread with each event: ``{"event": "phase" | "progress", ...}``.
+    limits : Limits
+        What the worker may use.
 
     Returns
     -------
     Outcome
         Never raises for what the engine does; an interrupt of the caller ends the worker and goes on up.
+
+    Raises
+    ------
+    Unsupported
+        If the limits name cores that cannot be had.
     """
-    with Running(job, folder, log, timeout=timeout, listener=listener) as running:
+    with Running(job, folder, log, timeout=timeout, listener=listener, limits=limits) as running:
         return running.advance()
 
 
@@ -69,10 +77,15 @@ class Running:
 
     Parameters
     ----------
-    job, folder, log, listener
+    job, folder, log, listener, limits
         As for `run`.
     timeout : float, optional
         Seconds that the worker may take until it ends or rests; rests do not count.
+
+    Raises
+    ------
+    Unsupported
+        As `run`.
     """
 
     def __init__(
@@ -83,7 +96,9 @@ class Running:
         *,
         timeout: float | None = None,
         listener: Listener | None = None,
+        limits: Limits = _NO_LIMITS,
     ) -> None:
+        limits.require_cpus()
         job_file, self._result = folder / "job.pickle", folder / "draws.npz"
         with job_file.open("wb") as stream:
             pickle.dump(job, stream)
@@ -91,7 +106,8 @@ class Running:
         self._listener = listener or (lambda _: None)
         self._log_stream = log.open("ab")
         command = [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
-        self._worker = _Worker(command, self._log_stream)
+        command += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
+        self._worker = _Worker(command, self._log_stream, limits)
         self.resting = False
 
     def __enter__(self) -> Self:
@@ -112,7 +128,18 @@ class Running:
             self.resting = final is not None and final["event"] == "look"
             if not self.resting:
                 self.end()
-        return _outcome(self._worker, final, self._result, self._log, self._timeout)
+        return self._ending(final).outcome(self._result, self._log)
+
+    def _ending(self, final: dict[str, Any] | None) -> Ending:
+        worker = self._worker
+        return Ending(
+            final=final,
+            seconds=time.monotonic() - worker.begin,
+            peak_bytes=worker.peak_bytes,
+            code=worker.process.returncode,
+            timeout=self._timeout if worker.timed_out else None,
+            memory_limit=worker.memory_limit if worker.grew_too_large else None,
+        )
 
     def end(self) -> None:
         """End the worker, wherever it stands."""
@@ -123,9 +150,10 @@ class Running:
 class _Worker:
     """A worker process with a thread that reads its events."""
 
-    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+    def __init__(self, command: list[str], log: IO[bytes], limits: Limits) -> None:
         self.begin = time.monotonic()
         self.peak_bytes = 0
+        self.memory_limit = limits.memory_bytes
         self.timed_out = False
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.process = subprocess.Popen(
@@ -134,7 +162,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **limits.environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -148,6 +176,11 @@ class _Worker:
                     self._events.put(event)
         self._events.put(None)
 
+    @property
+    def grew_too_large(self) -> bool:
+        """Whether its memory has passed its limit."""
+        return self.memory_limit is not None and self.peak_bytes > self.memory_limit
+
     def listen(self, listener: Listener, timeout: float | None) -> dict[str, Any] | None:
         """Pass events on until the worker has ended or rests; return its last word, if it had one."""
         final: dict[str, Any] | None = None
@@ -157,6 +190,8 @@ class _Worker:
             if now - measured > _MEMORY_SECONDS:
                 self.peak_bytes = max(self.peak_bytes, tree_bytes(self.process.pid))
                 measured = now
+                if self.grew_too_large:
+                    return None
             if timeout is not None and now - self.begin > timeout:
                 self.timed_out = True
                 return None
@@ -204,32 +239,3 @@ def _kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
         else:
             os.kill(pid, signal.SIGTERM)
-
-
-def _outcome(
-    worker: _Worker, final: dict[str, Any] | None, result: Path, log: Path, timeout: float | None
-) -> Outcome:
-    seconds = time.monotonic() - worker.begin
-    peak = worker.peak_bytes or None
-    if worker.timed_out:
-        return Outcome("timeout", f"stopped after {timeout:g} s", peak_bytes=peak, seconds=seconds)
-    if final is not None and final["event"] in ("done", "look"):
-        fields = {key: value for key, value in final.items() if key != "event"}
-        arrays = result if result.exists() else None
-        return Outcome("ok", "", fields, arrays, peak, seconds)
-    if final is not None:
-        status: Status = "unsupported" if final.get("kind") == "Unsupported" else "failed"
-        return Outcome(status, f"{final['message']}", peak_bytes=peak, seconds=seconds)
-    return Outcome("failed", _death(worker, seconds, log), peak_bytes=peak, seconds=seconds)
-
-
-def _death(worker: _Worker, seconds: float, log: Path) -> str:
-    """Say how a worker died that left no word."""
-    code = worker.process.returncode
-    if code is not None and code < 0:
-        size = f" at {worker.peak_bytes / 1e9:.1f} GB" if worker.peak_bytes else ""
-        text = f"killed by signal {-code} after {seconds:.0f} s{size}"
-        if -code == signal.SIGKILL and worker.peak_bytes > psutil.virtual_memory().total / 2:
-            text += ": probably out of memory"
-        return f"{text}. Its log: {log}"
-    return f"ended with exit code {code} after {seconds:.0f} s without a result. Its log: {log}"

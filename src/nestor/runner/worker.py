@@ -1,4 +1,4 @@
-"""The process that runs one engine: ``python -m nestor.runner.worker JOB RESULT``.
+"""The process that runs one engine: ``python -m nestor.runner.worker JOB RESULT [CPUS]``.
 
 It is a fresh interpreter, so that nothing is warm, shared or inherited. Its standard output carries one
 JSON object a line (see `_Channel`); whatever libraries print goes to standard error, the log. When its
@@ -8,6 +8,7 @@ there lets chains that rest for a look go on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -55,8 +56,21 @@ def _obey_parent(go_on: threading.Semaphore) -> None:
     os._exit(1)
 
 
+def _settle(cpus: str) -> None:
+    """Stay on the cores `cpus`, such as "0,2", and be the first to go when memory runs out."""
+    if cpus:
+        os.sched_setaffinity(0, [int(number) for number in cpus.split(",")])
+    first = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(
+        OSError
+    ):  # not Linux, or read-only: then the kernel chooses as it likes
+        first.write_text("1000")
+
+
 def main(arguments: list[str]) -> int:
-    """Run the job in file `arguments[0]`; write arrays to `arguments[1]`."""
+    """Run the job in file `arguments[0]`; write arrays to `arguments[1]`, on the cores `arguments[2]`."""
+    # Before any thread is started or library imported: both take over what they find.
+    _settle(arguments[2] if len(arguments) > 2 else "")
     channel = _Channel()
     go_on = threading.Semaphore(0)
     threading.Thread(target=_obey_parent, args=(go_on,), daemon=True).start()
@@ -69,16 +83,21 @@ def main(arguments: list[str]) -> int:
     except NestorError as error:
         channel.send("error", kind=type(error).__name__, message=str(error))
         return 1
-    except MemoryError:
+    except MemoryError as error:
         traceback.print_exc()
-        channel.send("error", kind="MemoryError", message="out of memory")
+        channel.send("error", kind="MemoryError", message=_in_one_line("out of memory", error))
         return 1
     except Exception as error:  # noqa: BLE001 - an engine's crash is a row of a table, with its log
         traceback.print_exc()
-        text = " ".join(str(error).split())[:300]
-        channel.send("error", kind=type(error).__name__, message=f"{type(error).__name__}: {text}")
+        kind = type(error).__name__
+        channel.send("error", kind=kind, message=_in_one_line(kind, error))
         return 1
     return 0
+
+
+def _in_one_line(what: str, error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"{what}: {text}" if text else what
 
 
 def _run(
