@@ -128,7 +128,7 @@ def summarize(group: Group) -> GroupSummary:
     """Summarize one group."""
     rows, first = group.rows, group.rows[0]
     verdicts = Counter(row["verdict"] for row in rows if row["verdict"])
-    verdict = _group_verdict(rows)
+    verdict = group_verdict(rows)
     quantity, kind = _worst(rows)
     return GroupSummary(
         key=group.key,
@@ -190,13 +190,14 @@ def _baseline(group: Group, found: Sequence[Group], name: str | None) -> Group |
     timed = [
         (value, i)
         for i, peer in enumerate(peers)
-        if _group_verdict(peer.rows) != "DISAGREE"
+        if group_verdict(peer.rows) != "DISAGREE"
         and (value := estimate(runs(peer, "time_to_ess_s"), "").value) is not None
     ]
     return peers[min(timed)[1]] if timed else None
 
 
-def _group_verdict(rows: Iterable[Row]) -> str:
+def group_verdict(rows: Iterable[Row]) -> str:
+    """Return the word for all runs of a group; see `GroupSummary`."""
     judged = [(row["verdict"], row["status"]) for row in rows if row["verdict"]]
     if not judged:
         return ""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 type Row = Mapping[str, Any]
+#: Scenario, track, sweep, contender, chains and cores.
+type SeriesKey = tuple[str, str, str, str, int | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,23 @@ def groups(table: pd.DataFrame) -> list[Group]:
     order = {name: i for i, name in reversed(list(enumerate((k.scenario, k.track) for k in found)))}
     keys = sorted(found, key=lambda k: (order[k.scenario, k.track], k.sweep, k.sweep_value or 0.0))
     return [Group(key, _by_seed(key, found[key])) for key in keys]
+
+
+def series(found: Sequence[Group]) -> dict[SeriesKey, list[Group]]:
+    """Groups of a sweep by scenario, track, sweep, contender, chains and cores, in increasing size.
+
+    Chains or cores are no part of the key where they are what is swept.
+    """
+    by_key: dict[SeriesKey, list[Group]] = {}
+    for group in found:
+        key = group.key
+        if not key.sweep or not key.sweep_value or key.sweep_value < 0:
+            continue
+        chains = None if key.sweep == "chains" else key.chains
+        cores = None if key.sweep == "cores" else key.cores
+        at = (key.scenario, key.track, key.sweep, key.contender, chains, cores)
+        by_key.setdefault(at, []).append(group)
+    return by_key
 
 
 def read_rows(table: pd.DataFrame) -> list[Row]:
