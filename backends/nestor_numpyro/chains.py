@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nestor.backend import Progress
 from nestor.errors import EngineFailed
-from nestor_numpyro.programs import chain_keys
 from nestor_numpyro.starts import find_start
 
 if TYPE_CHECKING:
@@ -85,13 +83,12 @@ class Chains:
     ) -> None:
         self._config = config
         self._place = place
-        keys = chain_keys(config.seed, config.chains)
+        numbers = range(config.chains)
         if config.chain_method == "vectorized":
             # Lanes of one program: each iteration waits for the longest trajectory.
-            self._chains = [_Chain(programs, keys, data, config.seed, range(config.chains))]
+            self._chains = [_Chain(programs, data, config.seed, numbers)]
         else:
-            numbers = range(config.chains)
-            self._chains = [_Chain(programs, keys[i], data, config.seed, (i,)) for i in numbers]
+            self._chains = [_Chain(programs, data, config.seed, (i,)) for i in numbers]
         self._rows = programs.plan.draws
         self.drawn = 0
 
@@ -166,11 +163,10 @@ class _Chain:
     """One chain, or all as lanes: where it stands, and how it goes on from there."""
 
     def __init__(
-        self, programs: Programs, key: Any, data: ModelData, seed: int, numbers: Sequence[int]
+        self, programs: Programs, data: ModelData, seed: int, numbers: Sequence[int]
     ) -> None:
         self.numbers = numbers
         self._programs = programs
-        self._key = key
         self._data = data
         self._seed = seed
         self._state: Any = None
@@ -198,7 +194,7 @@ class _Chain:
         begin = time.perf_counter()
         report("warmup", 0, self._divergences)
         self._state, self._buffers = find_start(
-            self._programs, self._key, self._data, self._seed, self.numbers
+            self._programs, self._data, self._seed, self.numbers
         )
         for done, _ in self._iterate(self._programs.plan.warmup, stop):
             report("warmup", done, self._divergences)
@@ -217,7 +213,7 @@ class _Chain:
                 raise EngineFailed("numpyro was stopped before its chains had ended.")
             stretch = min(stretch, iterations - done)
             begin = time.perf_counter()
-            count = jnp.asarray(stretch, jnp.int32)
+            count = np.asarray(stretch, np.int32)
             self._state, self._buffers, found = jax.block_until_ready(
                 self._programs.advance(self._state, self._buffers, count, self._data)
             )

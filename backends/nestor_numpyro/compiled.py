@@ -10,6 +10,7 @@ from nestor.errors import SpecError, Unsupported
 from nestor_numpyro.data import put_data, with_outcome
 from nestor_numpyro.density import LogDensity
 from nestor_numpyro.model import build_model
+from nestor_numpyro.place import failing_allocations
 from nestor_numpyro.programs import Plan, Programs, compile_programs
 from nestor_numpyro.sampling import Sampling
 
@@ -47,6 +48,8 @@ class NumPyroModel:
         The NumPyro model, a function of them.
     density : LogDensity
         Its density.
+    upload_seconds : float
+        What bringing the data there took.
     programs : dict of Plan to Programs
         The sampler's programs that have been compiled; models that differ in their outcome share them.
     """
@@ -58,6 +61,7 @@ class NumPyroModel:
     data: ModelData
     model: Model
     density: LogDensity
+    upload_seconds: float
     programs: dict[Plan, Programs] = field(default_factory=dict)
 
     @classmethod
@@ -65,13 +69,13 @@ class NumPyroModel:
         cls, problem: Problem, formulation: Formulation, *, sampler: str | None, place: Place
     ) -> Self:
         """Put the data on the device; compile the density if no sampler is asked for."""
-        with place.scope():
-            data = put_data(problem, place)
+        with failing_allocations(), place.scope():
+            data, seconds = put_data(problem, place)
         model = build_model(problem, formulation)
         density = LogDensity(problem, formulation, model, place)
         if sampler is None:
             density.compile(data)
-        return cls(problem, formulation, sampler, place, data, model, density)
+        return cls(problem, formulation, sampler, place, data, model, density, seconds)
 
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return the model for another outcome.
@@ -91,7 +95,8 @@ class NumPyroModel:
         """
         problem = self.problem.with_outcome(y)
         with self.place.scope():
-            return replace(self, problem=problem, data=with_outcome(self.data, problem, self.place))
+            data, seconds = with_outcome(self.data, problem, self.place)
+        return replace(self, problem=problem, data=data, upload_seconds=seconds)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables; see `CompiledModel`."""
@@ -110,8 +115,21 @@ class NumPyroModel:
         EngineFailed
             If NumPyro finds no starting point.
         """
-        sampling, seconds = self._begin(config, on_progress)
-        return sampling.until(config.draws, on_progress, compile_seconds=seconds)
+        with failing_allocations():
+            seconds = self._compile(config, on_progress)
+            sampling = self._sampling(config)
+            return sampling.until(config.draws, on_progress, self.upload_seconds, seconds)
+
+    def prepare(self, config: SamplerConfig) -> None:
+        """Compile the programs of ``sample(config)``; see `Preparable`.
+
+        Raises
+        ------
+        Unsupported
+            As `sample`.
+        """
+        with failing_allocations():
+            self._compile(config, None)
 
     def sample_in_looks(
         self,
@@ -136,15 +154,15 @@ class NumPyroModel:
             raise SpecError(
                 f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
             )
-        sampling, seconds = self._begin(config, on_progress)
-        for look in looks:
-            yield sampling.until(look, on_progress, compile_seconds=seconds)
-            seconds = 0.0
+        with failing_allocations():
+            upload, seconds = self.upload_seconds, self._compile(config, on_progress)
+            sampling = self._sampling(config)
+            for look in looks:
+                yield sampling.until(look, on_progress, upload, seconds)
+                upload = seconds = 0.0
 
-    def _begin(
-        self, config: SamplerConfig, on_progress: ProgressCallback | None
-    ) -> tuple[Sampling, float]:
-        """Set up the chains of a run; returns them with the seconds that compiling took."""
+    def _compile(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> float:
+        """Compile the programs of a run, unless that is done; returns the seconds that it took."""
         if self.sampler is None:
             raise Unsupported(
                 "this model was compiled for densities only; compile it with sampler='nuts'."
@@ -155,16 +173,18 @@ class NumPyroModel:
                 "another. Choose the chain method vectorized (or sequential)."
             )
         plan = Plan.of(config)
-        seconds = 0.0
-        if plan not in self.programs:
-            if on_progress is not None:
-                for chain in range(config.chains):
-                    on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
-            with self.place.scope():
-                self.programs[plan], seconds = compile_programs(
-                    self.model, tuple(self.problem.variables), self.data, plan
-                )
-        sampling = Sampling(
-            self.programs[plan], self.problem, self.formulation, config, self.place, self.data
-        )
-        return sampling, seconds
+        if plan in self.programs:
+            return 0.0
+        if on_progress is not None:
+            for chain in range(config.chains):
+                on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
+        with self.place.scope():
+            self.programs[plan], seconds = compile_programs(
+                self.model, tuple(self.problem.variables), self.data, plan
+            )
+        return seconds
+
+    def _sampling(self, config: SamplerConfig) -> Sampling:
+        """Set up the chains of a run."""
+        programs = self.programs[Plan.of(config)]
+        return Sampling(programs, self.problem, self.formulation, config, self.place, self.data)

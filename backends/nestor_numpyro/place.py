@@ -46,6 +46,31 @@ class Place:
         with jax.enable_x64(self.dtype == "float64"), jax.default_device(self.device):
             yield
 
+    def peak_bytes(self) -> int | None:
+        """Largest memory in use on the device so far; None where it does not say (a CPU does not)."""
+        stats = self.device.memory_stats() or {}
+        peak = stats.get("peak_bytes_in_use")
+        return None if peak is None else int(peak)
+
+
+@contextmanager
+def failing_allocations() -> Iterator[None]:
+    """Turn JAX's word for an allocation that fails, on a device or the host, into Python's.
+
+    Raises
+    ------
+    MemoryError
+        In its place.
+    """
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
 
 def find_place(kind: Device, dtype: DType) -> Place:
     """Look up a device.

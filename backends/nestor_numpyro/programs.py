@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro.infer import NUTS
 from numpyro.infer.util import constrain_fn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from nestor.backend import SamplerConfig
     from nestor_numpyro.data import ModelData
@@ -78,6 +81,8 @@ class Programs:
         The canonical variables, in order; JAX returns mappings sorted by name.
     shapes : mapping of str to tuple of int
         Shape of each unconstrained site of one chain.
+    key : callable
+        (words of a seed, number of the chain or of each lane) to a random key for each.
     start : callable
         (key, unconstrained point, data) to (state, buffers): a chain at this point, with its density and
         gradient, and room for the kept draws.
@@ -91,6 +96,7 @@ class Programs:
     plan: Plan
     variables: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
+    key: Callable[..., Any]
     start: Callable[..., Any]
     advance: Callable[..., Any]
     convert: Callable[..., Any]
@@ -110,40 +116,44 @@ def compile_programs(
     """
     begin = time.perf_counter()
     start, advance, convert = _start(model, plan), _advance(model, plan), _convert(model, variables)
+    key: Callable[..., Any] = chain_key
+    numbers = np.zeros(() if plan.lanes is None else plan.lanes, np.uint32)
     point = _unconstrained(model, plan, data)
     shapes = {name: value.shape for name, value in point.items()}
-    key = chain_keys(0, 1)[0]
     if plan.lanes is not None:
+        key = jax.vmap(key, in_axes=(None, 0))
         start = jax.vmap(start, in_axes=(0, 0, None))
         advance = jax.vmap(advance, in_axes=(0, 0, None, None))
         # One chain after another: side by side the intermediate arrays of all chains would be alive.
         convert = _one_by_one(convert)
-        key = chain_keys(0, plan.lanes)
         point = {
             name: jax.ShapeDtypeStruct((plan.lanes, *value.shape), value.dtype)
             for name, value in point.items()
         }
-    count = jnp.asarray(0, jnp.int32)
-    started = jax.jit(start).lower(key, point, data).compile()
-    state, buffers = jax.eval_shape(start, key, point, data)
+    words, count = seed_words(0), np.zeros((), np.int32)
+    keyed = jax.jit(key).lower(words, numbers).compile()
+    keys = jax.eval_shape(key, words, numbers)
+    started = jax.jit(start).lower(keys, point, data).compile()
+    state, buffers = jax.eval_shape(start, keys, point, data)
     advanced = jax.jit(advance, donate_argnums=1).lower(state, buffers, count, data).compile()
     converted = jax.jit(convert).lower(buffers["z"], data).compile()
-    return Programs(
-        plan, tuple(variables), shapes, started, advanced, converted
-    ), time.perf_counter() - begin
+    programs = Programs(plan, tuple(variables), shapes, keyed, started, advanced, converted)
+    return programs, time.perf_counter() - begin
 
 
-def chain_keys(seed: int, chains: int) -> Any:
-    """Random keys of all chains; chain i has the same one however many there are."""
-    import numpy as np
+def seed_words(seed: int) -> NDArray[np.uint32]:
+    """Two words for the generator's key.
 
-    # Through SeedSequence, since JAX takes seeds of 64 bits at most, of 32 in single precision; and with
-    # the generator named, since the user may have set another one for the process.
-    words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
-    root = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
-        root, jnp.arange(chains, dtype=jnp.uint32)
-    )
+    Through SeedSequence, since JAX takes seeds of 64 bits at most, of 32 in single precision.
+    """
+    return np.random.SeedSequence(seed).generate_state(2).astype(np.uint32)
+
+
+def chain_key(words: Any, number: Any) -> Any:
+    """Random key of a chain; chain i has the same one however many there are."""
+    # The generator is named, since the user may have set another one for the process.
+    root = jax.random.wrap_key_data(words, impl="threefry2x32")
+    return jax.random.fold_in(root, number)
 
 
 def _kernel(model: Model, plan: Plan) -> NUTS:

@@ -43,11 +43,12 @@ class _Seconds:
         self.warmup = [a + r.warmup for a, r in zip(self.warmup or none, runs, strict=True)]
         self.sampling = [a + r.sampling for a, r in zip(self.sampling or none, runs, strict=True)]
 
-    def timings(self, compile_seconds: float, *, separate: bool) -> Timings:
+    def timings(self, upload: float, compile_s: float, *, separate: bool) -> Timings:
         """Divide wall time between warmup and sampling in proportion to their sums over chains."""
         share = sum(self.warmup) / (sum(self.warmup) + sum(self.sampling))
         return Timings(
-            compile=compile_seconds,
+            upload=upload,
+            compile=compile_s,
             warmup=self.wall * share,
             sampling=self.wall * (1.0 - share),
             postprocess=self.postprocess,
@@ -93,9 +94,18 @@ class Sampling:
             self._chains = Chains(programs, config, data, place)
 
     def until(
-        self, draws: int, on_progress: ProgressCallback | None, *, compile_seconds: float
+        self, draws: int, on_progress: ProgressCallback | None, upload: float, compile_s: float
     ) -> Draws:
         """Go on until every chain has `draws` draws; bring those that are new to the host.
+
+        Parameters
+        ----------
+        draws : int
+            Draws of each chain, those of earlier calls included.
+        on_progress : callable or None
+            Whom to tell.
+        upload, compile_s : float
+            Seconds of these phases, for the record.
 
         Raises
         ------
@@ -120,8 +130,13 @@ class Sampling:
         stats["log_jacobian"] = log_jacobian(self._problem, self._formulation, values)
         seconds.postprocess += time.perf_counter() - begin
         separate = self._config.chain_method != "vectorized"
-        timings = seconds.timings(compile_seconds, separate=separate)
-        return Draws(values, stats, timings, _settings(self._programs, self._config, self._place))
+        return Draws(
+            values,
+            stats,
+            seconds.timings(upload, compile_s, separate=separate),
+            _settings(self._programs, self._config, self._place),
+            self._place.peak_bytes(),
+        )
 
     def _collect(
         self, runs: Sequence[Run], seconds: _Seconds

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nestor.errors import EngineFailed
+from nestor_numpyro.programs import seed_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ DESCRIPTION = f"uniform(-{RADIUS:g}, {RADIUS:g}) on the unconstrained scale, at 
 
 
 def find_start(
-    programs: Programs, key: Any, data: ModelData, seed: int, chains: Sequence[int]
+    programs: Programs, data: ModelData, seed: int, chains: Sequence[int]
 ) -> tuple[Any, Any]:
     """Start one chain, or several as lanes, at points of finite density and gradient.
 
@@ -39,12 +40,10 @@ def find_start(
     ----------
     programs : Programs
         Compiled for one chain or for ``len(chains)`` lanes.
-    key : Array
-        The chain's random key, or one for each lane.
     data : ModelData
         The model's argument.
     seed : int
-        The run's seed; a chain's point depends on it and on the chain's number only.
+        The run's seed; a chain's key and point depend on it and on the chain's number only.
     chains : sequence of int
         Numbers of the chains.
 
@@ -58,9 +57,12 @@ def find_start(
     EngineFailed
         If there is no such point among the tries.
     """
+    single = programs.plan.lanes is None
+    numbers = np.asarray(chains[0] if single else chains, np.uint32)
+    key = programs.key(seed_words(seed), numbers)
     points = [_draw(programs.shapes, seed, chain, 0) for chain in chains]
     for attempt in range(1, TRIES + 1):
-        at = points[0] if programs.plan.lanes is None else jax.tree.map(_stack, *points)
+        at = points[0] if single else {n: np.stack([p[n] for p in points]) for n in points[0]}
         state, buffers = jax.block_until_ready(programs.start(key, at, data))
         finite = _finite(state, len(chains))
         if finite.all():
@@ -79,13 +81,9 @@ def _draw(
 ) -> dict[str, Any]:
     rng = np.random.default_rng([seed, chain, attempt])
     return {
-        name: jnp.asarray(rng.uniform(-RADIUS, RADIUS, shape), jnp.result_type(float))
+        name: np.asarray(rng.uniform(-RADIUS, RADIUS, shape), jnp.result_type(float))
         for name, shape in shapes.items()
     }
-
-
-def _stack(*values: Any) -> Any:
-    return jnp.stack(values)
 
 
 def _finite(state: Any, chains: int) -> NDArray[np.bool_]:

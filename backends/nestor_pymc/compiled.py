@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from nestor.errors import SpecError, Unsupported
 from nestor_pymc.density import LogDensity
@@ -39,6 +39,9 @@ class PyMCModel:
     problem: Problem
     density: LogDensity
     sampler: NutpieSampler | PyMCSampler | None
+
+    #: The data stay on the host.
+    upload_seconds: ClassVar[float] = 0.0
 
     @classmethod
     def build(cls, problem: Problem, formulation: Formulation, sampler: str | None) -> Self:

@@ -155,6 +155,7 @@ class _Clock:
         else:
             spent = [now - then for now, then in zip(seconds, self._before, strict=True)]
             timings = Timings(
+                upload=0.0,
                 compile=0.0,
                 warmup=0.0,
                 sampling=wall,

@@ -36,6 +36,7 @@ def split_wall(
     total = sum(warmup) + sum(sampling)
     known = total > 0.0
     return Timings(
+        upload=0.0,
         compile=compile_s,
         warmup=wall * sum(warmup) / total if known else None,
         sampling=wall * sum(sampling) / total if known else None,

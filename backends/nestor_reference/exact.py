@@ -133,6 +133,7 @@ def sample(
     sampling = sum(chain.sampling for chain in chains)
     share = sampling / (sampling + sum(chain.postprocess for chain in chains))
     timings = Timings(
+        upload=0.0,
         compile=None,
         warmup=middle - begin,
         sampling=wall * share,

@@ -105,10 +105,14 @@ def _whole(name: str, value: object, least: int) -> int:
 class Timings:
     """Seconds of each phase; None where a sampler cannot separate one from another, never a guess.
 
+    `upload`, data to the device, was spent when the model was compiled (see `Uploaded`), all others in
+    `sample`: `compile` is what is compiled there. Where chains go on, both belong to the first stretch.
+
     Where chains outnumber cores their phases overlap: wall time is then split between warmup and
     sampling in proportion to the sums over chains, and the chains' own seconds are kept beside it.
     """
 
+    upload: float | None = None
     compile: float | None = None
     warmup: float | None = None
     sampling: float | None = None
@@ -140,12 +144,16 @@ class Draws:
         Seconds of each phase.
     settings : mapping
         What the sampler really used: target_accept, max_tree_depth, metric, chain_method, cores, ...
+    device_peak_bytes : int or None
+        Largest memory in use on the device since the process began; None where it has no memory of its
+        own, or does not report it.
     """
 
     values: Mapping[str, NDArray[np.float64]]
     stats: Mapping[str, NDArray[np.generic]]
     timings: Timings
     settings: Mapping[str, object]
+    device_peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,31 @@ class CompiledModel(Protocol):
         Unsupported
             If a setting cannot be honoured.
         """
+        ...
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A compiled model whose sampler is compiled for one configuration; optional."""
+
+    def prepare(self, config: SamplerConfig) -> None:
+        """Compile whatever ``sample(config)`` needs, so that afterwards it compiles nothing.
+
+        Raises
+        ------
+        Unsupported
+            If a setting cannot be honoured.
+        """
+        ...
+
+
+@runtime_checkable
+class Uploaded(Protocol):
+    """A compiled model that says what bringing its data to the device took; optional."""
+
+    @property
+    def upload_seconds(self) -> float:
+        """Seconds, part of those of `Backend.compile`; zero where the data stay on the host."""
         ...
 
 

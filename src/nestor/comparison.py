@@ -39,6 +39,7 @@ EngineStatus = Literal[
 
 TIMINGS = (
     "import_s",
+    "upload_s",
     "compile_s",
     "warmup_s",
     "sampling_s",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nestor.comparison import Comparison, EngineRow
     from nestor.problem import Problem
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class _Document(BaseModel):
@@ -72,6 +72,7 @@ class TimingsDocument(_Document):
     """Seconds of each phase; null where a sampler cannot tell it from another."""
 
     import_s: float | None
+    upload_s: float | None = Field(description="Data to the device")
     compile_s: float | None
     warmup_s: float | None
     sampling_s: float | None
@@ -142,7 +143,7 @@ class ComparisonDocument(_Document):
 
     model_config = ConfigDict(title="nestor comparison")
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     nestor_version: str
     verdict: Literal["AGREE", "DISAGREE", "INCONCLUSIVE"]
     problem: ProblemDocument

@@ -400,6 +400,15 @@ def test_single_precision_samples(conjugate, exact):
     np.testing.assert_allclose(values.mean(axis=(0, 1))[:, 0], exact["beta_g"], atol=0.3)
 
 
+def test_an_allocation_that_fails_on_the_device_is_a_memory_error():
+    from nestor_numpyro.place import failing_allocations
+
+    with pytest.raises(MemoryError, match="allocate 9 bytes"), failing_allocations():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory: allocate 9 bytes")
+    with pytest.raises(jax.errors.JaxRuntimeError), failing_allocations():
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 

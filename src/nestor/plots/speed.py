@@ -33,6 +33,7 @@ LOG_FROM = 50.0
 # Paul Tol's light scheme: told apart with every colour vision, and none of them an engine's colour.
 _PHASES = {
     "import_s": ("import", "#DDDDDD"),
+    "upload_s": ("upload", "#EE8866"),
     "compile_s": ("compile", "#FFAABB"),
     "warmup_s": ("warmup", "#EEDD88"),
     "sampling_s": ("sampling", "#77AADD"),

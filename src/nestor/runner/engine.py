@@ -1,4 +1,4 @@
-"""The two things that an engine is asked for: log densities at points, and draws."""
+"""What an engine is asked for: log densities at points, to compile, and draws."""
 
 from __future__ import annotations
 
@@ -53,6 +53,28 @@ def evaluate(
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
     texts = outcome.result.get("log_densities")
     return outcome, [float(text) for text in texts] if isinstance(texts, list) else None
+
+
+def prepare(
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    log: Path,
+    *,
+    timeout: float | None = None,
+    listener: Listener | None = None,
+    limits: Limits = _NO_LIMITS,
+) -> Outcome:
+    """Compile all that sampling needs, in a process of its own, and draw nothing.
+
+    Returns
+    -------
+    Outcome
+        ``result["timings"]`` has import_s, upload_s, compile_s and total_s; all other phases are None.
+    """
+    job = Job(problem, contender, config, prepare_only=True)
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        return run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
 
 
 def sample(
@@ -152,8 +174,8 @@ def _joined(parts: Sequence[Draws]) -> Draws:
 def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
     """Add up the seconds of stretches, chain by chain where they are told apart.
 
-    A phase that some stretch could not tell apart (None) is unknown in the sum, but for compilation and
-    warmup, which belong to the first.
+    A phase that some stretch could not tell apart (None) is unknown in the sum, but for upload,
+    compilation and warmup, which belong to the first.
     """
     first, *others = (result["timings"] for result in results)
     total = dict(first)
@@ -162,7 +184,7 @@ def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
             if isinstance(value, list):
                 pairs = zip(total[name], value, strict=False)
                 total[name] = [a + b for a, b in pairs] if value else total[name]
-            elif name not in ("import_s", "compile_s", "warmup_s"):
+            elif name not in ("import_s", "upload_s", "compile_s", "warmup_s"):
                 known = total[name] is not None and value is not None
                 total[name] = total[name] + value if known else None
     return total
@@ -183,6 +205,7 @@ def _attrs(
     problem: Problem, contender: Contender, config: SamplerConfig, outcome: Outcome
 ) -> dict[str, object]:
     """Everything that is needed to know what was run, beside the draws themselves."""
+    on_device = outcome.result.get("device_peak_bytes")
     return {
         "nestor_version": version("nestor"),
         "formula": problem.spec.to_formula(),
@@ -196,6 +219,8 @@ def _attrs(
         "versions": outcome.result.get("versions", {}),
         "peak_bytes": outcome.peak_bytes or 0,
         "fingerprint": problem.fingerprint,
+        # netCDF knows no None: what is not known is absent
+        **({} if on_device is None else {"device_peak_bytes": on_device}),
     }
 
 

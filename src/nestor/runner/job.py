@@ -35,6 +35,8 @@ class Job:
     looks : tuple of int
         Draws per chain at which to stop for a look, the first equal to the config's draws; empty to
         sample once and end.
+    prepare_only : bool
+        Whether to end when everything is compiled that sampling needs.
     """
 
     problem: Problem
@@ -42,6 +44,7 @@ class Job:
     config: SamplerConfig | None = None
     points: tuple[dict[str, NDArray[np.float64]], ...] = ()
     looks: tuple[int, ...] = ()
+    prepare_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Outcome:
     message : str
         Why, if it did not end well: one line for the user.
     result : dict
-        What the worker reported: ``log_densities``, or ``timings`` and ``settings``; and ``versions``;
+        What the worker reported: ``log_densities``, or ``timings``, ``settings`` and
+        ``device_peak_bytes`` (only ``timings`` where there was nothing but to prepare); and ``versions``;
         ``cannot_extend``, the reason, where chains cannot go on from where they stand.
     arrays : Path or None
         File of the draws' arrays, if there are any.

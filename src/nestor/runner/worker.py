@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import Backend, CompiledModel, Draws, Progress
+    from nestor.backend import Backend, CompiledModel, Draws, Progress, Timings
     from nestor.runner.job import Job
 
 
@@ -104,6 +104,7 @@ def _run(
     job: Job, result: Path, channel: _Channel, go_on: threading.Semaphore
 ) -> dict[str, object]:
     from nestor import registry
+    from nestor.backend import Timings, Uploaded
 
     backend = registry.get(job.contender.backend).backend
     begin = time.perf_counter()
@@ -112,6 +113,23 @@ def _run(
         import_module(name)
     imported = time.perf_counter()
     channel.send("phase", phase="compile")
+    model = _compile(backend, job)
+    spent = (imported - begin, time.perf_counter() - imported)
+    found: dict[str, object] = {"versions": dict(backend.versions())}
+    if job.points:
+        found["log_densities"] = _densities(model, job)
+    if job.prepare_only:
+        upload = model.upload_seconds if isinstance(model, Uploaded) else None
+        found["timings"] = _timings(Timings(upload=upload), *spent, time.perf_counter() - begin)
+    elif job.config is not None:
+        found |= _sample(model, backend, job, result, channel, go_on, begin, spent)
+    return found
+
+
+def _compile(backend: Backend, job: Job) -> CompiledModel:
+    """Compile a model, and for sampling whatever its sampler needs."""
+    from nestor.backend import Preparable
+
     model = backend.compile(
         job.problem,
         job.contender.formulation,
@@ -119,13 +137,9 @@ def _run(
         device=job.contender.device,
         dtype=job.contender.dtype,
     )
-    spent = (imported - begin, time.perf_counter() - imported)
-    found: dict[str, object] = {"versions": dict(backend.versions())}
-    if job.points:
-        found["log_densities"] = _densities(model, job)
-    if job.config is not None:
-        found |= _sample(model, backend, job, result, channel, go_on, begin, spent)
-    return found
+    if job.config is not None and isinstance(model, Preparable):
+        model.prepare(job.config)
+    return model
 
 
 def _sample(
@@ -150,7 +164,8 @@ def _sample(
         check_draws(job.problem, draws, job.config.chains, target - done)
         _save(draws, result)
         found["settings"] = dict(draws.settings)
-        found["timings"] = _timings(draws, *spent, time.perf_counter() - begin)
+        found["device_peak_bytes"] = draws.device_peak_bytes
+        found["timings"] = _timings(draws.timings, *spent, time.perf_counter() - begin)
         done = target
         if target != targets[-1]:
             channel.send("look", **found)
@@ -201,12 +216,12 @@ def _save(draws: Draws, path: Path) -> None:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def _timings(draws: Draws, imported: float, compiled: float, total: float) -> dict[str, object]:
+def _timings(timings: Timings, imported: float, compiled: float, total: float) -> dict[str, object]:
     """Seconds per phase; the sampler's own compilation is added to the backend's."""
-    timings = draws.timings
     return {
         "import_s": imported,
-        "compile_s": compiled + (timings.compile or 0.0),
+        "upload_s": timings.upload,
+        "compile_s": compiled - (timings.upload or 0.0) + (timings.compile or 0.0),
         "warmup_s": timings.warmup,
         "sampling_s": timings.sampling,
         "postprocess_s": timings.postprocess,

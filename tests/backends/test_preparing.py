@@ -1,0 +1,95 @@
+"""What is compiled before sampling: everything."""
+
+import pytest
+
+from nestor import SamplerConfig, registry
+from nestor.backend import Preparable, Uploaded
+from nestor.formulation import Formulation
+
+CONFIG = SamplerConfig(chains=2, warmup=20, draws=10, seed=4)
+
+
+@pytest.fixture
+def build(small_problem):
+    def build(name, sampler):
+        formulation = Formulation.parse([], small_problem.spec.level_names)
+        return registry.get(name).backend.compile(
+            small_problem, formulation, sampler=sampler, device="cpu", dtype="float64"
+        )
+
+    return build
+
+
+@pytest.fixture
+def jax_compilations():
+    """Seconds of each program that XLA compiles, as it compiles them."""
+    monitoring = pytest.importorskip("jax").monitoring
+    pytest.importorskip("numpyro")
+    found = []
+
+    def listen(event, seconds, **_):
+        if event.endswith("backend_compile_duration"):
+            found.append(seconds)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel", "vectorized"])
+def test_numpyro_compiles_nothing_once_it_is_prepared(build, jax_compilations, method):
+    config = SamplerConfig(chains=3, warmup=20, draws=10, seed=4, chain_method=method)
+    model = build("numpyro", "nuts")
+    assert isinstance(model, Preparable)
+    jax_compilations.clear()
+    model.prepare(config)
+    assert jax_compilations, "the listener hears of compilations"
+    jax_compilations.clear()
+    draws = model.sample(config)
+    assert jax_compilations == []
+    assert draws.timings.compile == 0.0
+
+
+@pytest.fixture
+def numba_compilations():
+    """Functions that numba compiles, as it compiles them."""
+    event = pytest.importorskip("numba.core.event")
+    found = []
+
+    class Listener(event.Listener):
+        def on_start(self, happening):
+            found.append(str(happening.data.get("dispatcher")))
+
+        def on_end(self, happening):
+            pass
+
+    listener = Listener()
+    event.register("numba:compile", listener)
+    yield found
+    event.unregister("numba:compile", listener)
+
+
+@pytest.mark.parametrize("sampler", ["nutpie", "pymc"])
+def test_pymc_compiles_nothing_once_it_is_built(build, numba_compilations, sampler):
+    """So that it needs no preparing. Chains in one process: no other one is listened to."""
+    pytest.importorskip("pymc")
+    model = build("pymc", sampler)
+    assert numba_compilations, "the listener hears of compilations"
+    numba_compilations.clear()
+    model.sample(SamplerConfig(chains=2, warmup=20, draws=10, seed=4, chain_method="sequential"))
+    assert numba_compilations == []
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"), [("reference", "exact"), ("pymc", "nutpie"), ("numpyro", "nuts")]
+)
+def test_what_the_data_took_to_the_device_is_known(build, name, sampler):
+    for library in registry.get(name).backend.requires:
+        pytest.importorskip(library)
+    model = build(name, sampler)
+    assert isinstance(model, Uploaded)
+    # The host's own memory is no device; JAX copies into arrays of its own there too.
+    assert (model.upload_seconds > 0.0) == (name == "numpyro")
+    draws = model.sample(CONFIG)
+    assert draws.timings.upload == model.upload_seconds
+    assert draws.device_peak_bytes is None  # a CPU has no memory of its own
