@@ -124,8 +124,8 @@ def aggregate(table: pd.DataFrame) -> list[GroupSummary]:
     return [summarize(group) for group in groups(table)]
 
 
-def summarize(group: Group) -> GroupSummary:
-    """Summarize one group."""
+def summarize(group: Group, metrics: Sequence[str] = METRICS) -> GroupSummary:
+    """Summarize one group; `metrics` are those that are estimated."""
     rows, first = group.rows, group.rows[0]
     verdicts = Counter(row["verdict"] for row in rows if row["verdict"])
     verdict = group_verdict(rows)
@@ -141,7 +141,7 @@ def summarize(group: Group) -> GroupSummary:
         verdict=verdict,
         against=_commonest(row["against"] for row in rows),
         reasons=_distinct(row["reason"] for row in rows if row["verdict"] == verdict),
-        estimates={m: estimate(runs(group, m), f"{group.key.label}, {m}") for m in METRICS},
+        estimates={m: estimate(runs(group, m), f"{group.key.label}, {m}") for m in metrics},
         time_is_bound=any(row["time_is_bound"] and row["status"] == "ok" for row in rows),
         worst_quantity=quantity,
         worst_kind=kind,

@@ -175,7 +175,8 @@ def compare_tables(
             "size, contender, chains and cores in both. Compare results of one scenario."
         )
     pairs = [(before[key], after[key]) for key in both]
-    told = [(summarize(a), summarize(b)) for a, b in pairs]
+    wanted = list(dict.fromkeys(("time_to_ess_s", *metrics)))
+    told = [(summarize(a, wanted), summarize(b, wanted)) for a, b in pairs]
     ends = [_ending(a, b) for a, b in told]
     return Regressions(
         threshold,

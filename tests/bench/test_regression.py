@@ -1,0 +1,167 @@
+"""Two tables compared: what is worse, what is no more ok, and how rarely that is a false alarm."""
+
+import json
+
+import pytest
+
+from nestor.bench.bootstrap import Runs, ratio
+from nestor.bench.regression import compare_tables
+from nestor.errors import DataError, SpecError
+
+NUTPIE, PYMC = "pymc:nutpie@noncentered", "pymc:pymc@noncentered"
+
+
+def _scaled(**factors):
+    def change(row):
+        return row | {name: type(row[name])(row[name] * by) for name, by in factors.items()}
+
+    return change
+
+
+def _words(found):
+    return {change.metric: change.word for change in found.changes}
+
+
+def test_a_table_compared_with_itself_has_no_regression(bench_table):
+    found = compare_tables(bench_table(), bench_table())
+    assert not found.any
+    assert {change.ratio.value for change in found.changes} == {1}
+    assert (found.endings, found.only_old, found.only_new, found.warnings) == ((), (), (), ())
+
+
+def test_what_is_worse_and_what_is_better(bench_table):
+    new = bench_table(change=_scaled(compile_s=2, peak_bytes=0.5), stream=1)
+    found = compare_tables(bench_table(), new)
+    assert found.any
+    assert _words(found) == {
+        "time_to_ess_s": "",
+        "time_to_ess_warm_s": "",
+        "ess_per_s_sampling": "",
+        "compile_s": "worse",
+        "peak_bytes": "better",
+    }
+    (change,) = found.worse
+    assert change.ratio.low < 2 < change.ratio.high
+    assert change.has_interval
+
+
+def test_a_rate_is_worse_if_it_falls(bench_table):
+    half = bench_table(change=_scaled(ess_per_s_sampling=0.5))
+    (change,) = compare_tables(bench_table(), half).worse
+    assert (change.metric, change.ratio.value) == ("ess_per_s_sampling", pytest.approx(2))
+    assert not compare_tables(half, bench_table()).any
+
+
+def test_false_alarms_are_rare_and_a_real_slowdown_is_found(bench_table):
+    # By simulation (docstring of nestor.bench.regression) none of 6,000 comparisons at 5% noise is a
+    # false alarm, and 96% of slowdowns by 1.3 are found; the standard error of 100 is 2%.
+    names = [f"a:b@{i}" for i in range(100)]
+    old, same = bench_table(names), bench_table(names, stream=1)
+    found = compare_tables(old, same)
+    assert len(found.changes) == 500
+    assert not found.any
+    slow = bench_table(names, stream=1, change=_scaled(compile_s=1.3))
+    found = compare_tables(old, slow, metrics=["compile_s"])
+    assert 88 <= len(found.worse) <= 100
+
+
+def test_the_ratio_alone_would_give_false_alarms(bench_table):
+    # One run against one: P(z > log 1.1 / (0.05 sqrt 2)) = 8.9%, and 500 comparisons, some of them
+    # of figures that share their noise.
+    names = [f"a:b@{i}" for i in range(100)]
+    old, same = bench_table(names, seeds=(1,)), bench_table(names, seeds=(1,), stream=1)
+    found = compare_tables(old, same)
+    assert 5 <= len(found.worse) <= 60
+    assert not any(change.has_interval for change in found.changes)
+
+
+def test_with_few_runs_the_ratio_decides_and_it_says_so(bench_table):
+    slow = bench_table(seeds=(1, 2), change=_scaled(compile_s=2))
+    (change,) = compare_tables(bench_table(seeds=(1, 2)), slow).worse
+    assert (change.metric, change.has_interval, change.ratio.low) == ("compile_s", False, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "runs", "now"),
+    [("timeout", 5, "failing"), ("timeout", 3, "censored"), ("gates_failed", 5, "failing")],
+)
+def test_a_group_that_ends_well_no_more_is_a_regression(bench_table, end_run, status, runs, now):
+    def change(row):
+        return end_run(row, status, "why") if row["seed"] <= runs else row
+
+    found = compare_tables(bench_table(), bench_table(change=change))
+    (ending,) = found.endings
+    assert (ending.was, ending.now, ending.message) == ("ok", now, "why")
+    assert found.any
+    back = compare_tables(bench_table(change=change), bench_table())
+    assert (back.endings[0].was, back.endings[0].now, back.any) == (now, "ok", False)
+
+
+def test_a_minority_of_failures_is_none(bench_table, end_run):
+    new = bench_table(change=lambda row: end_run(row, "timeout") if row["seed"] == 1 else row)
+    assert not compare_tables(bench_table(), new).any
+
+
+def test_an_answer_that_has_become_wrong_is_a_regression_however_fast(bench_table):
+    wrong = {"verdict": "DISAGREE", "reason": "sigma differs"}
+    new = bench_table(change=lambda row: row | wrong | {"time_to_ess_s": 0.1})
+    found = compare_tables(bench_table(), new)
+    assert found.changes == ()
+    (ending,) = found.broken
+    assert (ending.now, ending.message) == ("DISAGREE", "sigma differs")
+
+
+def test_what_is_skipped_now_is_listed_and_no_regression(bench_table, end_run):
+    found = compare_tables(
+        bench_table(), bench_table(change=lambda row: end_run(row, "skipped", "no GPU"))
+    )
+    assert [(one.now, one.message) for one in found.endings] == [("skipped", "no GPU")]
+    assert not found.any
+
+
+def test_groups_on_one_side_only_are_listed(bench_table):
+    found = compare_tables(
+        bench_table([NUTPIE, PYMC]), bench_table([NUTPIE], tracks=("defaults", "matched"))
+    )
+    assert [key.contender for key in found.only_old] == [PYMC]
+    assert [key.track for key in found.only_new] == ["matched"]
+    assert {change.key.contender for change in found.changes} == {NUTPIE}
+
+
+def test_tables_without_a_common_group_are_refused(bench_table):
+    with pytest.raises(DataError, match="no group in common: none of chem"):
+        compare_tables(bench_table([NUTPIE]), bench_table([PYMC]))
+
+
+def test_another_machine_and_another_form_are_warned_of(bench_table):
+    new = bench_table().assign(cpu="Model B", machine_cores=8, quick=True)
+    warnings = compare_tables(bench_table(), new).warnings
+    assert warnings == (
+        "CPU: Model A before, Model B after.",
+        "cores of the machine: 4 before, 8 after.",
+        "Form of the scenario: full before, quick after.",
+    )
+
+
+def test_arguments_are_checked(bench_table):
+    with pytest.raises(SpecError, match="ratio above 1"):
+        compare_tables(bench_table(), bench_table(), threshold=0.9)
+    with pytest.raises(SpecError, match="unknown metric 'speed'"):
+        compare_tables(bench_table(), bench_table(), metrics=["speed"])
+
+
+def test_it_is_plain_json(bench_table, end_run):
+    new = bench_table(change=lambda row: end_run(row, "timeout", at=None))
+    document = json.loads(json.dumps(compare_tables(bench_table(), new).to_dict(), allow_nan=False))
+    assert document["any"]
+    assert document["endings"][0]["key"]["contender"] == NUTPIE
+    assert document["changes"][0]["metric"] == "time_to_ess_s"
+
+
+def test_power_does_not_come_from_pairing_alone():
+    old, new = (1.0, 1.02, 0.97, 1.01, 0.99), (1.3, 1.33, 1.28, 1.31, 1.26)
+    apart = ratio(
+        Runs((6, 7, 8, 9, 10), new, (False,) * 5), Runs((1, 2, 3, 4, 5), old, (False,) * 5), "x"
+    )
+    assert not apart.paired
+    assert apart.low > 1.1
