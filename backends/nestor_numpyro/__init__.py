@@ -10,6 +10,7 @@ from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from nestor.backend import Device, DType
     from nestor.formulation import Formulation
@@ -43,6 +44,19 @@ class NumPyroBackend:
     def versions(self) -> Mapping[str, str]:
         """Versions of the libraries that decide its results."""
         return {package: version(package) for package in ("numpyro", "jax", "jaxlib")}
+
+    def cache_environment(self, folder: Path) -> Mapping[str, str]:
+        """Variables that keep what JAX and CUDA compile in `folder`; see `nestor.backend.Cached`."""
+        return {
+            "JAX_ENABLE_COMPILATION_CACHE": "true",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+            # However quickly it compiled, and however small it is.
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            # The driver's own, of code that it compiles for the GPU at hand.
+            "CUDA_CACHE_DISABLE": "0",
+            "CUDA_CACHE_PATH": str(folder / "cuda"),
+        }
 
     def compile(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from nestor.backend import Device, DType
     from nestor.formulation import Formulation
@@ -48,6 +51,20 @@ class PyMCBackend:
     def versions(self) -> Mapping[str, str]:
         """Versions of the libraries that decide its results."""
         return {name: version(name) for name in ("pymc", "pytensor", "nutpie", "numba", "numpy")}
+
+    def cache_environment(self, folder: Path) -> Mapping[str, str]:
+        """Variables that keep what PyTensor and numba compile in `folder`; see `nestor.backend.Cached`."""
+        ours = {
+            "base_compiledir": shlex.quote(str(folder / "pytensor")),
+            "compiledir": shlex.quote(str(folder / "pytensor" / "compiled")),
+            "numba__cache": "True",
+        }
+        # A later flag overrides an earlier one of the same name: the user's others stay.
+        flags = [os.environ.get("PYTENSOR_FLAGS", ""), *(f"{k}={v}" for k, v in ours.items())]
+        return {
+            "PYTENSOR_FLAGS": ",".join(flag for flag in flags if flag),
+            "NUMBA_CACHE_DIR": str(folder / "numba"),
+        }
 
     def compile(
         self,

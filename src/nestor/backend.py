@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from nestor.errors import SpecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -327,5 +329,29 @@ class Backend(Protocol):
         ------
         Unsupported
             With the reason; nothing is degraded quietly.
+        """
+        ...
+
+
+@runtime_checkable
+class Cached(Protocol):
+    """A backend whose libraries keep compiled code between processes; optional."""
+
+    def cache_environment(self, folder: Path) -> Mapping[str, str]:
+        """Environment variables under which every such cache is used, and lives in `folder` alone.
+
+        A process with them and an empty folder compiles everything; a second one with the same folder
+        loads what the first one left there.
+
+        Parameters
+        ----------
+        folder : Path
+            An absolute path; made by the libraries, if it does not exist.
+
+        Returns
+        -------
+        mapping of str to str
+            To be added to a process's environment before it starts. Where a variable holds several
+            settings, those of this process's environment that are about something else are kept.
         """
         ...
