@@ -1,0 +1,133 @@
+"""The table of a benchmark: a line per group of runs, or a column where space is short."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from nestor.terminal.bench_words import size_number, size_words, time_words, value_words
+from nestor.terminal.tables import STYLES
+from nestor.terminal.words import MISSING, count, duration, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from nestor.bench.aggregate import GroupSummary
+    from nestor.bench.grouping import GroupKey
+
+#: Heading, metric and form of what follows the times; a wrong answer has no speed but costs what it costs.
+_FIGURES = (
+    ("compile", "compile_s", duration, False),
+    ("ESS/s", "ess_per_s_sampling", number, True),
+    ("ESS/s incl.\nwarmup", "ess_per_s", number, True),
+    ("ESS per\ngradient", "ess_per_gradient", number, True),
+    ("gradients/s", "gradients_per_s", number, True),
+    ("peak MB", "peak_bytes", lambda v: count(v / 1e6), False),
+)
+
+
+class GroupsView:
+    """Verdicts, times, rates and memory: one table per scenario and track, sorted by size.
+
+    Where a table is wider than the terminal it is turned on its side, a table for each size.
+
+    Parameters
+    ----------
+    summaries : sequence of GroupSummary
+        Groups in the order of `nestor.bench.aggregate.aggregate`.
+    """
+
+    def __init__(self, summaries: Sequence[GroupSummary]) -> None:
+        self._tracks = [
+            _Track(name, list(members))
+            for name, members in groupby(summaries, lambda s: (s.key.scenario, s.key.track))
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for track in self._tracks:
+            yield Text(", ".join(track.name), style="bold")
+            wide = track.wide()
+            needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
+            for table in [wide] if needed <= options.max_width else track.tall():
+                yield Padding(table, (0, 0, 1, 0))
+            if track.against:
+                yield Padding(Text(f"Verdicts against {track.against}."), (0, 0, 1, 0))
+
+
+class _Track:
+    """The groups of one table, and which columns it takes."""
+
+    def __init__(self, name: tuple[str, str], members: Sequence[GroupSummary]) -> None:
+        self.name = name
+        self._members = members
+        keys = [one.key for one in members]
+        self._swept = any(key.sweep_value is not None for key in keys)
+        self._varies = [
+            name
+            for name in ("chains", "cores")
+            if len({getattr(key, name) for key in keys if key.sweep != name}) > 1
+        ]
+        self.against = ", ".join(sorted({one.against for one in members if one.against}))
+
+    def wide(self) -> Table:
+        """A line per group."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        if self._swept:
+            table.add_column(Text(self._members[0].key.sweep), justify="right")
+        table.add_column("", overflow="fold")
+        for heading in self._varies:
+            table.add_column(heading, justify="right")
+        for heading, _ in _cells(self._members[0]):
+            left = heading in ("verdict", "smallest ESS of")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        for one in self._members:
+            size = [Text(size_number(one.key))] if self._swept else []
+            extra = [Text(str(getattr(one.key, name))) for name in self._varies]
+            table.add_row(*size, Text(one.key.contender), *extra, *(c for _, c in _cells(one)))
+        return table
+
+    def tall(self) -> Iterable[Table]:
+        """A column per group, and a table per size."""
+        for _, found in groupby(self._members, lambda one: one.key.sweep_value):
+            members = list(found)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            table.add_column(Text(size_words(members[0].key)), no_wrap=True)
+            for one in members:
+                table.add_column(Text(self._name(one.key)), justify="right", overflow="fold")
+            columns = [_cells(one) for one in members]
+            for row in zip(*columns, strict=True):
+                table.add_row(row[0][0].replace("\n", " "), *(cell for _, cell in row))
+            yield table
+
+    def _name(self, key: GroupKey) -> str:
+        extra = [f"{name} {getattr(key, name)}" for name in self._varies]
+        engine, at, words = key.contender.partition("@")
+        return "\n".join([engine, *([at + words.replace(",", ",\n")] if at else []), *extra])
+
+
+def _cells(one: GroupSummary) -> list[tuple[str, Text]]:
+    """Heading and text of everything but the name."""
+    wrong = one.verdict == "DISAGREE"
+    style = "" if one.verdict == "AGREE" else "dim"
+    target = MISSING if one.target_ess is None else count(one.target_ess)
+    cells = [
+        ("verdict", Text(one.verdict or MISSING, STYLES.get(one.verdict, ""))),
+        ("runs ok", Text(f"{one.n_ok}/{one.n}")),
+    ]
+    for heading, metric in (("cold", "time_to_ess_s"), ("warm", "time_to_ess_warm_s")):
+        text = MISSING if wrong else time_words(one.estimates[metric], bound=one.time_is_bound)
+        cells.append((f"to {target} ESS,\n{heading}", Text(text, style)))
+    for heading, metric, form, speed in _FIGURES:
+        hidden = wrong and speed
+        text = MISSING if hidden else value_words(one.estimates[metric], form)
+        cells.append((heading, Text(text, style if speed else "")))
+    worst = f"{one.worst_quantity}\n({one.worst_kind})" if one.worst_quantity else MISSING
+    return [*cells, ("smallest ESS of", Text(worst))]

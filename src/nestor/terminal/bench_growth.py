@@ -1,0 +1,110 @@
+"""How costs grow, and where a GPU starts to pay, in a terminal."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from nestor.terminal.bench_words import metric_words
+from nestor.terminal.words import MISSING, count, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from nestor.bench.growth import Crossover, Growth
+
+
+def growth_view(found: Sequence[Growth]) -> RenderableType:
+    """Growth exponents: one table per scenario, track and sweep, contenders beside each other."""
+    parts = [
+        _growth_table(*name, list(members))
+        for name, members in groupby(found, lambda one: (one.scenario, one.track, one.sweep))
+    ]
+    return Group(*parts)
+
+
+def _growth_table(
+    scenario: str, track: str, sweep: str, members: Sequence[Growth]
+) -> RenderableType:
+    head = Text(f"{scenario}, {track}: cost grows as {sweep} to the power of", "bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("", overflow="fold")
+    for heading in ("exponent", "95% interval", "two largest\nsizes", "up to", "runs", "left out"):
+        table.add_column(heading, justify="right")
+    settings = _varying(members)
+    for metric in dict.fromkeys(one.metric for one in members):
+        table.add_row(Text(metric_words(metric)))
+        for one in members:
+            if one.metric == metric:
+                table.add_row(*_growth_cells(one, settings))
+    return Padding(Group(head, table), (0, 0, 1, 0))
+
+
+def _varying(members: Sequence[Growth]) -> list[str]:
+    """Settings that a contender's name does not tell apart."""
+    return [
+        name for name in ("chains", "cores") if len({getattr(one, name) for one in members}) > 1
+    ]
+
+
+def _growth_cells(one: Growth, settings: Sequence[str]) -> list[Text | str]:
+    name = ", ".join([one.contender, *(f"{name} {getattr(one, name)}" for name in settings)])
+    return [
+        Text(f"  {name}"),
+        _power(one.exponent),
+        f"{_power(one.low)} to {_power(one.high)}",
+        _power(one.last),
+        count(one.sizes[-1]),
+        count(one.n),
+        count(one.left_out) if one.left_out else MISSING,
+    ]
+
+
+def _power(value: float) -> str:
+    """Two decimals, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def crossover_view(found: Sequence[Crossover]) -> RenderableType:
+    """A sentence for each pair on CPU and GPU: from which size on the GPU is quicker, and by how much."""
+    return Group(*(Text(_sentence(one)) for one in found))
+
+
+def _sentence(one: Crossover) -> str:
+    where = f"{one.scenario}, {one.track}, {metric_words(one.metric)}"
+    answer = f"{one.gpu} against {one.cpu}: {_answer(one)}."
+    several = f" The quicker one changes {one.changes} times." if one.changes > 1 else ""
+    return f"{where}: {answer} {_ratios(one)}{several}".rstrip()
+
+
+def _answer(one: Crossover) -> str:
+    if one.answer == "never":
+        return f"never quicker up to {one.sweep} = {count(one.sizes[-1])}"
+    if one.answer == "always":
+        return f"quicker from the smallest size on ({one.sweep} = {count(one.sizes[0])})"
+    low, high = one.between or (one.sizes[0], one.sizes[-1])
+    if one.size is None:
+        return f"quicker from somewhere between {one.sweep} = {count(low)} and {count(high)} on"
+    size = count(float(f"{one.size:.2g}"))
+    return (
+        f"quicker from about {one.sweep} = {size} on (measured at {count(low)} and {count(high)})"
+    )
+
+
+def _ratios(one: Crossover) -> str:
+    """How much quicker or slower the GPU is at the smallest and at the largest size."""
+    ends = [(one.sizes[i], one.ratios[i]) for i in (0, -1)]
+    parts = [f"{_times(ratio)} at {count(size)}" for size, ratio in ends if ratio is not None]
+    return f"It is {', '.join(parts)}." if parts else ""
+
+
+def _times(ratio: float) -> str:
+    return f"{number(ratio)} times as fast" if ratio >= 1 else f"{number(1 / ratio)} times as slow"

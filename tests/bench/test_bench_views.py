@@ -1,0 +1,211 @@
+"""What a benchmark says in a terminal."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from nestor.bench.aggregate import aggregate
+from nestor.bench.bootstrap import Estimate, Ratio
+from nestor.bench.growth import crossovers, growth
+from nestor.bench.regression import compare_tables
+from nestor.terminal.bench_words import interval_words, ratio_words, time_words
+from nestor.terminal.benching import (
+    crossover_view,
+    groups_view,
+    growth_view,
+    notes_view,
+    regression_view,
+)
+from nestor.terminal.words import duration, number
+
+NUTPIE, CPU = "pymc:nutpie@noncentered", "numpyro:nuts@noncentered"
+GPU = f"{CPU},gpu,vectorized"
+SIZES = (1e3, 1e4, 1e5)
+
+
+def _text(view, width=240):
+    stream = StringIO()
+    Console(file=stream, width=width, color_system=None, highlight=False).print(view)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def _lines(text, start):
+    return [line for line in text.splitlines() if line.lstrip().startswith(start)]
+
+
+def test_a_line_per_group_says_what_its_runs_cost(bench_table):
+    table = bench_table([NUTPIE, CPU])
+    text = _text(groups_view(aggregate(table)))
+    (line,) = _lines(text, NUTPIE)
+    rows = table[table.contender == NUTPIE]
+    times = rows.time_to_ess_s
+    for expected in (
+        "AGREE",
+        "5/5",
+        duration(times.median()),
+        number(rows.ess_per_gradient.median()),
+        f"{rows.peak_bytes.median() / 1e6:,.0f}",
+    ):
+        assert f" {expected} " in line
+    below = text.splitlines()[text.splitlines().index(line) + 1]
+    # The interval of five runs is their range.
+    assert f"({times.min():.1f} to {times.max():.1f})" in below
+    assert "to 400 ESS" in text
+    assert "Verdicts against yardstick." in text
+
+
+def test_each_track_has_a_table_and_sizes_go_up(bench_table):
+    text = _text(
+        groups_view(
+            aggregate(bench_table([CPU], sweep="rows", sizes=SIZES, tracks=("defaults", "matched")))
+        )
+    )
+    assert [line for line in text.splitlines() if line.startswith("chem")] == [
+        "chem, defaults",
+        "chem, matched",
+    ]
+    sizes = [line.split()[0] for line in text.splitlines() if CPU in line]
+    assert sizes == ["1,000", "10,000", "100,000"] * 2
+
+
+def test_a_wrong_answer_has_no_speed(bench_table):
+    wrong = {"verdict": "DISAGREE", "reason": "sigma differs"}
+    (line,) = _lines(
+        _text(groups_view(aggregate(bench_table(change=lambda row: row | wrong)))), NUTPIE
+    )
+    _, verdict, runs, *figures = line.split()
+    assert (verdict, runs) == ("DISAGREE", "5/5")
+    cold, warm, compile_s, unit, *rates = figures[:8]
+    assert (cold, warm, unit) == ("-", "-", "s")
+    assert float(compile_s) > 0
+    assert rates == ["-"] * 4
+    assert float(figures[8]) > 0  # memory
+
+
+def test_censored_times_and_bounds_are_marked(bench_table, end_run):
+    late = bench_table(change=lambda row: end_run(row, "timeout", at=60.0))
+    assert "> 60.0 s" in _text(groups_view(aggregate(late)))
+    bound = bench_table(change=lambda row: row | {"time_is_bound": True})
+    assert "≤ " in _text(groups_view(aggregate(bound)))
+    assert time_words(Estimate(None, None, None, 3, 3, None)) == "not reached"
+    assert time_words(Estimate(None, None, None, 0, 0, None)) == "-"
+
+
+def test_a_narrow_terminal_gets_a_column_per_group_and_a_table_per_size(bench_table):
+    table = bench_table([NUTPIE, GPU], sweep="rows", sizes=SIZES)
+    text = _text(groups_view(aggregate(table)), width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert text.count("gradients/s") == 3
+    assert [line.split()[1] for line in _lines(text, "rows ")] == ["1,000", "10,000", "100,000"]
+    assert len(_lines(text, "verdict")[0].split()) == 3
+
+
+def test_chains_and_cores_are_told_where_they_vary(bench_table):
+    def change(row):
+        return row | {"cores": row["seed"], "seed": 1}
+
+    text = _text(groups_view(aggregate(bench_table(seeds=(1, 2), change=change))))
+    assert "cores" in text
+    assert "chains" not in text
+    assert "cores 2" in _text(groups_view(aggregate(bench_table(seeds=(1, 2), change=change))), 60)
+
+
+def test_notes_say_why_once_for_all_sizes(bench_table, end_run):
+    def change(row):
+        if row["contender"] == GPU:
+            return end_run(row, "skipped", "no [red]GPU[/red] here")
+        if row["sweep_value"] == 1e5:
+            return end_run(row, "out_of_memory", "stopped at 3 GB")
+        return row | {"verdict": "INCONCLUSIVE", "reason": "too few draws"}
+
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES, change=change)
+    assert _text(notes_view(aggregate(table))).splitlines() == [
+        f"{CPU}  INCONCLUSIVE: too few draws  (defaults; rows 1,000, 10,000; 10 runs)",
+        f"{GPU}  skipped: no [red]GPU[/red] here  (defaults; rows 1,000, 10,000, 100,000; 15 runs)",
+        f"{CPU}  out of memory: stopped at 3 GB  (defaults; rows 100,000; 5 runs)",
+    ]
+
+
+def test_a_verdict_of_runs_that_are_not_ok_has_a_note_too(bench_table):
+    table = bench_table(change=lambda row: row | {"status": "gates_failed", "message": "R-hat 1.3"})
+    lines = _text(notes_view(aggregate(table))).splitlines()
+    assert any("INCONCLUSIVE" in line and "5 runs" in line for line in lines)
+
+
+def test_growth_is_a_line_per_metric_and_contender(bench_table):
+    found = growth(bench_table([CPU, GPU], sweep="rows", sizes=SIZES))
+    text = _text(growth_view(found), 160)
+    assert "chem, defaults: cost grows as rows to the power of" in text
+    lines = [line.split() for line in text.splitlines() if line.startswith(f"  {CPU} ")]
+    assert len(lines) == 5
+    (one,) = (o for o in found if o.metric == "sampling_s_per_gradient" and o.contender == CPU)
+    assert lines[0][1:5] == [f"{one.exponent:.2f}", f"{one.low:.2f}", "to", f"{one.high:.2f}"]
+
+
+def test_where_a_gpu_pays_is_a_sentence(bench_table):
+    def change(row):
+        return row | {
+            "time_to_ess_s": 3e-2
+            * row["sweep_value"] ** (0.5 if row["device"] == "gpu" else 1)
+            * (30 if row["device"] == "gpu" else 1)
+        }
+
+    # 0.03 n and 0.9 sqrt(n) are equal where sqrt(n) = 30; at 100 the ratio is 1/3, at 1e4 10/3.
+    table = bench_table([CPU, GPU], sweep="rows", sizes=(1e2, 1e4), change=change)
+    text = _text(crossover_view(crossovers(table)[:1]))
+    assert text == (
+        f"chem, defaults, time to ESS, cold: {GPU} against {CPU}: quicker from about rows = 900 on "
+        "(measured at 100 and 10,000). It is 3 times as slow at 100, 3.33 times as fast at 10,000."
+    )
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (0.5, "quicker from the smallest size on (rows = 1,000)"),
+        (2, "never quicker up to rows = 100,000"),
+    ],
+)
+def test_that_a_gpu_pays_always_or_never_is_one_too(bench_table, factor, words):
+    def change(row):
+        seconds = row["sweep_value"] * (factor if row["device"] == "gpu" else 1)
+        return row | {"time_to_ess_s": seconds}
+
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES, change=change)
+    assert words in _text(crossover_view(crossovers(table)[:1]))
+
+
+def test_regressions_are_told_with_their_intervals(bench_table, end_run):
+    def slow(row):
+        if row["contender"] == CPU:
+            return end_run(row, "failed", "no [bold]luck")
+        return row | {"compile_s": 2 * row["compile_s"]}
+
+    old = bench_table([NUTPIE, CPU, GPU])
+    new = bench_table([NUTPIE, CPU], stream=1, change=slow).assign(cpu="Model B")
+    found = compare_tables(old, new)
+    text = _text(regression_view(found))
+    (change,) = found.worse
+    assert f"{number(change.ratio.value)} ({number(change.ratio.low)} to" in text
+    assert "was ok, is failing: no [bold]luck" in text
+    assert f"chem, defaults, {GPU}: in the old table only" in text
+    assert "warning: CPU: Model A before, Model B after." in text
+    assert text.splitlines()[-1].startswith("REGRESSION  1 of ")
+
+
+def test_no_regression_is_told_as_well(bench_table):
+    text = _text(regression_view(compare_tables(bench_table(), bench_table())))
+    assert text.startswith("no regression  0 of 5 figures of 1 groups")
+
+
+def test_ratios_and_intervals_in_words():
+    assert ratio_words(Ratio(2.0, None, None, 1, 0, True, None, None)) == "2 (no interval: 1 run)"
+    assert (
+        ratio_words(Ratio(2.0, None, None, 5, 4, True, None, None))
+        == "2 (interval open: censored runs)"
+    )
+    assert ratio_words(Ratio(2.0, 1.5, None, 5, 1, True, None, None)) == "2 (from 1.5)"
+    assert ratio_words(Ratio(None, None, None, 5, 5, True, 3.0, None)) == "> 3"
+    assert ratio_words(Ratio(None, None, None, 5, 5, True, None, 0.5)) == "< 0.5"
+    assert interval_words(118.0, 125.0, duration) == "118.0 s to 2 min 05 s"
