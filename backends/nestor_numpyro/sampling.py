@@ -173,6 +173,8 @@ def _settings(programs: Programs, config: SamplerConfig, place: Place) -> dict[s
         "target_accept": plan.target_accept,
         "max_tree_depth": plan.max_tree_depth,
         "metric": "diagonal",
+        # Variances of warmup's draws, shrunk a little (numpyro.infer.hmc_util.welford_covariance).
+        "metric_estimate": "draws",
         "init": DESCRIPTION,
         "chain_method": config.chain_method,
         "cores": workers(config) if config.chain_method == "parallel" else None,

@@ -92,6 +92,7 @@ class NutpieSampler:
             for name, value in (
                 ("target_accept", config.target_accept),
                 ("maxdepth", config.max_tree_depth),
+                ("adaptation", None if config.metric is None else "draw_diag"),
             )
             if value is not None
         }
@@ -194,7 +195,10 @@ def _settings(config: SamplerConfig, cores: int, options: dict[str, Any]) -> dic
     from nutpie import _lib
 
     resolved = _lib.PyNutsSettings.Diag(config.seed)
-    resolved.update(options)
+    # As `nutpie.sample` does it.
+    if options.get("adaptation") == "draw_diag":
+        resolved.use_grad_based_mass_matrix = False
+    resolved.update({name: value for name, value in options.items() if name != "adaptation"})
     nuts = resolved.as_dict()["settings"]
     adapt = nuts["adapt_options"]
     gradients = adapt["mass_matrix_options"]["use_grad_based_estimate"]

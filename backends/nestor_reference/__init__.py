@@ -69,6 +69,7 @@ class ReferenceBackend:
                 "(--draws) is as good as going on",
                 "target_accept": "never: the exact sampler takes no steps",
                 "max_tree_depth": "never: the exact sampler builds no trees",
+                "metric": "never: the exact sampler has no metric",
             },
         )
 

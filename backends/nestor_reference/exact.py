@@ -111,7 +111,7 @@ def sample(
     EngineFailed
         If the proposal does not fit the posterior well enough.
     """
-    for name in ("target_accept", "max_tree_depth"):
+    for name in ("target_accept", "max_tree_depth", "metric"):
         if getattr(config, name) is not None:
             raise Unsupported(f"the exact sampler has no {name}: it follows no trajectories.")
     tell = on_progress or _silent

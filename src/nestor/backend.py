@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "gpu"]
 DType = Literal["float64", "float32"]
 ChainMethod = Literal["sequential", "parallel", "vectorized"]
+Metric = Literal["diagonal_draws"]
 Phase = Literal["compile", "warmup", "sampling", "postprocess"]
 
 
@@ -66,11 +67,14 @@ class SamplerConfig:
         One chain after another, side by side on cores, or all in one vectorized program.
     cores : int or None
         Chains that may run at once under "parallel"; None means as many as the process may use.
+    metric : {"diagonal_draws"} or None
+        A diagonal metric estimated during warmup from the draws alone, no gradients; None leaves the
+        library's default.
 
     Raises
     ------
     SpecError
-        If a number is out of range.
+        If a number is out of range, or a word unknown.
     """
 
     chains: int = 4
@@ -81,6 +85,7 @@ class SamplerConfig:
     max_tree_depth: int | None = None
     chain_method: ChainMethod = "parallel"
     cores: int | None = None
+    metric: Metric | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("chains", 1), ("warmup", 1), ("draws", 1), ("seed", 0)):
@@ -95,6 +100,8 @@ class SamplerConfig:
             raise SpecError(
                 f"chain_method must be sequential, parallel or vectorized, not {self.chain_method!r}."
             )
+        if self.metric not in (None, "diagonal_draws"):
+            raise SpecError(f"metric must be diagonal_draws or None, not {self.metric!r}.")
 
 
 def _whole(name: str, value: object, least: int) -> int:
@@ -145,7 +152,8 @@ class Draws:
     timings : Timings
         Seconds of each phase.
     settings : mapping
-        What the sampler really used: target_accept, max_tree_depth, metric, chain_method, cores, ...
+        What the sampler really used: target_accept, max_tree_depth, metric, metric_estimate ("draws",
+        where it is made from draws alone), chain_method, cores, ...
     device_peak_bytes : int or None
         Largest memory in use on the device since the process began; None where it has no memory of its
         own, or does not report it.

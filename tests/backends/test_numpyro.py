@@ -331,6 +331,7 @@ def test_timings_and_settings_are_recorded(draws):
     assert draws.settings["target_accept"] == 0.8
     assert draws.settings["max_tree_depth"] == 10
     assert draws.settings["metric"] == "diagonal"
+    assert draws.settings["metric_estimate"] == "draws"
     assert draws.settings["dtype"] == "float64"
 
 

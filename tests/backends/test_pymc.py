@@ -332,6 +332,19 @@ def test_options_reach_the_sampler(exact_model):
     assert run.values["beta"].shape == (1, 50, 1)
 
 
+def test_a_metric_from_draws_alone(sampler, exact_model):
+    """It is PyMC's own way, and not nutpie's."""
+    usual = exact_model.sample(SamplerConfig(chains=1, warmup=200, draws=20, seed=1))
+    found = exact_model.sample(
+        SamplerConfig(chains=1, warmup=200, draws=20, seed=1, metric="diagonal_draws")
+    )
+    assert found.settings["metric_estimate"] == "draws"
+    default = {"nutpie": "draws and gradients", "pymc": "draws"}[sampler]
+    assert usual.settings["metric_estimate"] == default
+    same = np.array_equal(usual.values["beta"], found.values["beta"])
+    assert same == (sampler == "pymc")
+
+
 def test_refuses_vectorized_chains(exact_model):
     with pytest.raises(Unsupported, match="vectorized"):
         exact_model.sample(SamplerConfig(chain_method="vectorized"))

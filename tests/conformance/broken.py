@@ -41,6 +41,8 @@ class Model:
             raise Unsupported(f"chains run sequentially, not {config.chain_method}")
         if config.max_tree_depth is not None:
             raise Unsupported("max_tree_depth: there are no trees")
+        if config.metric is not None:
+            raise Unsupported("metric: there is none")
         return self.faulty(_numbers(self.problem, config, on_progress or (lambda _: None)))
 
     def faulty(self, draws):
@@ -209,6 +211,20 @@ class RecordsOnly(Model):
         return replace(draws, settings={**draws.settings, "target_accept": wanted})
 
 
+class MetricInWords(Model):
+    """Writes the metric into the settings, and samples with its own."""
+
+    def sample(self, config, on_progress=None):
+        draws = super().sample(replace(config, metric=None), on_progress)
+        found = "gradients" if config.metric is None else "draws"
+        return replace(draws, settings={**draws.settings, "metric_estimate": found})
+
+
+class MetricIgnored(Model):
+    def sample(self, config, on_progress=None):
+        return super().sample(replace(config, metric=None), on_progress)
+
+
 class Crashes(Model):
     def sample(self, config, on_progress=None):
         raise ZeroDivisionError("the sampler divided by zero")
@@ -230,7 +246,10 @@ def _refuses_nothing(self, problem, formulation, *, sampler, device, dtype):
 def _no_reasons(self):
     found = ToyBackend.capabilities(self)
     return Capabilities(
-        **{**vars(found), "reasons": {"max_tree_depth": "never", "extend": "never"}}
+        **{
+            **vars(found),
+            "reasons": {"max_tree_depth": "never", "metric": "never", "extend": "never"},
+        }
     )
 
 
@@ -287,6 +306,8 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     ),
     "keyword arguments": (backend(KeywordArguments), {"signatures_are_the_protocols"}),
     "records only": (backend(RecordsOnly), {"target_accept_is_honoured"}),
+    "a metric in words": (backend(MetricInWords), {"metric_is_honoured"}),
+    "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
     "samples anyhow": (backend(SamplesAnyhow), {"refuses"}),
     "refuses nothing": (backend(compile=_refuses_nothing), {"refuses"}),
     "no reasons": (backend(capabilities=_no_reasons), {"every_exclusion_has_a_reason"}),

@@ -221,7 +221,11 @@ def test_it_reports_every_chains_progress_to_the_end(toy: Backend, intercepts: P
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [({"chain_method": "parallel"}, "parallel"), ({"max_tree_depth": 8}, "max_tree_depth")],
+    [
+        ({"chain_method": "parallel"}, "parallel"),
+        ({"max_tree_depth": 8}, "max_tree_depth"),
+        ({"metric": "diagonal_draws"}, "metric"),
+    ],
 )
 def test_it_refuses_settings_that_it_cannot_honour(
     toy: Backend, intercepts: Problem, setting: Mapping[str, Any], word: str

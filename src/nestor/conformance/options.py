@@ -29,7 +29,12 @@ MAX_TREE_DEPTH = 2
 
 def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of options, chain methods, progress and silence."""
-    for name, option in (("target_accept", _target_accept), ("max_tree_depth", _max_tree_depth)):
+    options = {
+        "target_accept": _target_accept,
+        "max_tree_depth": _max_tree_depth,
+        "metric": _metric,
+    }
+    for name, option in options.items():
         yield from for_samplers(subject, {f"{name}_is_honoured": option}, name)
     by_name = {
         "progress_rises_to_the_total_for_every_chain": _progress,
@@ -73,6 +78,24 @@ def _max_tree_depth(session: Session, sampler: str) -> None:
     if "n_steps" in stats:
         most = int(stats["n_steps"].max())
         expect(most < 2**MAX_TREE_DEPTH, f"{most} steps in a tree of at most 2 doublings")
+
+
+def _metric(session: Session, sampler: str) -> None:
+    """An engine whose default this is already gives the same draws; any other one must give others."""
+    default = well_formed(session, sampler)
+    run = session.run(build(session, sampler), config(session, metric="diagonal_draws"))
+    found = run.draws.settings.get("metric_estimate")
+    expect(found == "draws", f"settings['metric_estimate'] is {found!r}, not 'draws'")
+    same = all(np.array_equal(a, run.draws.values[n]) for n, a in default.draws.values.items())
+    usual = default.draws.settings.get("metric_estimate")
+    expect(
+        usual == "draws" or not same,
+        f"metric=diagonal_draws gives the very draws of the default, {usual!r}",
+    )
+    expect(
+        usual != "draws" or same,
+        "metric=diagonal_draws is said to be the default and gives other draws",
+    )
 
 
 def _method(session: Session, sampler: str, method: str) -> None:
