@@ -36,9 +36,9 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         draws[..., :scalars],
         problem.scalars.labels,
         problem.scalars.is_node,
-        energy=_stat(tree, "energy"),
-        diverging=_stat(tree, "diverging"),
-        saturated=_saturated(tree, settings),
+        energy=stat(tree, "energy"),
+        diverging=stat(tree, "diverging"),
+        saturated=saturated(tree, settings),
         summary=found.first(scalars),
     )
     seconds = {name: timings.get(name) for name in TIMINGS}
@@ -68,14 +68,15 @@ def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.fl
     return {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
 
 
-def _stat(tree: xr.DataTree, name: str) -> NDArray[Any] | None:
+def stat(tree: xr.DataTree, name: str) -> NDArray[Any] | None:
+    """Return a sampler's statistic, (chain, draw); None where it does not report it."""
     stats = tree["sample_stats"]
     return np.asarray(stats[name].values) if name in stats else None
 
 
-def _saturated(tree: xr.DataTree, settings: dict[str, Any]) -> NDArray[np.bool_] | None:
+def saturated(tree: xr.DataTree, settings: dict[str, Any]) -> NDArray[np.bool_] | None:
     """Whether each trajectory was cut at the largest tree depth; None where that is not known."""
-    depth, bound = _stat(tree, "tree_depth"), settings.get("max_tree_depth")
+    depth, bound = stat(tree, "tree_depth"), settings.get("max_tree_depth")
     return None if depth is None or bound is None else np.asarray(depth >= bound)
 
 

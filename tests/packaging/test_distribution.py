@@ -35,9 +35,10 @@ def packaged() -> set[str]:
     found = {
         path.relative_to(base).as_posix()
         for base in (ROOT / "src", ROOT / "backends")
-        for pattern in ("*.py", "py.typed", "posteriors/*.json")
+        for pattern in ("*.py", "py.typed", "posteriors/*.json", "report/*.css", "report/*.js")
         for path in base.rglob(pattern)
     }
+    found |= {f"nestor/bench/scenarios/{p.name}" for p in (ROOT / "benchmarks/scenarios").glob("*")}
     assert {"nestor/py.typed", "nestor/registry.py", "nestor_pymc/__init__.py"} <= found
     return found
 
@@ -54,7 +55,11 @@ def test_the_sdist_has_what_is_needed_to_build_and_to_test(built: tuple[Path, Pa
     with tarfile.open(built[0]) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers()}
     tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
-    sources = {f"{'src' if m.startswith('nestor/') else 'backends'}/{m}" for m in packaged()}
+    sources = {
+        f"{'src' if m.startswith('nestor/') else 'backends'}/{m}"
+        for m in packaged()
+        if not m.startswith("nestor/bench/scenarios/")
+    } | {f"benchmarks/scenarios/{p.name}" for p in (ROOT / "benchmarks/scenarios").glob("*")}
     project = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
     tools = {"Makefile", "constraints.txt", ".ci/run", ".pre-commit-config.yaml"}
     assert (tests | sources | project | tools) - names == set()
@@ -109,6 +114,12 @@ def test_every_entry_point_loads_from_the_installed_wheel(
     }
     environment = interpreter.parents[1]
     assert [file for file in files.values() if not Path(file).is_relative_to(environment)] == []
+
+
+def test_the_scenarios_come_with_the_wheel(interpreter: Path, tmp_path: Path) -> None:
+    listed = output([str(interpreter.with_name("nestor")), "bench", "list"], tmp_path)
+    names = {line.split()[0] for line in listed.splitlines()}
+    assert names == {path.stem for path in (ROOT / "benchmarks/scenarios").glob("*.toml")}
 
 
 def test_the_command_is_installed_and_knows_its_version(

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Needs nothing that the core does not need.
 WITHOUT_EXTRA = {"reference"}
-OTHER_EXTRAS = {"all", "data", "plots", "joint"}
+OTHER_EXTRAS = {"all", "data", "plots", "joint", "report"}
 
 
 @pytest.fixture(scope="module")

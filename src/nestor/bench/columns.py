@@ -53,7 +53,10 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "sampling_s": ("Float64", "Kept draws"),
     "postprocess_s": ("Float64", "Conversion to canonical variables"),
     "transfer_s": ("Float64", "Draws to the host"),
-    "total_s": ("Float64", "From the process's first import to draws on the host, with empty caches"),
+    "total_s": (
+        "Float64",
+        "From the process's first import to draws on the host, with empty caches",
+    ),
     "elapsed_s": ("Float64", "Wall time of the process, as its parent saw it"),
     # effective draws
     "ess_min": ("Float64", "Smallest bulk or tail ESS of all shared quantities"),
@@ -69,8 +72,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "target_ess": ("Float64", "Effective draws that the next columns ask for"),
     "time_to_ess_s": (
         "Float64",
-        "Seconds to the target, compile (empty caches) and warmup included, import excluded; "
-        "missing where the run is censored",
+        "Seconds to the target, compiling and warmup included, import excluded; missing if censored",
     ),
     "time_to_ess_warm_s": ("Float64", "The same with the caches of an earlier run"),
     "time_is_bound": (
@@ -78,7 +80,10 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
         "Whether these are upper bounds, warmup and sampling not having been told apart",
     ),
     "censored": ("boolean", "Whether the target was not reached: it takes longer, or never comes"),
-    "censored_at_s": ("Float64", "Seconds without the target, import excluded, where it is censored"),
+    "censored_at_s": (
+        "Float64",
+        "Seconds without the target, import excluded, where it is censored",
+    ),
     "ess_per_s_sampling": ("Float64", "ess_min per second of sampling"),
     "ess_per_s": ("Float64", "ess_min per second of warmup and sampling"),
     "ess_per_gradient": ("Float64", "ess_min per gradient evaluation of the kept draws"),

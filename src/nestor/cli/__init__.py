@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from nestor.cli import calibrating, comparing, conforming, fitting, looking, verifying
+from nestor.cli import benching, calibrating, comparing, conforming, fitting, looking, verifying
 
 EXIT_CODES = """
-Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated, or
-a check failed; 4 an engine failed; 3 inconclusive; 0 agree, calibrated, or
+Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated,
+slower than before, or a check failed; 4 an engine failed; 3 inconclusive; 0 agree, calibrated, or
 conforming; 70 internal error, 130 interrupted.
 """
 
@@ -32,6 +32,8 @@ for _command in (
     verifying.verify,
     calibrating.calibrate,
     conforming.conformance,
+    benching.report,
     looking.schema,
 ):
     app.command()(_command)
+app.add_typer(benching.app, name="bench")

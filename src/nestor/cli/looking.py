@@ -38,14 +38,18 @@ def backends() -> None:
 
 def schema(
     what: Annotated[
-        Literal["comparison", "model"],
-        typer.Argument(help="comparison: of comparison.json. model: of a description in TOML."),
+        Literal["comparison", "model", "bench", "scenario"],
+        typer.Argument(
+            help="comparison: of comparison.json. model: of a description in TOML. bench: of a "
+            "benchmark's records. scenario: of what a benchmark runs."
+        ),
     ],
 ) -> None:
     """Print a JSON Schema."""
     import json as json_module
 
     from nestor import document, spec
+    from nestor.bench import record, scenario
 
-    found = document.json_schema() if what == "comparison" else spec.json_schema()
-    typer.echo(json_module.dumps(found, indent=2))
+    of = {"comparison": document, "model": spec, "bench": record, "scenario": scenario}
+    typer.echo(json_module.dumps(of[what].json_schema(), indent=2))

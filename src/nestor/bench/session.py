@@ -1,0 +1,237 @@
+"""A benchmark from beginning to end: what is finished is kept, the rest is measured, all of it judged."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nestor.bench.estimate import Estimate
+from nestor.bench.gate import Gate
+from nestor.bench.grid import Cell, cells
+from nestor.bench.measurement import Finished, run_cell, skipped
+from nestor.bench.place import environment
+from nestor.bench.problems import build_problem
+from nestor.bench.scenario import YARDSTICK
+from nestor.bench.store import Results, claimed
+from nestor.bench.table import save_table
+from nestor.bench.verdicts import judge_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from nestor.bench.record import BenchRecord
+    from nestor.bench.scenario import Scenario
+    from nestor.problem import Problem
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened while a grid runs.
+
+    Parameters
+    ----------
+    kind : {"planned", "begin", "doing", "end", "judging"}
+        Cells were planned, one began, is doing something, or ended; all are being judged.
+    cells : tuple of Cell
+        Those that are still to run, with "planned".
+    cell : Cell or None
+        The one that it is about.
+    doing : str
+        Its phase.
+    worker : dict
+        What its process said.
+    record : BenchRecord or None
+        What became of it.
+    notes : tuple of str
+        Sentences for the user, with "planned".
+    """
+
+    kind: Literal["planned", "begin", "doing", "end", "judging"]
+    cells: tuple[Cell, ...] = ()
+    cell: Cell | None = None
+    doing: str = ""
+    worker: Mapping[str, Any] = field(default_factory=dict)
+    record: BenchRecord | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid and what of it is finished.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is run.
+    cells : tuple of Cell
+        All of them, in order.
+    finished : mapping of str to BenchRecord
+        Those that will not be run again, by id.
+    damaged : tuple of str
+        Names of files that cannot be read as records.
+    """
+
+    scenario: Scenario
+    cells: tuple[Cell, ...]
+    finished: Mapping[str, BenchRecord]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> tuple[Cell, ...]:
+        """Cells that are to be run."""
+        return tuple(cell for cell in self.cells if cell.id not in self.finished)
+
+    @property
+    def estimate(self) -> Estimate:
+        """Tells how long they will take."""
+        return Estimate(self.scenario, self.finished)
+
+
+def plan(
+    scenario: Scenario, *, quick: bool, folder: Path | None = None, rerun: bool = False
+) -> Plan:
+    """Lay out the grid, and look up what of it is finished in a results directory.
+
+    Raises
+    ------
+    SpecError
+        If an engine or a level is unknown.
+    DataError
+        If the directory has records of another schema.
+    """
+    grid = tuple(cells(scenario, quick=quick))
+    results = Results(folder) if folder is not None and folder.is_dir() else None
+    known = {} if results is None else results.records()
+    usable = {} if rerun else {c.id: known[c.id] for c in grid if _stands(known.get(c.id), c)}
+    damaged = () if results is None else tuple(path.name for path in results.damaged)
+    return Plan(scenario, grid, usable, damaged)
+
+
+def _stands(record: BenchRecord | None, cell: Cell) -> bool:
+    """Whether a record answers a cell: not if it was skipped, or ended at a smaller limit."""
+    if record is None or record.status == "skipped":
+        return False
+    if record.status == "timeout":
+        return record.cell.timeout_s >= cell.timeout_s
+    if record.status == "out_of_memory":
+        return record.cell.memory_bytes >= cell.memory_bytes
+    return True
+
+
+def run_bench(
+    scenario: Scenario,
+    text: str,
+    folder: Path,
+    *,
+    quick: bool = False,
+    rerun: bool = False,
+    command: str = "",
+    listener: Callable[[Event], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Run what is left of a scenario's grid, and return the table of all its cells.
+
+    Each record is on disk before the next cell begins: a run that is killed at any moment goes on from
+    there, and loses no more than the cell that was running.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to run.
+    text : str
+        Its TOML, kept beside the results.
+    folder : Path
+        Results directory; made if need be.
+    quick : bool
+        Whether the scenario is its quick form.
+    rerun : bool
+        Whether to measure again what is finished.
+    command : str
+        The command line, kept beside the results.
+    listener : callable
+        Hears of progress.
+
+    Raises
+    ------
+    SpecError, DataError
+        If the scenario, its data or the directory are wrong, or the disk is full.
+    """
+    with claimed(folder, scenario, text, command, quick=quick) as results, _scratch(results.work):
+        planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+        listener(Event("planned", cells=planned.left, notes=tuple(_notes(planned))))
+        bench = _Bench(scenario, results, listener)
+        try:
+            for cell in planned.left:
+                bench.run(cell)
+        except KeyboardInterrupt:
+            save_table(results, scenario.target_ess)
+            raise
+        listener(Event("judging"))
+        results.save_verdicts(judge_all(results, results.records()))
+        return save_table(results, scenario.target_ess)
+
+
+class _Bench:
+    """Runs cells; keeps the last problem, which the next cells mostly share."""
+
+    def __init__(
+        self, scenario: Scenario, results: Results, listener: Callable[[Event], None]
+    ) -> None:
+        self._scenario, self._results, self._listener = scenario, results, listener
+        self._gate: Gate | None = None
+
+    def run(self, cell: Cell) -> None:
+        """Measure a cell, and return when its record is on disk."""
+        self._listener(Event("begin", cell=cell))
+        finished = self._measure(cell)
+        self._results.add(finished.record, finished.summaries, finished.labels)
+        self._listener(Event("end", cell=cell, record=finished.record))
+
+    def _measure(self, cell: Cell) -> Finished:
+        if cell.contender is None or cell.refusal:
+            return Finished(skipped(cell, cell.refusal))
+
+        def listen(doing: str, event: Mapping[str, Any]) -> None:
+            self._listener(Event("doing", cell=cell, doing=doing, worker=event))
+
+        listen("making the data", {})
+        gate = self._gate_of(build_problem(self._scenario, cell.value))
+        warm = self._scenario.warm_compile and cell.track != YARDSTICK
+        return run_cell(cell, gate, self._results, warm=warm, listen=listen)
+
+    def _gate_of(self, problem: Problem) -> Gate:
+        if self._gate is None or self._gate.problem is not problem:
+            self._gate = Gate(problem)
+        return self._gate
+
+
+def _notes(planned: Plan) -> Iterator[str]:
+    """What the user should know of the records that are there already."""
+    for name in planned.damaged:
+        yield f"{name} cannot be read as a record: that cell is measured again."
+    here = environment()
+    other = [
+        record
+        for record in planned.finished.values()
+        if any(record.environment.get(n) != here[n] for n in ("cpu", "gpu", "libraries"))
+    ]
+    if other:
+        yield (
+            f"{len(other)} finished cells were measured on another machine or with other libraries, and "
+            "are kept; --rerun measures all anew."
+        )
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """Put temporary files into a folder that the next run removes, if this one is killed."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder.resolve())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before

@@ -1,0 +1,272 @@
+"""The results directory of a benchmark: whose it is, what is finished, and nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from nestor.bench.record import SCHEMA_VERSION, BenchRecord
+from nestor.diagnostics.summaries import Summaries
+from nestor.errors import DataError
+from nestor.runner import store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from nestor.bench.scenario import Scenario
+
+MANIFEST: Final = "bench.json"
+TABLE: Final = "results.parquet"
+_KIND: Final = "nestor benchmark"
+_VERDICTS: Final = "verdicts.json"
+_WORK: Final = ".work"
+_ARRAYS = ("estimate", "mcse", "ess", "rhat", "ess_bulk", "ess_tail", "finite", "constant")
+
+
+class Results:
+    """A results directory.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing directory that `claim` has made or accepted.
+
+    Attributes
+    ----------
+    damaged : list of Path
+        Records that could not be read when they were looked for: cut short, or no records at all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: list[Path] = []
+
+    @property
+    def cells(self) -> Path:
+        """Where the records are."""
+        return self.folder / "cells"
+
+    @property
+    def work(self) -> Path:
+        """Where files live that matter only while a cell runs."""
+        return self.folder / _WORK
+
+    def log(self, cell_id: str) -> Path:
+        """File that receives what a cell's engine prints."""
+        return self.folder / "logs" / f"{cell_id}.log"
+
+    def prepare(self) -> None:
+        """Make the folders, and remove what a killed run left half done."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        for folder in (self.cells, self.folder / "logs", self.folder / "summaries", self.work):
+            folder.mkdir(exist_ok=True)
+            for leftover in folder.glob(".*"):
+                leftover.unlink()
+
+    def records(self) -> dict[str, BenchRecord]:
+        """Return the records by their cells' ids; what cannot be read is put into `damaged`.
+
+        Raises
+        ------
+        DataError
+            If a record has another schema: figures of two schemas are not put into one table.
+        """
+        self.damaged = []
+        found = {}
+        for path in sorted(self.cells.glob("*.json")):
+            record = self._read(path)
+            if record is not None:
+                found[record.cell.id] = record
+        return found
+
+    def _read(self, path: Path) -> BenchRecord | None:
+        try:
+            fields = json.loads(path.read_bytes())
+            if isinstance(fields, dict) and fields.get("schema_version") != SCHEMA_VERSION:
+                raise DataError(
+                    f"{path} has schema {fields.get('schema_version')!r}; this nestor reads "
+                    f"{SCHEMA_VERSION}. Choose another --out, or remove it."
+                )
+            record = BenchRecord.model_validate(fields)
+        except (ValueError, ValidationError, OSError):
+            self.damaged.append(path)
+            return None
+        if record.cell.id != path.stem:
+            self.damaged.append(path)
+            return None
+        return record
+
+    def add(
+        self,
+        record: BenchRecord,
+        summary: Summaries | None = None,
+        labels: Sequence[str] = (),
+    ) -> None:
+        """Write a record, its summaries first; when this returns both are on disk, whole.
+
+        Parameters
+        ----------
+        record : BenchRecord
+            What became of a cell.
+        summary : Summaries, optional
+            Of its draws.
+        labels : sequence of str
+            The summaries' scalars.
+
+        Raises
+        ------
+        DataError
+            If they cannot be written.
+        """
+        if summary is not None:
+            arrays = {name: getattr(summary, name) for name in _ARRAYS}
+            sizes = {"n_chain": np.array(summary.n_chain), "n_draw": np.array(summary.n_draw)}
+            # As bytes, since arrays of text take four bytes for each character of the longest.
+            names = np.frombuffer(json.dumps(list(labels)).encode(), dtype=np.uint8)
+
+            def write(path: Path) -> None:
+                with path.open("wb") as stream:
+                    np.savez_compressed(stream, allow_pickle=False, **arrays, **sizes, labels=names)
+
+            store.write_atomically(self._summary(record.cell.id), write)
+        text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        store.write_atomically(
+            self.cells / f"{record.cell.id}.json", lambda path: _write_durably(path, text)
+        )
+
+    def _summary(self, cell_id: str) -> Path:
+        return self.folder / "summaries" / f"{cell_id}.npz"
+
+    def summary(self, cell_id: str) -> tuple[Summaries, tuple[str, ...]] | None:
+        """Return the summaries of a cell's draws and the scalars' names; None if there are none."""
+        path = self._summary(cell_id)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+                sizes: dict[str, Any] = {name: int(arrays[name]) for name in ("n_chain", "n_draw")}
+                labels = tuple(json.loads(arrays["labels"].tobytes()))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return Summaries(**fields, **sizes), labels
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """Return the verdict on each cell that was judged, by its id."""
+        path = self.folder / _VERDICTS
+        try:
+            found = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}). Remove it, and run again.") from None
+        return dict(found)
+
+    def save_verdicts(self, verdicts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the verdicts; those on cells that cannot be judged here are kept."""
+        store.write_json(self.folder / _VERDICTS, {**self.verdicts(), **verdicts})
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the directory says of itself: schema, scenario, its text.
+
+        Raises
+        ------
+        DataError
+            If there is none, or it is of another schema.
+        """
+        return read_manifest(self.folder)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a results directory.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is of another schema.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{folder} is no results directory: it has no {MANIFEST}.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Choose another directory.") from None
+    if not isinstance(found, dict) or found.get("kind") != _KIND:
+        raise DataError(f"{path} is not the manifest of a benchmark. Choose another directory.")
+    if found.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"the results in {folder} have schema {found.get('schema_version')!r}; this nestor "
+            f"reads and writes {SCHEMA_VERSION}. Choose another directory."
+        )
+    return found
+
+
+@contextmanager
+def claimed(
+    folder: Path, scenario: Scenario, text: str, command: str, *, quick: bool
+) -> Iterator[Results]:
+    """Make `folder` the results directory of a scenario, and keep other runs out of it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be made, is in use, or holds something else.
+    """
+    _check_owner(folder, scenario, quick=quick)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the results directory {folder}: {error.strerror}.") from None
+    store.check_writable(folder)
+    with store.locked(folder):
+        results = Results(folder)
+        results.prepare()
+        store.write_json(
+            folder / MANIFEST,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "kind": _KIND,
+                "name": scenario.name,
+                "quick": quick,
+                "command": command,
+                "scenario": scenario.model_dump(mode="json"),
+                "toml": text,
+            },
+        )
+        try:
+            yield results
+        finally:
+            shutil.rmtree(results.work, ignore_errors=True)
+
+
+def _check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"the results directory {folder} is a file. Choose another --out.")
+    if not (folder / MANIFEST).exists():
+        if any(p.name != ".lock" for p in folder.iterdir()):
+            raise DataError(
+                f"the directory {folder} is not empty and holds no benchmark. Choose another --out."
+            )
+        return
+    found = read_manifest(folder)
+    if (found.get("name"), found.get("quick")) != (scenario.name, quick):
+        form = " (quick)" if found.get("quick") else ""
+        raise DataError(
+            f"the results in {folder} are those of {found.get('name')}{form}. Choose another --out."
+        )

@@ -1,0 +1,178 @@
+"""``nestor bench``: run a scenario; show, draw and compare results."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from nestor.cli.arguments import Json, make_console
+
+Directories = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Results, or directories that hold some.")
+]
+
+
+class _ScenarioFirst(TyperGroup):
+    """Lets ``nestor bench SCENARIO`` stand for ``nestor bench run SCENARIO``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ScenarioFirst,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Benchmark engines on a scenario: nestor bench SCENARIO [OPTIONS], the same as run.",
+)
+
+
+@app.command()
+def run(
+    scenario: Annotated[
+        str,
+        typer.Argument(metavar="SCENARIO", help="A TOML file, or a name from nestor bench list."),
+    ],
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The scenario's quick form: minutes.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results directory; default nestor-out/bench/NAME (or NAME-quick)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the grid and what it will cost; run nothing.")
+    ] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Measure again what is finished.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
+    from nestor.bench.shipped import load_scenario
+    from nestor.terminal.bench_running import bench_and_print, print_plan
+
+    found, text = load_scenario(scenario, quick=quick)
+    folder = out or Path("nestor-out") / "bench" / (f"{found.name}-quick" if quick else found.name)
+    printed = make_console(stderr=json)
+    if dry_run:
+        print_plan(found, folder, printed, quick=quick, rerun=rerun)
+        return
+    command = shlex.join(["nestor", *sys.argv[1:]])
+    table = bench_and_print(
+        found,
+        text,
+        folder,
+        quick=quick,
+        rerun=rerun,
+        command=command,
+        printed=printed,
+        progress=make_console(stderr=True),
+    )
+    if json:
+        typer.echo(table.to_json(orient="records", indent=1))
+    raise typer.Exit(1 if (table["verdict"] == "DISAGREE").any() else 0)
+
+
+@app.command("list")
+def list_scenarios() -> None:
+    """List the scenarios that come with nestor."""
+    from nestor.bench.shipped import load_scenario, shipped
+
+    for name in shipped():
+        typer.echo(f"{name:<20} {load_scenario(name)[0].title}")
+
+
+@app.command()
+def table(
+    directories: Directories,
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the flat table, one object for each cell.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the flat table as CSV.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the flat table to a Parquet file.")
+    ] = None,
+) -> None:
+    """Print the table of results; records merged from several places are one table."""
+    from nestor.bench.table import read_tables, write_table
+    from nestor.errors import SpecError
+    from nestor.terminal.bench_running import print_results
+
+    if json and csv:
+        raise SpecError("give either --json or --csv, not both.")
+    found = read_tables(directories)
+    if parquet is not None:
+        write_table(found, parquet)
+    if json:
+        typer.echo(found.to_json(orient="records", indent=1))
+    elif csv:
+        typer.echo(found.to_csv(index=False), nl=False)
+    else:
+        print_results(found, make_console())
+
+
+@app.command()
+def plot(
+    directories: Directories,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures; default: the results directory.")
+    ] = None,
+) -> None:
+    """Draw the results: time to target ESS, growth, phases, cores."""
+    from nestor.bench.table import find_results, read_tables
+    from nestor.errors import DataError
+    from nestor.plots.bench import save_bench_plots
+
+    found = read_tables(directories)
+    folder = out or find_results(directories)[0]
+    if not folder.is_dir():
+        raise DataError(f"the folder {folder} does not exist.")
+    for path in save_bench_plots(found, folder):
+        typer.echo(str(path))
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Results directory.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Results directory.")],
+    *,
+    threshold: Annotated[
+        float, typer.Option(help="Ratios beyond this, with their interval, are regressions.")
+    ] = 1.1,
+    json: Json = False,
+) -> None:
+    """Compare two sets of results: ratios with bootstrap intervals; exit code 1 on a regression."""
+    from nestor.bench.regression import compare_tables
+    from nestor.bench.table import read_tables
+    from nestor.terminal.benching import regression_view
+
+    found = compare_tables(read_tables([old]), read_tables([new]), threshold=threshold)
+    if json:
+        import json as json_module
+
+        typer.echo(json_module.dumps(found.to_dict(), indent=1, allow_nan=False))
+    else:
+        make_console().print(regression_view(found))
+    raise typer.Exit(1 if found.any else 0)
+
+
+def report(
+    directories: Directories,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; default report.html in the first directory.")
+    ] = None,
+) -> None:
+    """Write benchmark results as one self-contained HTML page."""
+    from nestor.bench.reporting import report_results
+
+    typer.echo(str(report_results(directories, out)))

@@ -1,0 +1,155 @@
+"""The bench command: the grid before it runs, progress while it does, then tables and files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from nestor.bench.estimate import total
+from nestor.bench.session import plan, run_bench
+from nestor.bench.store import TABLE
+from nestor.errors import Unsupported
+from nestor.terminal.bench_progress import GridProgress
+from nestor.terminal.words import count, duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from rich.console import Console
+
+    from nestor.bench.grid import Cell
+    from nestor.bench.scenario import Scenario
+    from nestor.bench.session import Plan
+
+
+def print_plan(
+    scenario: Scenario, folder: Path, console: Console, *, quick: bool, rerun: bool
+) -> None:
+    """Print the grid, what of it is finished, and what the rest will cost; run nothing."""
+    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+    console.print(_grid_view(planned))
+    console.print(Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
+
+
+def _grid_view(planned: Plan) -> Table:
+    """A line for each contender and size: repetitions, finished ones, seconds of each."""
+    estimate = planned.estimate
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    sweep = planned.scenario.sweep
+    table.add_column(sweep.parameter if sweep else "", justify="right")
+    for heading in ("track", "contender"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("chains", "warmup", "draws", "cores", "seeds", "finished", "each, about"):
+        table.add_column(heading, justify="right")
+    for cells in _alike(planned.cells):
+        first = cells[0]
+        finished = sum(cell.id in planned.finished for cell in cells)
+        config = first.config
+        numbers = (config.chains, config.warmup, config.draws, first.cores, len(cells), finished)
+        cost = (
+            Text("skipped", "yellow") if first.refusal else Text(duration(estimate.seconds(first)))
+        )
+        value = "" if first.value is None else f"{first.value:,g}"
+        table.add_row(
+            Text(value), first.track, Text(first.name), *(count(n) for n in numbers), cost
+        )
+    return table
+
+
+def _alike(cells: tuple[Cell, ...]) -> list[list[Cell]]:
+    """Cells that differ in their seed only, in the order of their sizes."""
+    groups: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.value, cell.track, cell.name, cell.config.chains, cell.config.draws, cell.cores)
+        groups.setdefault(key, []).append(cell)
+    return sorted(groups.values(), key=lambda g: (g[0].track == "yardstick", g[0].value or 0.0))
+
+
+def _cost_lines(planned: Plan, folder: Path) -> list[str]:
+    left = [cell for cell in planned.left if not cell.refusal]
+    refused = Counter((cell.name, cell.refusal) for cell in planned.cells if cell.refusal)
+    lines = [f"{name}: skipped, {_dotted(why)}" for name, why in refused]
+    estimate = planned.estimate
+    told = sum(estimate.from_records(cell) for cell in left)
+    source = f"finished cells tell about {count(told)} of them; " if told else ""
+    # A cell's process may take the limit three times: densities, the run, and compiling again.
+    most = sum(3 * cell.timeout_s for cell in left)
+    cost = (
+        f"{count(len(planned.cells))} cells, {count(len(left))} to be run: about "
+        f"{duration(total(estimate, left))} ({source}the rest is guessed to an order of magnitude), "
+        f"{duration(most)} at most. Results: {folder}/"
+    )
+    return [*lines, "", cost]
+
+
+def _dotted(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def bench_and_print(
+    scenario: Scenario,
+    text: str,
+    folder: Path,
+    *,
+    quick: bool,
+    rerun: bool,
+    command: str,
+    printed: Console,
+    progress: Console,
+) -> pd.DataFrame:
+    """Run a scenario; print progress, tables and what was written."""
+    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+    head = Text(scenario.title or scenario.name, style="bold")
+    printed.print(head, Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
+    try:
+        with GridProgress(progress, scenario.name, planned.estimate) as listener:
+            table = run_bench(
+                scenario,
+                text,
+                folder,
+                quick=quick,
+                rerun=rerun,
+                command=command,
+                listener=listener,
+            )
+    except KeyboardInterrupt:
+        progress.print(
+            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise
+    print_results(table, printed)
+    _print_files(folder, printed)
+    return table
+
+
+def print_results(table: pd.DataFrame, console: Console) -> None:
+    """Print the groups of a table, growth and crossovers, and what did not end well."""
+    from nestor.bench.aggregate import aggregate
+    from nestor.bench.crossover import crossovers
+    from nestor.bench.growth import growth
+    from nestor.terminal.benching import crossover_view, groups_view, growth_view, notes_view
+
+    summaries = aggregate(table)
+    console.print(groups_view(summaries), notes_view(summaries))
+    console.print(growth_view(growth(table)), crossover_view(crossovers(table)))
+
+
+def _print_files(folder: Path, console: Console) -> None:
+    from nestor.bench.reporting import report_results
+    from nestor.bench.table import read_tables
+    from nestor.plots.bench import save_bench_plots
+
+    names = [TABLE, "cells/"]
+    try:
+        names += [path.name for path in save_bench_plots(read_tables([folder]), folder)]
+        names.append(report_results([folder], None).name)
+    except Unsupported as error:
+        console.print(Text(f"Left out: {error}"), soft_wrap=True)
+    console.print(Text(f"Written to {folder}/: {', '.join(names)}"), soft_wrap=True)

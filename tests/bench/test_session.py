@@ -1,0 +1,263 @@
+"""The harness with engines that work, fail, hang, lie and die; resuming; verdicts; damaged records."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from nestor.bench.columns import COLUMNS
+from nestor.bench.record import json_schema
+from nestor.bench.scenario import read_scenario
+from nestor.bench.session import plan, run_bench
+from nestor.bench.store import Results
+from nestor.bench.table import read_tables
+from nestor.errors import DataError
+
+ENGINES = Path(__file__).parent / "engines"
+TINY = """
+name = "tiny"
+seeds = [1]
+warm_compile = false
+[data]
+simulate = { branching = [3, 2], rows_per_leaf = 5 }
+[tracks]
+matched = { chains = 2, warmup = 10, draws = 400 }
+[[grid]]
+engines = ["ENGINES"]
+[limits]
+timeout_s = 60
+"""
+
+
+@pytest.fixture
+def engines(add_engines, fake_engines, tmp_path, monkeypatch):
+    """All fake engines are known; returns the file in which calls of `counted` are noted."""
+    add_engines(ENGINES)
+    calls = tmp_path / "calls"
+    monkeypatch.setenv("NESTOR_FAKE_CALLS", str(calls))
+    return calls
+
+
+@pytest.fixture
+def bench(engines, tmp_path):
+    """Run the tiny scenario with other engines or lines in its place."""
+
+    def bench(*names, changes=(), folder="out", **options):
+        text = TINY.replace('"ENGINES"', ", ".join(f'"{name}"' for name in names))
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        return run_bench(read_scenario(text, "tiny"), text, tmp_path / folder, **options)
+
+    return bench
+
+
+def by_engine(table):
+    return {row.engine.partition(":")[0]: row for row in table.itertuples()}
+
+
+def test_two_engines_that_agree(bench, tmp_path):
+    events = []
+    table = bench("exact", "exact2", listener=events.append)
+    assert list(table.columns) == list(COLUMNS)
+    assert list(table["status"]) == ["ok", "ok"]
+    assert list(table["verdict"]) == ["AGREE", "AGREE"]
+    assert list(table["against"]) == list(table["contender"])[::-1]
+    # 0.5 s of warmup, 0.5 s of sampling, 3 steps for each of 800 draws: what the fake engine says.
+    assert list(table["gradients"]) == [2_400, 2_400]
+    assert list(table["gradients_per_s"]) == [4_800.0, 4_800.0]
+    ratio = table["ess_per_s_sampling"] / table["ess_min"]
+    assert list(ratio) == pytest.approx([2.0, 2.0])
+    expected = table["compile_s"] + 0.5 + 0.5 * 400 / table["ess_min"]
+    assert list(table["time_to_ess_s"]) == pytest.approx(list(expected))
+    assert [e.kind for e in events if e.kind != "doing"] == [
+        "planned", "begin", "end", "begin", "end", "judging",
+    ]  # fmt: skip
+    stored = pd.read_parquet(tmp_path / "out" / "results.parquet")
+    pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+
+
+def test_every_record_is_of_the_schema(bench, tmp_path):
+    bench("exact", "crash", changes=[("[[grid]]", "[[grid]]\nchain_methods = ['parallel', 'vectorized']")])  # fmt: skip
+    validator = jsonschema.Draft202012Validator(json_schema())
+    records = [json.loads(p.read_text()) for p in (tmp_path / "out" / "cells").glob("*.json")]
+    assert {r["status"] for r in records} == {"ok", "failed", "skipped"}
+    for record in records:
+        validator.validate(record)
+
+
+def test_the_environment_says_where_and_nothing_that_identifies_the_machine(bench, tmp_path):
+    import platform
+
+    bench("exact")
+    (path,) = (tmp_path / "out" / "cells").glob("*.json")
+    record = json.loads(path.read_text())
+    there = record["environment"]
+    assert there["cpu"]
+    assert there["machine_bytes"] > 0
+    assert there["libraries"]["nestor"]
+    assert record["threads"]["OMP_NUM_THREADS"] == str(record["cell"]["cores"])
+    assert platform.node() not in path.read_text().replace(there["system"], "")
+
+
+def test_engines_that_fail_are_one_censored_row_each(bench):
+    table = bench("exact", "crash", "broken", "killed", "misshapen", "rubbish", "noisy", "stuck")
+    rows = by_engine(table)
+    assert {name: row.status for name, row in rows.items()} == {
+        "exact": "ok",
+        "crash": "failed",
+        "broken": "failed",
+        "killed": "failed",
+        "misshapen": "failed",
+        "rubbish": "gates_failed",
+        "noisy": "ok",
+        "stuck": "gates_failed",
+    }
+    assert "the sampler divided by zero" in rows["crash"].message
+    assert rows["broken"].message == "log density: RuntimeError: this compiler is broken"
+    assert "killed by signal 9" in rows["killed"].message
+    assert "not finite" in rows["rubbish"].message
+    assert "R-hat" in rows["stuck"].message
+    for name, row in rows.items():
+        good = name in ("exact", "noisy")
+        assert row.censored is not good
+        assert pd.isna(row.time_to_ess_s) is not good
+        assert good or row.censored_at_s > 0
+
+
+def test_a_wrong_density_is_not_sampled_and_disagrees(bench, tmp_path):
+    row = by_engine(bench("exact", "variance"))["variance"]
+    assert (row.status, row.verdict, row.against) == ("density_failed", "DISAGREE", "reference")
+    assert row.censored
+
+
+def test_wrong_draws_disagree(bench):
+    rows = by_engine(bench("exact", "shifted", "exact2", changes=[("draws = 400", "draws = 1500")]))
+    assert (rows["shifted"].status, rows["shifted"].verdict) == ("ok", "DISAGREE")
+    assert "beta" in rows["shifted"].reason
+
+
+def test_an_engine_that_hangs_or_takes_too_much_memory_is_ended(bench):
+    limits = ("timeout_s = 60", "timeout_s = 8\nmemory_gb = 0.2")
+    rows = by_engine(bench("hang", "hungry", "refused", "exact", changes=[limits]))
+    assert rows["hang"].status == "timeout"
+    assert rows["hang"].censored_at_s >= 8
+    assert rows["hungry"].status == "out_of_memory"
+    assert rows["refused"].status == "out_of_memory"
+    assert rows["exact"].status == "ok"
+
+
+def test_where_warmup_is_not_told_apart_time_is_a_bound(bench):
+    row = bench("unsplit").iloc[0]
+    assert row["status"] == "ok"
+    assert row["time_is_bound"]
+    assert row["time_to_ess_s"] == pytest.approx(row["total_s"] - row["import_s"])
+    assert pd.isna(row["ess_per_s_sampling"])
+
+
+def test_caches_are_empty_first_and_warm_in_the_second_process(bench, tmp_path):
+    row = bench("caching", changes=[("warm_compile = false", "warm_compile = true")]).iloc[0]
+    (record,) = Results(tmp_path / "out").records().values()
+    assert record.caches.model_dump() == {"files_cold": 1, "files_warm": 1, "hit": True}
+    # The fake compiler sleeps for 0.3 s where it finds no file; both do all else.
+    assert row["compile_s"] - row["warm_compile_s"] > 0.2
+    assert row["time_to_ess_s"] - row["time_to_ess_warm_s"] == pytest.approx(
+        row["compile_s"] - row["warm_compile_s"]
+    )
+
+
+def test_finished_cells_are_not_run_again(bench, engines):
+    bench("counted", changes=[("seeds = [1]", "seeds = [1, 2]")])
+    first = engines.read_text().splitlines()
+    assert len(set(first)) == 2
+    bench("counted", changes=[("seeds = [1]", "seeds = [1, 2, 3]")])
+    second = engines.read_text().splitlines()
+    assert second[:2] == first
+    assert len(second) == 3
+    bench("counted", changes=[("seeds = [1]", "seeds = [1, 2]")], rerun=True)
+    assert len(engines.read_text().splitlines()) == 5
+
+
+def test_a_record_that_was_cut_short_is_found_and_done_again(bench, tmp_path, engines):
+    before = bench("counted")
+    (path,) = (tmp_path / "out" / "cells").glob("*.json")
+    path.write_bytes(path.read_bytes()[:100])
+    events = []
+    after = bench("counted", listener=events.append)
+    assert f"{path.name} cannot be read as a record" in events[0].notes[0]
+    assert len(engines.read_text().splitlines()) == 2
+    assert list(after["id"]) == list(before["id"])
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be read as a record. Run the benchmark again"):
+        read_tables([tmp_path / "out"])
+
+
+def test_a_timeout_is_tried_again_under_a_longer_limit_only(bench, tmp_path):
+    def left(seconds):
+        text = TINY.replace('"ENGINES"', '"hang"').replace("timeout_s = 60", f"timeout_s = {seconds}")
+        return len(plan(read_scenario(text, "tiny"), quick=False, folder=tmp_path / "out").left)
+
+    bench("hang", changes=[("timeout_s = 60", "timeout_s = 4")])
+    assert (left(4), left(3), left(5)) == (0, 0, 1)
+
+
+def test_records_of_another_schema_are_refused(bench, tmp_path):
+    bench("exact")
+    folder = tmp_path / "out"
+    (path,) = (folder / "cells").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
+    with pytest.raises(DataError, match="has schema 99; this nestor reads 1"):
+        bench("exact")
+    manifest = folder / "bench.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": 0}))
+    with pytest.raises(DataError, match="have schema 0; this nestor reads and writes 1"):
+        bench("exact")
+
+
+def test_a_directory_of_others_is_refused(bench, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(DataError, match="is not empty and holds no benchmark"):
+        bench("exact", folder="mine")
+    bench("exact")
+    with pytest.raises(DataError, match="are those of tiny"):
+        bench("exact", changes=[('name = "tiny"', 'name = "other"')])
+    with pytest.raises(DataError, match="are those of tiny"):
+        bench("exact", quick=True)
+
+
+def test_a_full_disk_stops_the_run_and_is_no_fault_of_the_engine(bench, tmp_path, monkeypatch):
+    import errno
+    import os
+
+    bench("exact")
+    real = os.fsync
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        bench("exact", "exact2")
+    monkeypatch.setattr(os, "fsync", real)
+    assert [r.cell.engine for r in Results(tmp_path / "out").records().values()] == ["exact:iid"]
+    assert list(bench("exact", "exact2")["status"]) == ["ok", "ok"]
+
+
+def test_records_merge_into_one_table(bench, tmp_path):
+    """Records of a machine with a GPU are copied beside those of the CPU, or read from two folders."""
+    bench("exact", folder="one")
+    bench("exact2", folder="two")
+    table = read_tables([tmp_path / "one", tmp_path / "two"])
+    assert sorted(table["engine"]) == ["exact2:iid", "exact:iid"]
+    assert len(read_tables([tmp_path])) == 2
+    (record,) = (tmp_path / "two" / "cells").glob("*.json")
+    (tmp_path / "one" / "cells" / record.name).write_bytes(record.read_bytes())
+    assert len(read_tables([tmp_path / "one"])) == 2
+
+
+def test_no_results_are_said_to_be_none(tmp_path):
+    with pytest.raises(DataError, match="there are no benchmark results in"):
+        read_tables([tmp_path])
