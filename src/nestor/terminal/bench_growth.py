@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from nestor.terminal.bench_words import metric_words
+from nestor.terminal.bench_words import metric_words, power_words
 from nestor.terminal.words import MISSING, count, number
 
 if TYPE_CHECKING:
@@ -59,18 +59,13 @@ def _growth_cells(one: Growth, settings: Sequence[str]) -> list[Text | str]:
     name = ", ".join([one.contender, *(f"{name} {getattr(one, name)}" for name in settings)])
     return [
         Text(f"  {name}"),
-        _power(one.exponent),
-        f"{_power(one.low)} to {_power(one.high)}",
-        _power(one.last),
+        power_words(one.exponent),
+        f"{power_words(one.low)} to {power_words(one.high)}",
+        power_words(one.last),
         count(one.sizes[-1]),
         count(one.n),
         count(one.left_out) if one.left_out else MISSING,
     ]
-
-
-def _power(value: float) -> str:
-    """Two decimals, and no minus before a zero."""
-    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def crossover_view(found: Sequence[Crossover]) -> RenderableType:

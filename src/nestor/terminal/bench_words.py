@@ -88,6 +88,11 @@ def interval_words(low: float | None, high: float | None, form: Callable[[float]
     return " to ".join(end.removesuffix(" s") if plain else end for end in ends)
 
 
+def power_words(exponent: float) -> str:
+    """An exponent with two decimals, and no minus before a zero."""
+    return f"{round(exponent, 2) + 0.0:.2f}"
+
+
 def ratio_words(found: Ratio) -> str:
     """A ratio and its interval on one line."""
     if found.value is None:

@@ -1,0 +1,90 @@
+"""Pictures of benchmarks: time to the target, growth, phases, and rates over chains or cores."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from nestor.bench.aggregate import aggregate
+from nestor.bench.growth import crossovers, growth
+from nestor.plots.bench_axis import TrackTable
+from nestor.plots.bench_curves import growth_curves, rate_curves
+from nestor.plots.bench_times import phase_bars, time_bars
+from nestor.plots.canvas import Picture, pens
+from nestor.plots.save import write_all
+from nestor.plots.text import file_stems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from nestor.bench.growth import Crossover, Growth
+
+
+def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write the pictures that a table gives, each whole or not at all; return their paths.
+
+    For each track ``time-TRACK.png`` and ``phases-TRACK.png`` (of the largest size, where there are
+    several), ``growth-TRACK.png`` where there are two sizes or more, and ``rates-cores-TRACK.png`` or
+    ``rates-chains-TRACK.png`` where a contender had several numbers of them. Where a table holds several
+    scenarios, the scenario's name comes first. A contender has the same pen in all of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Results; columns of `nestor.bench.columns`.
+    folder : Path
+        Where to write; it exists.
+
+    Raises
+    ------
+    DataError
+        If it is no table of benchmark results.
+    """
+    tracks = track_tables(table)
+    fits, crossings = growth(table), crossovers(table)
+    stems = file_stems(dict.fromkeys(one.scenario for one in tracks))
+    pictures: dict[str, Callable[[], Picture]] = {}
+    for track in tracks:
+        before = f"{stems[track.scenario]}-" if len(stems) > 1 else ""
+        drawn = _pictures(track, fits, crossings)
+        pictures |= {f"{before}{kind}-{track.track}": draw for kind, draw in drawn.items()}
+    return write_all(pictures, folder)
+
+
+def track_tables(table: pd.DataFrame) -> list[TrackTable]:
+    """Split a table into tracks of scenarios, each contender with one pen in all of them."""
+    summaries = aggregate(table)
+    looks = pens(dict.fromkeys(one.key.contender for one in summaries))
+    return [
+        TrackTable(scenario, track, tuple(members), looks)
+        for (scenario, track), members in groupby(
+            summaries, lambda one: (one.key.scenario, one.key.track)
+        )
+    ]
+
+
+def _pictures(
+    track: TrackTable, fits: Sequence[Growth], crossings: Sequence[Crossover]
+) -> dict[str, Callable[[], Picture]]:
+    """Say which pictures apply to a track."""
+    here = (track.scenario, track.track)
+    found: dict[str, Callable[[], Picture]] = {
+        "time": partial(time_bars, track),
+        "phases": partial(phase_bars, track),
+    }
+    sizes = {one.key.sweep_value for one in track.members if one.n_ok and one.key.sweep_value}
+    if len(sizes) > 1:
+        found["growth"] = partial(
+            growth_curves,
+            track,
+            [one for one in fits if (one.scenario, one.track) == here],
+            [one for one in crossings if (one.scenario, one.track) == here],
+        )
+    for over in ("chains", "cores"):
+        if len({getattr(one.key, over) for one in track.members if one.n_ok} - {None}) > 1:
+            found[f"rates-{over}"] = partial(rate_curves, track, over)
+    return found
