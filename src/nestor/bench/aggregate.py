@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nestor.bench.bootstrap import Estimate, Ratio, estimate, ratio
+from nestor.bench.bootstrap import Estimate, Ratio, estimate, median, ratio
 from nestor.bench.columns import SKIPPED
 from nestor.bench.counting import METRICS, runs
 from nestor.bench.grouping import Group, GroupKey, Row, groups
@@ -191,7 +191,7 @@ def _baseline(group: Group, found: Sequence[Group], name: str | None) -> Group |
         (value, i)
         for i, peer in enumerate(peers)
         if group_verdict(peer.rows) != "DISAGREE"
-        and (value := estimate(runs(peer, "time_to_ess_s"), "").value) is not None
+        and (value := median(runs(peer, "time_to_ess_s"))) is not None
     ]
     return peers[min(timed)[1]] if timed else None
 

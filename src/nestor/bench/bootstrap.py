@@ -124,6 +124,12 @@ class Ratio:
     at_most: float | None
 
 
+def median(runs: Runs) -> float | None:
+    """Return the median; None without runs, or if it falls on a censored one."""
+    middle = float(np.median(runs.ordered)) if len(runs) else np.inf
+    return middle if np.isfinite(middle) else None
+
+
 def estimate(runs: Runs, label: str) -> Estimate:
     """Return the median of `runs` and its interval.
 
@@ -137,12 +143,11 @@ def estimate(runs: Runs, label: str) -> Estimate:
     n, n_censored = len(runs), sum(runs.censored)
     if not n:
         return Estimate(None, None, None, 0, 0, None)
-    middle = float(np.median(runs.ordered))
-    low, high = None, None
+    middle, low, high = median(runs), None, None
     if n >= LEAST_RUNS:
         medians = _medians(runs.ordered, _resamples(n, label))
         low, high = _ends(medians, medians)
-    if np.isfinite(middle):
+    if middle is not None:
         return Estimate(middle, low, high, n, n_censored, None)
     return Estimate(None, low, high, n, n_censored, _known(float(np.median(runs.bounds))))
 
