@@ -11,8 +11,9 @@ from nestor_numpyro.data import put_data, with_outcome
 from nestor_numpyro.density import LogDensity
 from nestor_numpyro.model import build_model
 from nestor_numpyro.place import failing_allocations
-from nestor_numpyro.programs import Plan, Programs, compile_programs
+from nestor_numpyro.programs import Plan, Programs, compile_programs, unconstrained
 from nestor_numpyro.sampling import Sampling
+from nestor_numpyro.walked import Walked, compile_walked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -161,12 +162,31 @@ class NumPyroModel:
                 yield sampling.until(look, on_progress, upload, seconds)
                 upload = seconds = 0.0
 
-    def _compile(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> float:
-        """Compile the programs of a run, unless that is done; returns the seconds that it took."""
+    def sampled_density(self) -> Walked:
+        """Compile what the sampler walks on, with its gradient; see `Differentiable`.
+
+        Raises
+        ------
+        Unsupported
+            If the model was compiled for densities only.
+        EngineFailed
+            If no point with a finite density is found.
+        """
+        self._require_sampler()
+        with failing_allocations():
+            with self.place.scope():
+                shapes = unconstrained(self.model, self.data)
+            return compile_walked(self.model, shapes, self.data, self.place)
+
+    def _require_sampler(self) -> None:
         if self.sampler is None:
             raise Unsupported(
                 "this model was compiled for densities only; compile it with sampler='nuts'."
             )
+
+    def _compile(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> float:
+        """Compile the programs of a run, unless that is done; returns the seconds that it took."""
+        self._require_sampler()
         if self.place.kind == "gpu" and config.chain_method == "parallel":
             raise Unsupported(
                 "numpyro cannot run chains in parallel on one GPU: it runs programs one after "

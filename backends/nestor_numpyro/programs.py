@@ -118,7 +118,7 @@ def compile_programs(
     start, advance, convert = _start(model, plan), _advance(model, plan), _convert(model, variables)
     key: Callable[..., Any] = chain_key
     numbers = np.zeros(() if plan.lanes is None else plan.lanes, np.uint32)
-    point = _unconstrained(model, plan, data)
+    point = unconstrained(model, data)
     shapes = {name: value.shape for name, value in point.items()}
     if plan.lanes is not None:
         key = jax.vmap(key, in_axes=(None, 0))
@@ -165,11 +165,11 @@ def _kernel(model: Model, plan: Plan) -> NUTS:
     )
 
 
-def _unconstrained(model: Model, plan: Plan, data: ModelData) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a point of the sampled space."""
+def unconstrained(model: Model, data: ModelData) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a point of the sampled space, by site; call it inside the scope of a `Place`."""
 
     def point(data: ModelData) -> Any:
-        return _kernel(model, plan).init(jax.random.key(0), plan.warmup, model_args=(data,)).z
+        return NUTS(model).init(jax.random.key(0), 1, model_args=(data,)).z
 
     return jax.eval_shape(point, data)  # type: ignore[no-any-return]
 

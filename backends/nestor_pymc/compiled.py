@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nestor.problem import Problem
     from nestor_pymc.nutpie_sampler import NutpieSampler
     from nestor_pymc.pymc_sampler import PyMCSampler
+    from nestor_pymc.walked import Walked
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,18 @@ class PyMCModel:
             Every variable of `Problem.variables`, natural scale. With a sampler, the first call compiles.
         """
         return self.density(point, self.problem.y)
+
+    def sampled_density(self) -> Walked:
+        """What the sampler walks on, with its gradient; see `Differentiable`.
+
+        Raises
+        ------
+        Unsupported
+            If the model was compiled for densities only.
+        EngineFailed
+            If no point with a finite density is found.
+        """
+        return self._the_sampler().sampled_density()
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Run all chains; every draw is a NumPy array on return.

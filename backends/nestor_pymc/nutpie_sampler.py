@@ -17,6 +17,7 @@ from nestor_pymc.natural import Natural
 from nestor_pymc.nutpie_run import NutpieRun, Tables, rows
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
+from nestor_pymc.walked import NutpieFunction, Walked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -70,6 +71,11 @@ class NutpieSampler:
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return a sampler of the same compiled functions that reads another outcome."""
         return replace(self, compiled=self.compiled.with_data(**{OUTCOME: y}))
+
+    def sampled_density(self) -> Walked:
+        """Return what the chains walk on: nutpie's own function."""
+        points = self.compiled.initial_point_func
+        return Walked.found(NutpieFunction(self.compiled), points, "pymc:nutpie")
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
         """Run all chains."""

@@ -18,6 +18,7 @@ from nestor_pymc.model import build_model
 from nestor_pymc.progress import progress_at
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
+from nestor_pymc.walked import PyMCFunction, Walked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -134,6 +135,18 @@ class PyMCSampler:
             Always, with the reason.
         """
         raise Unsupported(f"pymc:pymc cannot stop for looks ({REASONS['pymc extend']}).")
+
+    def sampled_density(self) -> Walked:
+        """Return what the chains walk on: the function that the frozen model keeps for them."""
+        from pymc.blocking import DictToArrayBijection
+
+        function = self.model.logp_dlogp_function(ravel_inputs=True)
+        evaluate = PyMCFunction(function, self.outcome, self.y, self.lock)
+        return Walked.found(
+            evaluate,
+            lambda seed: DictToArrayBijection.map(self.model.initial_point(seed)).data,
+            "pymc:pymc",
+        )
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
         """Run all chains."""

@@ -1,22 +1,55 @@
-"""The contract of a backend: two small protocols and the values that pass through them."""
+"""The contract of a backend: two small protocols and the values that pass through them.
+
+What a backend may offer beside them is in `nestor.offers`, and can be imported from here too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from nestor.errors import SpecError
+from nestor.offers import (
+    Cached,
+    Differentiable,
+    Extensible,
+    Preparable,
+    Reusable,
+    SampledDensity,
+    Uploaded,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
     from nestor.formulation import Formulation
     from nestor.problem import Problem
+
+__all__ = [
+    "Backend",
+    "Cached",
+    "Capabilities",
+    "ChainMethod",
+    "CompiledModel",
+    "DType",
+    "Device",
+    "Differentiable",
+    "Draws",
+    "Extensible",
+    "Metric",
+    "Phase",
+    "Preparable",
+    "Progress",
+    "ProgressCallback",
+    "Reusable",
+    "SampledDensity",
+    "SamplerConfig",
+    "Timings",
+    "Uploaded",
+]
 
 Device = Literal["cpu", "gpu"]
 DType = Literal["float64", "float32"]
@@ -213,86 +246,6 @@ class CompiledModel(Protocol):
 
 
 @runtime_checkable
-class Preparable(Protocol):
-    """A compiled model whose sampler is compiled for one configuration; optional."""
-
-    def prepare(self, config: SamplerConfig) -> None:
-        """Compile whatever ``sample(config)`` needs, so that afterwards it compiles nothing.
-
-        Raises
-        ------
-        Unsupported
-            If a setting cannot be honoured.
-        """
-        ...
-
-
-@runtime_checkable
-class Uploaded(Protocol):
-    """A compiled model that says what bringing its data to the device took; optional."""
-
-    @property
-    def upload_seconds(self) -> float:
-        """Seconds, part of those of `Backend.compile`; zero where the data stay on the host."""
-        ...
-
-
-@runtime_checkable
-class Extensible(Protocol):
-    """A compiled model whose chains can go on from where they stand; optional.
-
-    A sampler that cannot says why in `Capabilities.reasons`, under "extend" or "SAMPLER extend".
-    """
-
-    def sample_in_looks(
-        self,
-        config: SamplerConfig,
-        looks: Sequence[int],
-        on_progress: ProgressCallback | None = None,
-    ) -> Iterator[Draws]:
-        """Run all chains, stopping for a look each time they have so many draws.
-
-        Parameters
-        ----------
-        config : SamplerConfig
-            Its `draws` equals ``looks[0]``.
-        looks : sequence of int
-            Increasing numbers of kept draws per chain.
-        on_progress : callable, optional
-            As in `CompiledModel.sample`; totals count the draws of the next look.
-
-        Yields
-        ------
-        Draws
-            At each look those drawn since the one before, (chain, new draws, *shape). Their timings are
-            those of this stretch: compile and warmup belong to the first. Chains rest while the caller
-            looks; closing the iterator ends them. With the same config the draws up to a look are the
-            same whatever looks follow.
-        """
-        ...
-
-
-@runtime_checkable
-class Reusable(Protocol):
-    """A compiled model that takes another outcome without being compiled again; optional."""
-
-    def with_outcome(self, y: NDArray[np.float64]) -> CompiledModel:
-        """Return the same model, priors and design for another outcome.
-
-        Parameters
-        ----------
-        y : ndarray, (N,)
-            Outcome, rows in the order of `Problem.y`.
-
-        Returns
-        -------
-        CompiledModel
-            Independent of this one: both can be sampled and evaluated afterwards.
-        """
-        ...
-
-
-@runtime_checkable
 class Backend(Protocol):
     """A backend: implements the model. Constructed without arguments; importing it loads no sampler.
 
@@ -337,29 +290,5 @@ class Backend(Protocol):
         ------
         Unsupported
             With the reason; nothing is degraded quietly.
-        """
-        ...
-
-
-@runtime_checkable
-class Cached(Protocol):
-    """A backend whose libraries keep compiled code between processes; optional."""
-
-    def cache_environment(self, folder: Path) -> Mapping[str, str]:
-        """Environment variables under which every such cache is used, and lives in `folder` alone.
-
-        A process with them and an empty folder compiles everything; a second one with the same folder
-        loads what the first one left there.
-
-        Parameters
-        ----------
-        folder : Path
-            An absolute path; made by the libraries, if it does not exist.
-
-        Returns
-        -------
-        mapping of str to str
-            To be added to a process's environment before it starts. Where a variable holds several
-            settings, those of this process's environment that are about something else are kept.
         """
         ...

@@ -8,7 +8,7 @@ import pytest
 from nestor import SamplerConfig, registry
 from nestor.backend import Cached
 from nestor.contender import Contender
-from nestor.runner.engine import prepare
+from nestor.runner.engine import prepare, sample
 from nestor.runner.limits import Limits
 
 CONFIG = SamplerConfig(chains=2, warmup=20, draws=20)
@@ -22,22 +22,24 @@ def _files(folder):
     "engine",
     ["numpyro", *(pytest.param(f"pymc:{s}", marks=pytest.mark.slow) for s in ("nutpie", "pymc"))],
 )
-def test_a_second_process_compiles_nothing_that_the_first_one_did(
-    small_problem, tmp_path, monkeypatch, engine
-):
+def test_a_second_process_compiles_nothing_that_the_first_one_did(small_problem, tmp_path, engine):
+    """Nor does sampling compile anything that preparing had not."""
     contender = Contender.parse(engine, small_problem.spec.level_names)
     found = registry.get(contender.backend)
     for library in found.backend.requires:
         pytest.importorskip(library)
     folder = tmp_path / "with a space, and a comma"
     limits = Limits(found.backend.cache_environment(folder))
-    kept = []
+    log, kept = tmp_path / "log", []
     for _ in range(2):
-        outcome = prepare(small_problem, contender, CONFIG, tmp_path / "log", limits=limits)
+        outcome = prepare(small_problem, contender, CONFIG, log, limits=limits)
         assert outcome.status == "ok", outcome.message
         kept.append(_files(folder))
     assert kept[0], "compiled code was kept"
     assert kept[1] == kept[0], "the second process found all of it"
+    outcome, _ = sample(small_problem, contender, CONFIG, log, limits=limits)
+    assert outcome.status == "ok", outcome.message
+    assert _files(folder) == kept[0], "sampling needs no more"
 
 
 @pytest.mark.parametrize("name", ["numpyro", "pymc"])
