@@ -9,6 +9,7 @@ from scipy.signal import lfilter
 from scipy.stats import rankdata
 
 from nestor import diagnostics as dg
+from nestor.diagnostics.gates import _identical_chains
 from nestor.diagnostics.ranks import tied_ranks
 from nestor.errors import DataError
 
@@ -315,6 +316,21 @@ def test_unusable_draws_fail(spoil, said):
     result = dg.gates(**run)
     assert not result.passed
     assert any(said in failure for failure in result.failures)
+
+
+def test_chains_that_repeat_an_earlier_one_are_named_among_thousands():
+    """Of 20,000 chains there are 200 million pairs: comparing each would take minutes."""
+    draws = np.random.default_rng(2).normal(size=(20_000, 3, 2))
+    draws[7, 1, 0] = 0.0
+    draws[19_999] = draws[7]
+    draws[19_999, 1, 0] = -0.0  # the same number in other bytes
+    draws[12] = draws[11] = draws[10]
+    draws[14] = draws[13]
+    draws[13:15, 0, 0] = np.nan  # equal to nothing
+    assert list(_identical_chains(draws)) == [
+        f"chains {one} and {other} are identical: was the seed ignored?"
+        for one, other in ((10, 11), (10, 12), (7, 19_999))
+    ]
 
 
 @pytest.mark.parametrize("shape", [(1, 500, 4), (4, 3, 4), (4, 500, 0), (4, 0, 4), (0, 500, 4)])

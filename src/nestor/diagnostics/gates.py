@@ -1,8 +1,8 @@
 """The gates: what a run must show before its numbers are compared with anything."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -266,11 +266,17 @@ def _ebfmi_failures(ebfmi: FloatArray) -> Iterator[str]:
 
 
 def _identical_chains(draws: NDArray[Any]) -> Iterator[str]:
+    """Name each chain that repeats an earlier one, with the first that it repeats."""
     if 0 in draws.shape:
         return
-    for one, other in combinations(range(draws.shape[0]), 2):
-        if np.array_equal(draws[one], draws[other]):
-            yield f"chains {one} and {other} are identical: was the seed ignored?"
+    first: dict[bytes, int] = {}
+    for chain, values in enumerate(draws):
+        # Zero added, since 0.0 and -0.0 are equal and have other bytes.
+        digest = hashlib.sha256(np.ascontiguousarray(values) + 0.0).digest()
+        one = first.setdefault(digest, chain)
+        # A chain with a draw that is not a number equals none; that is found elsewhere.
+        if one != chain and np.array_equal(draws[one], values):
+            yield f"chains {one} and {chain} are identical: was the seed ignored?"
 
 
 def _worst(values: FloatArray) -> int | None:
