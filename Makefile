@@ -7,6 +7,9 @@ PYTEST_ARGS ?=
 # Two processes; a file stays in one of them, since its tests share compiled models.
 PYTEST_JOBS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
+RESULTS ?= benchmarks/results
+WHEELS ?= wheels
+GPU_HAS ?=
 # Backends that `make conformance` checks, and reference posteriors that `make references` makes (none: all).
 BACKENDS ?= reference numpyro pymc
 REFERENCES ?=
@@ -17,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types bench conformance references study constraints clean
+.PHONY: help demo test lint format types bench figures wheels conformance references study constraints clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -42,6 +45,22 @@ types: $(VENV)/.installed-dev  ## check types
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks/ $(BENCH_ARGS)
+
+figures: $(VENV)/.installed-dev  ## run what README's benchmarks show (an hour; goes on where it stopped), renew its table and charts
+	$(BIN)/nestor bench chem97 --out $(RESULTS)/chem97
+	$(BIN)/nestor bench simulated-3-level --quick --out $(RESULTS)/simulated-3-level-quick
+	$(BIN)/python benchmarks/readme.py $(RESULTS)
+
+# What benchmarks/gpu.sh needs on a machine with JAX and NumPyro that can download nothing; GPU_HAS names
+# packages that it has besides: GPU_HAS="pandas pyarrow".
+wheels: $(VENV)/.installed-dev  ## pack nestor and its needs for a GPU machine without a network, into WHEELS
+	rm -rf $(WHEELS)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEELS) >/dev/null
+	$(BIN)/python benchmarks/needs.py $(GPU_HAS) | xargs $(PIP) download --quiet --no-deps \
+	  --only-binary=:all: --python-version 3.12 --implementation cp \
+	  $(foreach n,2_35 2_34 2_31 2_28 2_27 2_24 2_17,--platform manylinux_$(n)_x86_64) --platform manylinux2014_x86_64 \
+	  --platform manylinux1_x86_64 --dest $(WHEELS)
+	@du -sh $(WHEELS)
 
 conformance: $(VENV)/.installed-dev  ## the whole conformance kit on every backend (about half an hour)
 	@failed=; for name in $(BACKENDS); do $(BIN)/nestor conformance $$name || failed="$$failed $$name"; done; \

@@ -190,7 +190,9 @@ def test_a_wrong_simulation_is_refused():
 
 def test_a_table_is_looked_for_beside_its_scenario(tmp_path, small_table):
     small_table.to_csv(tmp_path / "rows.csv", index=False)
-    text = TINY.replace("simulate = { branching = [3, 2], rows_per_leaf = 5 }", "table = 'rows.csv'")
+    text = TINY.replace(
+        "simulate = { branching = [3, 2], rows_per_leaf = 5 }", "table = 'rows.csv'"
+    )
     (tmp_path / "own.toml").write_text(
         text.replace("[tracks]", "[model]\nformula = 'y ~ x + (x || g/h)'\n[tracks]")
     )

@@ -196,7 +196,9 @@ def test_a_record_that_was_cut_short_is_found_and_done_again(bench, tmp_path, en
 
 def test_a_timeout_is_tried_again_under_a_longer_limit_only(bench, tmp_path):
     def left(seconds):
-        text = TINY.replace('"ENGINES"', '"hang"').replace("timeout_s = 60", f"timeout_s = {seconds}")
+        text = TINY.replace('"ENGINES"', '"hang"').replace(
+            "timeout_s = 60", f"timeout_s = {seconds}"
+        )
         return len(plan(read_scenario(text, "tiny"), quick=False, folder=tmp_path / "out").left)
 
     bench("hang", changes=[("timeout_s = 60", "timeout_s = 4")])

@@ -213,6 +213,17 @@ class Scenario(_Part):
             return (None,)
         return block.values or self.sweep.values
 
+    def on_device(self, device: str) -> Self:
+        """Return the scenario on one device: the blocks that name it, or if none does, all of them.
+
+        Chain methods of blocks that are moved are left to the device: side by side on a CPU, vectorized
+        on a GPU.
+        """
+        only = {"devices": (device,)}
+        there = [b.model_copy(update=only) for b in self.grid if device in b.devices]
+        moved = [b.model_copy(update=only | {"chain_methods": None}) for b in self.grid]
+        return self.model_copy(update={"grid": tuple(there or moved)})
+
     def config(self, track: Track, block: Block, value: Number | None) -> SamplerConfig:
         """Return the sampler's settings of a block in a track; the seed is the cell's."""
         if track == "defaults":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.bench.estimate import Estimate
@@ -17,6 +19,7 @@ from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
 from nestor.bench.verdicts import judge_all
+from nestor.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -131,6 +134,7 @@ def run_bench(
     quick: bool = False,
     rerun: bool = False,
     command: str = "",
+    budget_s: float | None = None,
     listener: Callable[[Event], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Run what is left of a scenario's grid, and return the table of all its cells.
@@ -152,6 +156,9 @@ def run_bench(
         Whether to measure again what is finished.
     command : str
         The command line, kept beside the results.
+    budget_s : float, optional
+        Seconds after which no cell is begun, and the one that runs is stopped, without a record: the same
+        call goes on from there.
     listener : callable
         Hears of progress.
 
@@ -164,15 +171,29 @@ def run_bench(
         planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
         listener(Event("planned", cells=planned.left, notes=tuple(_notes(planned))))
         bench = _Bench(scenario, results, listener)
+        deadline = None if budget_s is None else time.monotonic() + budget_s
         try:
             for cell in planned.left:
-                bench.run(cell)
+                if not bench.run(cell, deadline):
+                    break
         except KeyboardInterrupt:
             save_table(results, scenario.target_ess)
             raise
         listener(Event("judging"))
         results.save_verdicts(judge_all(results, results.records()))
         return save_table(results, scenario.target_ess)
+
+
+def check_budget(budget_s: object) -> None:
+    """Refuse a budget that is not a number of seconds greater than zero.
+
+    Raises
+    ------
+    SpecError
+        If it is not.
+    """
+    if budget_s is not None and not (isinstance(budget_s, int | float) and 0 < budget_s < math.inf):
+        raise SpecError(f"the budget must be a number of seconds greater than 0, not {budget_s!r}.")
 
 
 class _Bench:
@@ -183,17 +204,28 @@ class _Bench:
     ) -> None:
         self._scenario, self._results, self._listener = scenario, results, listener
         self._gate: Gate | None = None
+        self._absent: dict[tuple[str, str], str] = {}
 
-    def run(self, cell: Cell) -> None:
-        """Measure a cell, and return when its record is on disk."""
+    def run(self, cell: Cell, deadline: float | None) -> bool:
+        """Measure a cell, and return when its record is on disk; False if there was no time for it."""
+        limited = _until(cell, deadline)
+        if limited is None:
+            return False
         self._listener(Event("begin", cell=cell))
-        finished = self._measure(cell)
+        finished = self._measure(limited)
+        if finished.record.status == "timeout" and limited.timeout_s < cell.timeout_s:
+            return False
         self._results.add(finished.record, finished.summaries, finished.labels)
         self._listener(Event("end", cell=cell, record=finished.record))
+        return True
 
     def _measure(self, cell: Cell) -> Finished:
-        if cell.contender is None or cell.refusal:
-            return Finished(skipped(cell, cell.refusal))
+        reason = cell.refusal
+        if cell.contender is not None:
+            where = (cell.contender.backend, cell.contender.device)
+            reason = reason or self._absent.get(where, "")
+        if cell.contender is None or reason:
+            return Finished(skipped(cell, reason))
 
         def listen(doing: str, event: Mapping[str, Any]) -> None:
             self._listener(Event("doing", cell=cell, doing=doing, worker=event))
@@ -201,12 +233,24 @@ class _Bench:
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
         warm = self._scenario.warm_compile and cell.track != YARDSTICK
-        return run_cell(cell, gate, self._results, warm=warm, listen=listen)
+        finished = run_cell(cell, gate, self._results, warm=warm, listen=listen)
+        if finished.record.status == "skipped" and cell.contender.device != "cpu":
+            # A device that is not there is not looked for again by every cell.
+            self._absent[where] = finished.record.message
+        return finished
 
     def _gate_of(self, problem: Problem) -> Gate:
         if self._gate is None or self._gate.problem is not problem:
             self._gate = Gate(problem)
         return self._gate
+
+
+def _until(cell: Cell, deadline: float | None) -> Cell | None:
+    """A cell that may take no longer than until the deadline; None if there is no time for it at all."""
+    if deadline is None:
+        return cell
+    left = deadline - time.monotonic()
+    return None if left <= 0 else replace(cell, timeout_s=min(cell.timeout_s, left))
 
 
 def _notes(planned: Plan) -> Iterator[str]:

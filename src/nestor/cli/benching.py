@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -52,13 +52,24 @@ def run(
         bool, typer.Option("--dry-run", help="Print the grid and what it will cost; run nothing.")
     ] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="Measure again what is finished.")] = False,
+    device: Annotated[
+        Literal["cpu", "gpu"] | None,
+        typer.Option(help="Run what is for this device; if nothing is, run everything on it."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Stop after so long; the same command goes on."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
+    from nestor.bench.session import check_budget
     from nestor.bench.shipped import load_scenario
     from nestor.terminal.bench_running import bench_and_print, print_plan
 
     found, text = load_scenario(scenario, quick=quick)
+    found = found if device is None else found.on_device(device)
+    check_budget(budget)
     folder = out or Path("nestor-out") / "bench" / (f"{found.name}-quick" if quick else found.name)
     printed = make_console(stderr=json)
     if dry_run:
@@ -72,6 +83,7 @@ def run(
         quick=quick,
         rerun=rerun,
         command=command,
+        budget_s=budget,
         printed=printed,
         progress=make_console(stderr=True),
     )

@@ -99,6 +99,7 @@ def bench_and_print(
     quick: bool,
     rerun: bool,
     command: str,
+    budget_s: float | None,
     printed: Console,
     progress: Console,
 ) -> pd.DataFrame:
@@ -115,6 +116,7 @@ def bench_and_print(
                 quick=quick,
                 rerun=rerun,
                 command=command,
+                budget_s=budget_s,
                 listener=listener,
             )
     except KeyboardInterrupt:
@@ -125,8 +127,19 @@ def bench_and_print(
         )
         raise
     print_results(table, printed)
+    _print_left(plan(scenario, quick=quick, folder=folder), table, printed)
     _print_files(folder, printed)
     return table
+
+
+def _print_left(planned: Plan, table: pd.DataFrame, console: Console) -> None:
+    """Say how many cells a budget has left; those that cannot be run here are not among them."""
+    skipped = set(table["id"][table["status"] == "skipped"])
+    left = sum(cell.id not in skipped for cell in planned.left)
+    if left:
+        cells = "1 cell is" if left == 1 else f"{count(left)} cells are"
+        text = f"{cells} left: the same command goes on from there."
+        console.print(Text(text), soft_wrap=True)
 
 
 def print_results(table: pd.DataFrame, console: Console) -> None:
