@@ -45,6 +45,13 @@ class NumPyroBackend:
         """Versions of the libraries that decide its results."""
         return {package: version(package) for package in ("numpyro", "jax", "jaxlib")}
 
+    def device_environment(self, device: Device) -> Mapping[str, str]:
+        """Variables of a process that runs on one device; see `nestor.backend.Placed`."""
+        if device == "cpu":
+            # JAX starts every device that it finds: a CPU's run would pay for a GPU's start.
+            return {"JAX_PLATFORMS": "cpu"}
+        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
     def cache_environment(self, folder: Path) -> Mapping[str, str]:
         """Variables that keep what JAX and CUDA compile in `folder`; see `nestor.backend.Cached`."""
         return {

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nestor_numpyro.place import Place
     from nestor_numpyro.programs import Programs
 
-#: Seconds between two reports of a chain.
+#: Seconds between two reports of a chain, or more where reporting is slow.
 REPORT_EVERY = 0.2
 
 #: (phase, iterations done, divergences so far: a scalar, or one for each lane)
@@ -219,7 +219,10 @@ class _Chain:
             )
             seconds = time.perf_counter() - begin
             done += stretch
+            begin = time.perf_counter()
             yield done, np.asarray(found, dtype=np.int64)
+            # A report on thousands of lanes takes time, which is the sampler's: a hundredth of it at most.
+            every = max(REPORT_EVERY, 100 * (time.perf_counter() - begin))
             # Trajectories change length during warmup, so the guess may be off: let it grow slowly.
-            fits = int(REPORT_EVERY * stretch / max(seconds, 1e-9))
+            fits = int(every * stretch / max(seconds, 1e-9))
             stretch = max(1, min(fits, 4 * stretch))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,10 +83,9 @@ def find_place(kind: Device, dtype: DType) -> Place:
         raise Unsupported(f"numpyro computes in float64 or float32, not {dtype!r}.")
     if kind not in ("cpu", "gpu"):
         raise Unsupported(f"numpyro runs on cpu or gpu, not {kind!r}.")
-    if "jax" not in sys.modules:
-        # JAX would otherwise take three quarters of a GPU's memory at once, which falsifies peak memory
-        # and starves whatever shares the GPU. Read when JAX starts, so later it would have no effect.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # JAX would otherwise take three quarters of a GPU's memory at once, which falsifies peak memory and
+    # starves whatever shares the GPU. Read when the first device is asked for; later it has no effect.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
     try:

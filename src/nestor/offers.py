@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import CompiledModel, Draws, ProgressCallback, SamplerConfig
+    from nestor.backend import CompiledModel, Device, Draws, ProgressCallback, SamplerConfig
 
 
 @runtime_checkable
@@ -148,6 +148,18 @@ class Differentiable(Protocol):
         ------
         Unsupported
             If the model was compiled for densities only.
+        """
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A backend whose libraries take in what devices there are when they start; optional."""
+
+    def device_environment(self, device: Device) -> Mapping[str, str]:
+        """Environment variables of a process that runs on one device, unless the user has set them.
+
+        They keep what is not used from being started, and memory from being taken before it is needed.
         """
         ...
 

@@ -37,6 +37,7 @@ def test_a_worker_and_its_children_stay_within_their_limits(run):
     assert outcome.result["settings"] == {
         "cpus": [cpu],
         "cpus_of_a_child": f"[{cpu}]",
+        "device": "cpu",
         "variable": "set",
         "first_to_go": "1000",  # the most that Linux has
     }
@@ -46,7 +47,15 @@ def test_a_worker_and_its_children_stay_within_their_limits(run):
 def test_without_limits_a_worker_may_use_what_its_parent_may(run):
     settings = run("settled", Limits()).result["settings"]
     assert settings["cpus"] == sorted(os.sched_getaffinity(0))
-    assert settings["variable"] is None
+    assert settings["variable"] == "the device's"
+
+
+@linux
+def test_what_the_user_has_set_counts_more_than_what_a_device_asks_for(run, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_VARIABLE", "the user's")
+    assert run("settled", Limits()).result["settings"]["variable"] == "the user's"
+    limits = Limits({"NESTOR_FAKE_VARIABLE": "the limits'"})
+    assert run("settled", limits).result["settings"]["variable"] == "the limits'"
 
 
 @linux

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from nestor import registry
+from nestor.offers import Placed
 from nestor.runner.ending import Ending
 from nestor.runner.limits import Limits
 from nestor.runner.memory import tree_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nestor.runner.job import Job, Outcome
@@ -107,7 +110,8 @@ class Running:
         self._log_stream = log.open("ab")
         command = [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
         command += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
-        self._worker = _Worker(command, self._log_stream, limits)
+        environment = _environment(job, limits)
+        self._worker = _Worker(command, self._log_stream, environment, limits.memory_bytes)
         self.resting = False
 
     def __enter__(self) -> Self:
@@ -147,13 +151,27 @@ class Running:
         self._log_stream.close()
 
 
+def _environment(job: Job, limits: Limits) -> dict[str, str]:
+    """What the device asks for, under what the user has set, under what the limits set."""
+    backend = registry.get(job.contender.backend).backend
+    device = job.contender.device
+    ours = backend.device_environment(device) if isinstance(backend, Placed) else {}
+    return {**ours, **os.environ, "PYTHONUNBUFFERED": "1", **limits.environment}
+
+
 class _Worker:
     """A worker process with a thread that reads its events."""
 
-    def __init__(self, command: list[str], log: IO[bytes], limits: Limits) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        log: IO[bytes],
+        environment: Mapping[str, str],
+        memory_limit: int | None,
+    ) -> None:
         self.begin = time.monotonic()
         self.peak_bytes = 0
-        self.memory_limit = limits.memory_bytes
+        self.memory_limit = memory_limit
         self.timed_out = False
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.process = subprocess.Popen(
@@ -162,7 +180,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **limits.environment},
+            env=environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
