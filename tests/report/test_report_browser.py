@@ -149,7 +149,7 @@ def test_plots_follow_the_windows_width(written, visit):
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert whole not in name.text_content()
-    assert "float64,vectorized  AGREE" in name.text_content().replace("\xa0", " ")
+    assert "gpu,float64,vectorized  AGREE" in name.text_content().replace("\xa0", " ")
 
 
 def test_a_dark_page_has_light_text_in_its_plots(written, visit):

@@ -248,6 +248,15 @@ def test_a_scenario_without_runs_and_runs_without_a_scenario_are_both_shown():
     assert "No run of this scenario is in the table." in "".join(page.text)
 
 
+def test_a_scenario_that_ran_in_two_places_is_shown_once_with_all_commands():
+    infos = [
+        ScenarioInfo(name="trees", command=(c, "nestor report")) for c in ("on a CPU", "on a GPU")
+    ]
+    page = Elements(report_html(report_tables.one_run(), infos))
+    assert len(page.all("section")) == 1
+    assert page.all("pre")[0]["text"].splitlines() == ["on a CPU", "nestor report", "on a GPU"]
+
+
 def test_a_quick_form_says_that_it_counts_for_nothing():
     page = Elements(report_html(table([cell(quick=True)]), []))
     assert page.all("span", **{"class": "badge"})[0]["text"] == "quick form"

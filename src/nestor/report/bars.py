@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestor.report.figure import FONT, beside, layout, legend_height, plotly
+from nestor.report.figure import FONT, beside, layout, legend_height, plotly, whiskers
 from nestor.report.wording import NAME_WIDTH, NARROW, STATUS, estimate, in_plot, interval
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Heights in pixels, and as parts of a row's.
 _NAME, _BAR, _GAP = 19, 15, 10
 _MUTED = 0.45
+# Columns of a name that are left in any case.
+_LEAST = 14
 _GREY = "#8a8f98"
 _ABOVE = "target not reached: at least"
 
@@ -134,20 +136,25 @@ def _row(line: Line, i: int, series: Sequence[Series], row: int) -> list[_Bar]:
     return made
 
 
-def title(line: Line, width: int = NAME_WIDTH) -> str:
-    """Return a line's name and verdict, and what is not ok, for a label of plotly's."""
-    detail = f", {in_plot(line.detail)}" if line.detail else ""
+def title(line: Line, columns: int | None = None) -> str:
+    """Return a line's name and verdict, and what is not ok, for a label of plotly's.
+
+    With `columns`, the name is cut so that all of it fits into so many, and runs are not counted.
+    """
     words = [line.verdict] if not line.summary.skipped else []
     if line.speed != "none":
-        words += [f"{n} of {line.summary.n} {status}" for status, n in _not_ok(line)]
-    small = f'<span style="font-size:{FONT - 2}px">{", ".join(words)}</span>'
-    return f"<b>{in_plot(line.key.contender, width)}</b>{detail}  {small}"
+        of = "" if columns else f" of {line.summary.n}"
+        words += [f"{n}{of} {status}" for status, n in _not_ok(line)]
+    detail, state = (f", {line.detail}" if line.detail else ""), ", ".join(words)
+    width = max(_LEAST, columns - len(detail) - int(0.8 * len(state))) if columns else NAME_WIDTH
+    name = f"<b>{in_plot(line.key.contender, width)}</b>{in_plot(detail) if detail else ''}"
+    return f'{name}  <span style="font-size:{FONT - 2}px">{state}</span>'
 
 
 def name_rows(lines: Sequence[Line]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the names of all rows as annotations, and the shorter texts that a narrow screen takes."""
+    """Return the names of all rows as annotations, and their texts for a wide and a narrow screen."""
     made = [beside(title(line), i - 0.5) for i, line in enumerate(lines)]
-    narrow = [title(line, NARROW - len(line.detail)) for line in lines]
+    narrow = [title(line, NARROW) for line in lines]
     return made, {"wide": [one["text"] for one in made], "narrow": narrow}
 
 
@@ -184,17 +191,7 @@ def _series(series: Series, found: Sequence[_Bar], write: Callable[[float], str]
                 "opacity": [bar.opacity for bar in own],
                 "line": {"color": [bar.line.pen.colour for bar in own], "width": 1},
             },
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [(bar.found.high or bar.length) - bar.length for bar in own],
-                "arrayminus": [
-                    bar.length - (bar.found.low if bar.found.low is not None else bar.length)
-                    for bar in own
-                ],
-                "thickness": 1.2,
-                "width": 3,
-            },
+            error_x=whiskers([bar.found for bar in own], [bar.length for bar in own]),
             hovertext=[_hover(bar, write) for bar in own],
         ),
         _texts(own, [estimate(bar.found, write) for bar in own], series.title),

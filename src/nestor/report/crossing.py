@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor.bench.crossover import crossovers
-from nestor.report.markup import Content, Html, label, tag
+from nestor.report.markup import Content, Html, breakable, tag
 from nestor.report.wording import count, number
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ def crossing(cells: pd.DataFrame, track: str) -> Html | None:
 def _sentence(one: Crossover) -> Content:
     more = [f" ({count(one.chains)} chains)"] if one.chains is not None else []
     parts: list[Content] = [
-        *(label(one.gpu), " against ", label(one.cpu), *more, ", ", _CACHES[one.metric], ": "),
+        *(
+            breakable(one.gpu),
+            " against ",
+            breakable(one.cpu),
+            *more,
+            ", ",
+            _CACHES[one.metric],
+            ": ",
+        ),
         *_answer(one),
         _ends(one),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nestor.bench.bootstrap import Estimate
-from nestor.report.figure import FONT, layout, legend_height, plotly
+from nestor.report.figure import FONT, layout, legend_height, plotly, whiskers
 from nestor.report.wording import count, estimate, in_legend, in_plot, interval
 
 if TYPE_CHECKING:
@@ -121,17 +121,7 @@ def _trace(curve: Curve, axes: Axes) -> Any | None:
             "symbol": symbols,
             "line": {"width": 1.5, "color": pen.colour},
         },
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [(f.high or h) - h for h, (*_, f) in zip(heights, points, strict=True)],
-            "arrayminus": [
-                h - (f.low or h) if f.value is not None else 0.0
-                for h, (*_, f) in zip(heights, points, strict=True)
-            ],
-            "thickness": 1.1,
-            "width": 3,
-        },
+        error_y=whiskers([found for *_, found in points], heights),
         hoverinfo="text",
         hovertext=[_hover(name, x, line, found, axes) for x, line, found in points],
     )
@@ -168,7 +158,7 @@ def _under(curve: Curve) -> str:
 
 def _hover(name: str, x: float, line: Line, found: Estimate, axes: Axes) -> str:
     rows = [
-        f"<b>{name}</b>  {line.verdict.lower()}",
+        f"<b>{name}</b>  {line.verdict}",
         f"{in_plot(axes.x_title)} {count(x) if x == round(x) else f'{x:g}'}",
         f"{axes.y_title}: {estimate(found, axes.write)}",
     ]

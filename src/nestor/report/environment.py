@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from nestor.bench.columns import SKIPPED
 from nestor.report.markup import Content, Html, label, tag
 from nestor.report.wording import count, known, memory, plain
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def environment(cells: pd.DataFrame) -> Html:
     """Return a block for each place that cells ran in, those that were skipped aside."""
-    ran = cells[cells["status"].fillna("") != "skipped"]
+    ran = cells[cells["status"].fillna("") != SKIPPED]
     places = ran["place"].fillna("")
     blocks = [_place(ran[places == name]) for name in dict.fromkeys(places)]
     if not blocks:

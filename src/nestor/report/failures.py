@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nestor.bench.columns import SKIPPED
 from nestor.report.markup import Html, breakable, label, tag
 from nestor.report.wording import STATUS, count, size_text
 
@@ -25,8 +26,8 @@ def failures(section: Section) -> Html:
         for line in track.lines
         for note in line.summary.notes
     ]
-    failed = [pair for pair in notes if pair[1].status != "skipped"]
-    skipped = [pair for pair in notes if pair[1].status == "skipped"]
+    failed = [pair for pair in notes if pair[1].status != SKIPPED]
+    skipped = [pair for pair in notes if pair[1].status == SKIPPED]
     if not notes:
         if not section.tracks:
             return Html("")

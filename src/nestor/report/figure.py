@@ -10,6 +10,8 @@ from nestor.report.markup import Html, json_data, tag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nestor.bench.bootstrap import Estimate
+
 #: Pixels.
 FONT = 12
 _LEGEND_LINE = 18
@@ -112,3 +114,21 @@ def plot(title: str, note: str, traces: Sequence[Any], made: dict[str, Any]) -> 
         json_data(text),
         class_="plot",
     )
+
+
+def whiskers(found: Sequence[Estimate], values: Sequence[float]) -> dict[str, Any] | None:
+    """Return plotly's error bars from each drawn value to its interval's ends; None without any interval.
+
+    An end that is open has no whisker, nor has the lower one where the value is a bound itself.
+    """
+    if all(one.low is None and one.high is None for one in found):
+        return None
+    pairs = list(zip(found, values, strict=True))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [None if f.high is None else f.high - v for f, v in pairs],
+        "arrayminus": [None if f.low is None or f.value is None else v - f.low for f, v in pairs],
+        "thickness": 1.2,
+        "width": 3,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nestor.bench.aggregate import aggregate, relative
@@ -103,7 +103,7 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
     """
     summaries, ratios = aggregate(table), {found.key: found for found in relative(table)}
     looks = pens(str(name) for name in table["contender"].fillna(""))
-    given = {info.name: info for info in scenarios}
+    given = _by_name(scenarios)
     names = dict.fromkeys([*given, *(s.key.scenario for s in summaries)])
     made = []
     for name in names:
@@ -112,6 +112,16 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
         info = given.get(name, ScenarioInfo(name))
         made.append(Section(info, table[table["scenario"].fillna("") == name], _tracks(lines)))
     return made
+
+
+def _by_name(scenarios: Sequence[ScenarioInfo]) -> dict[str, ScenarioInfo]:
+    """One of each name; a scenario that ran in several places has the commands of all of them."""
+    found: dict[str, ScenarioInfo] = {}
+    for info in scenarios:
+        known = found.setdefault(info.name, info)
+        commands = dict.fromkeys((*known.command, *info.command))
+        found[info.name] = replace(known, command=tuple(commands))
+    return found
 
 
 def _tracks(lines: Sequence[Line]) -> tuple[Track, ...]:

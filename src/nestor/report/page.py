@@ -7,6 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from nestor.bench.columns import SKIPPED
 from nestor.report.asked import asked, rules
 from nestor.report.environment import environment
 from nestor.report.failures import failures
@@ -79,9 +80,9 @@ def _plotly_script() -> str:
 
 
 def _header(found: Sequence[Section]) -> Html:
-    cells = sum(len(section.cells) for section in found)
+    runs = sum(int((section.cells["status"].fillna("") != SKIPPED).sum()) for section in found)
     several = len(found) != 1
-    counted = f"{count(cells)} run{'' if cells == 1 else 's'}"
+    counted = f"{count(runs)} run{'' if runs == 1 else 's'}"
     if several:
         counted += f" of {count(len(found))} scenarios"
     links = [

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nestor.bench.bootstrap import Estimate
 
 MISSING = "–"
-#: Columns of a name in a plot; and of one on a telephone's screen, beside its verdict.
-NAME_WIDTH, NARROW = 60, 38
+#: Columns of a name in a plot; of a row's whole title on a telephone's screen; of a legend's line there.
+NAME_WIDTH, NARROW, LEGEND = 60, 50, 38
 STATUS = {
     "gates_failed": "not converged",
     "density_failed": "wrong log density",
@@ -66,8 +66,8 @@ def in_plot(text: object, width: int = NAME_WIDTH) -> str:
 def in_legend(text: str) -> str:
     """Return a name as lines, in plotly's markup, that fit on a telephone's screen."""
     lines = [""]
-    for word in re.split("(?<=[@,:=])", shorten(one_line(clean(text)), 2 * NARROW)):
-        if lines[-1] and len(lines[-1]) + len(word) > NARROW:
+    for word in re.split("(?<=[@,:=])", shorten(one_line(clean(text)), 2 * LEGEND)):
+        if lines[-1] and len(lines[-1]) + len(word) > LEGEND:
             lines.append("")
         lines[-1] += word
     return "<br>".join(in_plot(line) for line in lines)
