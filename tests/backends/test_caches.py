@@ -44,6 +44,7 @@ def test_a_second_process_compiles_nothing_that_the_first_one_did(small_problem,
 
 @pytest.mark.parametrize("name", ["numpyro", "pymc"])
 def test_every_path_is_in_the_folder(name, tmp_path):
+    pytest.importorskip(name)
     backend = registry.get(name).backend
     assert isinstance(backend, Cached)
     elsewhere = [
@@ -55,6 +56,7 @@ def test_every_path_is_in_the_folder(name, tmp_path):
 
 
 def test_the_users_flags_of_pytensor_stay(tmp_path, monkeypatch):
+    pytest.importorskip("pymc")
     monkeypatch.setenv("PYTENSOR_FLAGS", "optimizer_verbose=True,base_compiledir=/mine")
     flags = registry.get("pymc").backend.cache_environment(tmp_path / "a, b")["PYTENSOR_FLAGS"]
     # As PyTensor takes them apart (pytensor.configparser.parse_config_string): the last one counts.

@@ -225,6 +225,30 @@ class MetricIgnored(Model):
         return super().sample(replace(config, metric=None), on_progress)
 
 
+class Unprepared(Model):
+    """Compiles in sample whatever it did in prepare."""
+
+    def prepare(self, config):
+        pass
+
+    def sample(self, config, on_progress=None):
+        draws = super().sample(config, on_progress)
+        return replace(draws, timings=replace(draws.timings, compile=1.0))
+
+
+class WrongGradient(Model):
+    """A density of two scalars, one of whose slopes has the wrong sign."""
+
+    dimension = 2
+    start = np.array([0.3, -0.2])
+
+    def sampled_density(self):
+        return self
+
+    def value_and_gradient(self, z):
+        return float(-0.5 * np.sum(z**2)), -z * [1.0, -1.0]
+
+
 class Crashes(Model):
     def sample(self, config, on_progress=None):
         raise ZeroDivisionError("the sampler divided by zero")
@@ -308,6 +332,8 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     "records only": (backend(RecordsOnly), {"target_accept_is_honoured"}),
     "a metric in words": (backend(MetricInWords), {"metric_is_honoured"}),
     "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
+    "prepared in vain": (backend(Unprepared), {"preparing_leaves_nothing_to_compile"}),
+    "a wrong gradient": (backend(WrongGradient), {"the_sampled_gradient_is_the_densitys"}),
     "samples anyhow": (backend(SamplesAnyhow), {"refuses"}),
     "refuses nothing": (backend(compile=_refuses_nothing), {"refuses"}),
     "no reasons": (backend(capabilities=_no_reasons), {"every_exclusion_has_a_reason"}),

@@ -10,7 +10,7 @@ import numpy as np
 
 from nestor.agreement.density import density_points
 from nestor.agreement.sampled import check_sampled_density
-from nestor.backend import Extensible, Reusable
+from nestor.backend import Differentiable, Extensible, Preparable, Reusable
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,
@@ -37,6 +37,8 @@ def checks(subject: Subject) -> Iterator[Check]:
     yield from for_samplers(subject, {name: _log_jacobian})
     yield from for_samplers(subject, {"chains_go_on_from_where_they_stand": _looks}, "extend")
     yield from for_samplers(subject, {"another_outcome_needs_no_other_compilation": _with_outcome})
+    yield from for_samplers(subject, {"preparing_leaves_nothing_to_compile": _prepare})
+    yield from for_samplers(subject, {"the_sampled_gradient_is_the_densitys": _gradient})
 
 
 def _log_jacobian(session: Session, sampler: str) -> str:
@@ -101,6 +103,41 @@ def _with_outcome(session: Session, sampler: str) -> None:
     moved = changed.sample(before.config)
     if np.array_equal(moved.values["beta"], again.values["beta"]):
         raise ConformanceFailure("the model for another outcome has the draws of the first one")
+
+
+def _prepare(session: Session, sampler: str) -> None:
+    model = session.compile(build(session, sampler))
+    if not isinstance(model, Preparable):
+        raise NotOffered("optional: the compiled model has no prepare")
+    usual = well_formed(session, sampler)
+    model.prepare(usual.config)
+    draws = model.sample(usual.config)
+    compiling = draws.timings.compile
+    expect(not compiling, f"{compiling} s of compiling, though it was prepared")
+    _same(usual.draws, draws, "a prepared model has other draws")
+
+
+def _gradient(session: Session, sampler: str) -> None:
+    """Compare with central differences: with step h they err by about eps |f| / h and h^2 of f's slopes."""
+    model = session.model(build(session, sampler))
+    if not isinstance(model, Differentiable):
+        raise NotOffered("optional: the compiled model has no sampled_density")
+    density = model.sampled_density()
+    start = np.asarray(density.start)
+    expect(start.shape == (density.dimension,), f"start has shape {start.shape}")
+    value, gradient = density.value_and_gradient(start)
+    expect(np.isfinite(value) and np.isfinite(gradient).all(), "it is not finite at its start")
+    step = np.finfo(np.float64).eps ** (1 / 3)
+    size = max(1.0, abs(value), float(np.abs(gradient).max()))
+    tolerance = 100 * (np.finfo(np.float64).eps / step + step**2) * size
+    for i in range(density.dimension):
+        moved = step * (np.arange(density.dimension) == i)
+        ends = [density.value_and_gradient(start + sign * moved)[0] for sign in (1.0, -1.0)]
+        slope = (ends[0] - ends[1]) / (2 * step)
+        expect(
+            abs(slope - gradient[i]) <= tolerance,
+            f"entry {i} of the gradient is {gradient[i]!r}; the density's slope is {slope!r}",
+        )
 
 
 def _close(found: float, wanted: float, what: str) -> None:
