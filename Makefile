@@ -54,7 +54,7 @@ figures: $(VENV)/.installed-dev  ## run what README's benchmarks show (an hour; 
 # What benchmarks/gpu.sh needs on a machine with JAX and NumPyro that can download nothing; GPU_HAS names
 # packages that it has besides: GPU_HAS="pandas pyarrow".
 wheels: $(VENV)/.installed-dev  ## pack nestor and its needs for a GPU machine without a network, into WHEELS
-	rm -rf $(WHEELS)
+	rm -f $(WHEELS)/*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEELS) >/dev/null
 	$(BIN)/python benchmarks/needs.py $(GPU_HAS) | xargs $(PIP) download --quiet --no-deps \
 	  --only-binary=:all: --python-version 3.12 --implementation cp \

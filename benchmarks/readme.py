@@ -1,0 +1,65 @@
+"""Renew the benchmark tables and charts that README.md shows, from results directories.
+
+    python benchmarks/readme.py benchmarks/results
+
+Each marker ``<!-- bench NAME -->`` in README.md is followed by a block that is replaced by what
+``nestor bench table`` prints of the directory NAME; charts go to docs/images.
+"""
+
+import io
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from nestor.bench.table import read_tables
+from nestor.plots.bench import save_bench_plots
+from nestor.terminal.bench_running import print_results
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+#: Results directory to its charts: the picture's own name, and that in docs/images.
+CHARTS = {
+    "chem97": {"time-matched.png": "bench-chem97.png"},
+    "simulated-3-level-quick": {"growth-matched.png": "bench-growth.png"},
+}
+BLOCK = re.compile(r"(<!-- bench (\S+) -->\n)\n(?:    .*\n|\n)*?(?=\S)")
+
+
+def printed(folder):
+    """Return what the terminal shows of results, as an indented block."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=124, highlight=False, emoji=False, color_system=None)
+    print_results(read_tables([folder]), console)
+    lines = [line.rstrip() for line in stream.getvalue().strip("\n").splitlines()]
+    return "\n".join(f"    {line}".rstrip() for line in lines)
+
+
+def renew(readme, results):
+    """Put the present tables into the text of the README."""
+
+    def block(found):
+        return f"{found[1]}\n{printed(results / found[2])}\n\n"
+
+    renewed, count = BLOCK.subn(block, readme)
+    if not count:
+        raise SystemExit("README.md has no marker such as <!-- bench chem97 -->")
+    return renewed
+
+
+def main(results):
+    """Renew README.md and the charts."""
+    readme = ROOT / "README.md"
+    readme.write_text(renew(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for name, charts in CHARTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            save_bench_plots(read_tables([results / name]), Path(folder))
+            for own, kept in charts.items():
+                shutil.copyfile(Path(folder) / own, IMAGES / kept)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
