@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nestor.bench.table import read_tables
-from nestor.plots.bench import save_bench_plots
+from nestor.plots import save_bench_plots
 from nestor.terminal.bench_running import print_results
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,8 +8,9 @@ from PIL import Image
 
 from nestor.bench.aggregate import aggregate
 from nestor.bench.growth import crossovers, growth
-from nestor.plots.bench import save_bench_plots, track_tables
+from nestor.plots import save_bench_plots
 from nestor.plots.bench_curves import growth_curves, rate_curves
+from nestor.plots.bench_pictures import track_tables
 from nestor.plots.bench_times import phase_bars, time_bars
 
 NUTPIE, CPU = "pymc:nutpie@noncentered", "numpyro:nuts@noncentered"

@@ -80,7 +80,8 @@ def test_two_engines_that_agree(bench, tmp_path):
 
 
 def test_every_record_is_of_the_schema(bench, tmp_path):
-    bench("exact", "crash", changes=[("[[grid]]", "[[grid]]\nchain_methods = ['parallel', 'vectorized']")])  # fmt: skip
+    methods = ("[[grid]]", "[[grid]]\nchain_methods = ['parallel', 'vectorized']")
+    bench("exact", "crash", changes=[methods])
     validator = jsonschema.Draft202012Validator(json_schema())
     records = [json.loads(p.read_text()) for p in (tmp_path / "out" / "cells").glob("*.json")]
     assert {r["status"] for r in records} == {"ok", "failed", "skipped"}
@@ -139,6 +140,17 @@ def test_wrong_draws_disagree(bench):
     assert "beta" in rows["shifted"].reason
 
 
+def test_the_yardstick_judges_every_run_and_has_no_row(bench, tmp_path):
+    """Two engines that draw the same wrong numbers agree with each other, and not with the posterior."""
+    yardstick = [("seeds = [1]", 'seeds = [1]\nyardstick = "reference:exact"')]
+    table = bench("exact", "exact2", changes=yardstick)
+    assert list(table["verdict"]) == ["DISAGREE", "DISAGREE"]
+    assert set(table["against"]) == {"reference:exact@noncentered"}
+    assert set(table["track"]) == {"matched"}
+    records = Results(tmp_path / "out").records().values()
+    assert [r.status for r in records if r.cell.track == "yardstick"] == ["ok"]
+
+
 def test_an_engine_that_hangs_or_takes_too_much_memory_is_ended(bench):
     limits = ("timeout_s = 60", "timeout_s = 8\nmemory_gb = 0.2")
     rows = by_engine(bench("hang", "hungry", "refused", "exact", changes=[limits]))
@@ -190,7 +202,7 @@ def test_a_record_that_was_cut_short_is_found_and_done_again(bench, tmp_path, en
     assert len(engines.read_text().splitlines()) == 2
     assert list(after["id"]) == list(before["id"])
     path.write_bytes(b"")
-    with pytest.raises(DataError, match="cannot be read as a record. Run the benchmark again"):
+    with pytest.raises(DataError, match=r"cannot be read as a record\. Run the benchmark again"):
         read_tables([tmp_path / "out"])
 
 

@@ -102,7 +102,8 @@ def cells(scenario: Scenario, *, quick: bool) -> list[Cell]:
                 here = list(maker.contenders(value, track, seed))
                 for cell in _rotated(here, turn):
                     found.setdefault(cell.id, cell)
-    return [*maker.yardsticks(_all_values(scenario)), *found.values()]
+    # Last, so that a short budget goes to those that are measured.
+    return [*found.values(), *maker.yardsticks(_all_values(scenario))]
 
 
 def _all_values(scenario: Scenario) -> list[Number | None]:

@@ -142,7 +142,7 @@ def plot(
     """Draw the results: time to target ESS, growth, phases, cores."""
     from nestor.bench.table import find_results, read_tables
     from nestor.errors import DataError
-    from nestor.plots.bench import save_bench_plots
+    from nestor.plots import save_bench_plots
 
     found = read_tables(directories)
     folder = out or find_results(directories)[0]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
 
@@ -33,6 +34,7 @@ __all__ = [
     "plot_trace",
     "save_agreement",
     "save_all",
+    "save_bench_plots",
 ]
 
 
@@ -231,6 +233,40 @@ def save_agreement(comparison: Comparison, folder: Path) -> list[Path]:
     from nestor.plots.save import write_all
 
     return write_all(pictures(comparison), folder)
+
+
+def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write the pictures that a benchmark's table gives, each whole or not at all.
+
+    For each track ``time-TRACK.png`` and ``phases-TRACK.png`` (of the largest size, where there are
+    several), ``growth-TRACK.png`` where there are two sizes or more, and ``rates-cores-TRACK.png`` or
+    ``rates-chains-TRACK.png`` where a contender had several numbers of them. Where a table holds several
+    scenarios, the scenario's name comes first. A contender has the same pen in all of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Results; columns of `nestor.bench.columns`.
+    folder : Path
+        Where to; it must exist.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    DataError
+        If it is no table of benchmark results, or a file cannot be written.
+    Unsupported
+        If matplotlib is not installed.
+    """
+    _require_matplotlib()
+    from nestor.plots.bench_pictures import bench_pictures
+    from nestor.plots.save import write_all
+
+    return write_all(bench_pictures(table), folder)
 
 
 def _require_matplotlib() -> None:

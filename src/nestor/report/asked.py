@@ -81,7 +81,7 @@ def asked(section: Section) -> Html:
     found = [tag("dt", name) + tag("dd", value) for name, value in facts if value]
     about = tag("p", label(info.about), class_="lead") if info.about else None
     quick = bool(cells["quick"].fillna(value=False).any())
-    note = "This is the scenario's quick form: it shows that everything runs, and no figure of it counts."
+    note = "This is the scenario's quick form: fewer runs, draws and sizes than the whole."
     return Html(
         "".join(
             [

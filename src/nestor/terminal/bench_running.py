@@ -17,6 +17,7 @@ from nestor.terminal.bench_progress import GridProgress
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -106,7 +107,8 @@ def bench_and_print(
     """Run a scenario; print progress, tables and what was written."""
     planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
     head = Text(scenario.title or scenario.name, style="bold")
-    printed.print(head, Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
+    printed.print(head, soft_wrap=True)
+    printed.print(Text("\n".join(_cost_lines(planned, folder)).lstrip("\n")), soft_wrap=True)
     try:
         with GridProgress(progress, scenario.name, planned.estimate) as listener:
             table = run_bench(
@@ -157,12 +159,16 @@ def print_results(table: pd.DataFrame, console: Console) -> None:
 def _print_files(folder: Path, console: Console) -> None:
     from nestor.bench.reporting import report_results
     from nestor.bench.table import read_tables
-    from nestor.plots.bench import save_bench_plots
+    from nestor.plots import save_bench_plots
 
     names = [TABLE, "cells/"]
-    try:
-        names += [path.name for path in save_bench_plots(read_tables([folder]), folder)]
-        names.append(report_results([folder], None).name)
-    except Unsupported as error:
-        console.print(Text(f"Left out: {error}"), soft_wrap=True)
+    writers: tuple[Callable[[], list[Path]], ...] = (
+        lambda: save_bench_plots(read_tables([folder]), folder),
+        lambda: [report_results([folder], None)],
+    )
+    for write in writers:
+        try:
+            names += [path.name for path in write()]
+        except Unsupported as error:
+            console.print(Text(f"Left out: {error}"), soft_wrap=True)
     console.print(Text(f"Written to {folder}/: {', '.join(names)}"), soft_wrap=True)

@@ -12,38 +12,18 @@ from nestor.plots.bench_axis import TrackTable
 from nestor.plots.bench_curves import growth_curves, rate_curves
 from nestor.plots.bench_times import phase_bars, time_bars
 from nestor.plots.canvas import Picture, pens
-from nestor.plots.save import write_all
 from nestor.plots.text import file_stems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from nestor.bench.growth import Crossover, Growth
 
 
-def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write the pictures that a table gives, each whole or not at all; return their paths.
-
-    For each track ``time-TRACK.png`` and ``phases-TRACK.png`` (of the largest size, where there are
-    several), ``growth-TRACK.png`` where there are two sizes or more, and ``rates-cores-TRACK.png`` or
-    ``rates-chains-TRACK.png`` where a contender had several numbers of them. Where a table holds several
-    scenarios, the scenario's name comes first. A contender has the same pen in all of them.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Results; columns of `nestor.bench.columns`.
-    folder : Path
-        Where to write; it exists.
-
-    Raises
-    ------
-    DataError
-        If it is no table of benchmark results.
-    """
+def bench_pictures(table: pd.DataFrame) -> dict[str, Callable[[], Picture]]:
+    """Return what draws each picture, by its name; see `nestor.plots.save_bench_plots`."""
     tracks = track_tables(table)
     fits, crossings = growth(table), crossovers(table)
     stems = file_stems(dict.fromkeys(one.scenario for one in tracks))
@@ -52,7 +32,7 @@ def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
         before = f"{stems[track.scenario]}-" if len(stems) > 1 else ""
         drawn = _pictures(track, fits, crossings)
         pictures |= {f"{before}{kind}-{track.track}": draw for kind, draw in drawn.items()}
-    return write_all(pictures, folder)
+    return pictures
 
 
 def track_tables(table: pd.DataFrame) -> list[TrackTable]:
