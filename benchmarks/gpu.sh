@@ -53,7 +53,7 @@ if "$python" -c 'import pytest, pytest_benchmark' 2>/dev/null && (($(left) > 20)
     echo "== pytest benchmarks"
     timeout --kill-after=5 "$(left)" "$python" -m pytest benchmarks -q -p no:cacheprovider --device "$device" \
         -k "density or short_sampling or vectorized or precision or transfer" \
-        --benchmark-json="$out/suites-$device.json" || failed=1
+        --benchmark-json="$out/suites-$device.json" || { echo "the suites failed, or time ran out" && failed=1; }
 fi
 echo "records in $out after $((SECONDS - begin)) s"
 exit $failed
