@@ -87,7 +87,9 @@ class Scorecard:
     def engine_failed(self) -> bool:
         """Whether the engine crashed, hung or was stopped on some problem, or can run none of them."""
         statuses = {score.row.status for score in self.scores}
-        return statuses == {"unsupported"} or bool(statuses & {"failed", "timeout", "interrupted"})
+        return statuses == {"unsupported"} or bool(
+            statuses & {"failed", "timeout", "out_of_memory", "interrupted"}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scorecard as plain data."""
