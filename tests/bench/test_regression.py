@@ -1,7 +1,9 @@
 """Two tables compared: what is worse, what is no more ok, and how rarely that is a false alarm."""
 
 import json
+import math
 
+import pandas as pd
 import pytest
 
 from nestor.bench.bootstrap import Runs, ratio
@@ -91,7 +93,7 @@ def test_a_group_that_ends_well_no_more_is_a_regression(bench_table, end_run, st
 
     found = compare_tables(bench_table(), bench_table(change=change))
     (ending,) = found.endings
-    assert (ending.was, ending.now, ending.message) == ("ok", now, "why")
+    assert (ending.was, ending.now, ending.reasons) == ("ok", now, ("why",))
     assert found.any
     back = compare_tables(bench_table(change=change), bench_table())
     assert (back.endings[0].was, back.endings[0].now, back.any) == (now, "ok", False)
@@ -108,15 +110,52 @@ def test_an_answer_that_has_become_wrong_is_a_regression_however_fast(bench_tabl
     found = compare_tables(bench_table(), new)
     assert found.changes == ()
     (ending,) = found.broken
-    assert (ending.now, ending.message) == ("DISAGREE", "sigma differs")
+    assert (ending.now, ending.reasons) == ("DISAGREE", ("sigma differs",))
 
 
-def test_what_is_skipped_now_is_listed_and_no_regression(bench_table, end_run):
-    found = compare_tables(
-        bench_table(), bench_table(change=lambda row: end_run(row, "skipped", "no GPU"))
+def test_what_was_measured_and_is_skipped_now_is_a_regression(bench_table, end_run):
+    skipped = bench_table(change=lambda row: end_run(row, "skipped", "no GPU"))
+    found = compare_tables(bench_table(), skipped)
+    assert [(one.was, one.now, one.reasons) for one in found.broken] == [
+        ("ok", "skipped", ("no GPU",))
+    ]
+    assert found.any
+    late = bench_table(change=lambda row: end_run(row, "timeout"))
+    for old, new in ((skipped, bench_table()), (late, skipped), (skipped, skipped)):
+        assert not compare_tables(old, new).any
+
+
+@pytest.mark.parametrize(
+    ("metric", "old", "new", "word"),
+    [
+        # The floors are 0.05 s and 5 MB; every ratio here is beyond 1.1.
+        ("compile_s", 0.02, 0.069, ""),
+        ("compile_s", 0.02, 0.071, "worse"),
+        ("compile_s", 0.069, 0.02, ""),
+        ("compile_s", 0.071, 0.02, "better"),
+        ("time_to_ess_s", 0.3, 0.34, ""),
+        ("time_to_ess_s", 0.3, 0.36, "worse"),
+        ("peak_bytes", 30_000_000, 34_900_000, ""),
+        ("peak_bytes", 30_000_000, 35_100_000, "worse"),
+        # A rate has none, although its name ends like that of seconds.
+        ("ess_per_s", 0.04, 0.02, "worse"),
+        ("ess_per_gradient", 0.04, 0.02, "worse"),
+    ],
+)
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3, 4, 5)])
+def test_differences_that_nobody_notices_are_none(bench_table, metric, old, new, word, seeds):
+    before, after = (
+        bench_table(seeds=seeds, change=lambda row, value=value: row | {metric: value})
+        for value in (old, new)
     )
-    assert [(one.now, one.message) for one in found.endings] == [("skipped", "no GPU")]
-    assert not found.any
+    assert _words(compare_tables(before, after, metrics=[metric])) == {metric: word}
+
+
+def test_a_time_that_is_no_more_reached_is_not_below_the_floor(bench_table, end_run):
+    # It takes at least twice as long, and nobody knows how much longer.
+    old = bench_table(seeds=(1,), change=lambda row: row | {"time_to_ess_s": 0.01})
+    new = bench_table(seeds=(1,), change=lambda row: end_run(row, "timeout", at=0.02))
+    assert _words(compare_tables(old, new, metrics=["time_to_ess_s"])) == {"time_to_ess_s": "worse"}
 
 
 def test_groups_on_one_side_only_are_listed(bench_table):
@@ -133,19 +172,39 @@ def test_tables_without_a_common_group_are_refused(bench_table):
         compare_tables(bench_table([NUTPIE]), bench_table([PYMC]))
 
 
-def test_another_machine_and_another_form_are_warned_of(bench_table):
-    new = bench_table().assign(cpu="Model B", machine_cores=8, quick=True)
+def test_one_seed_twice_says_what_to_do(bench_table):
+    twice = pd.concat([bench_table(), bench_table(seeds=(2,))])
+    with pytest.raises(
+        DataError, match=r"seed 2 occurs 2 times.*two directories.*nestor bench compare"
+    ):
+        compare_tables(twice, bench_table())
+
+
+def test_another_machine_is_warned_of(bench_table):
+    new = bench_table().assign(cpu="Model B", machine_cores=8)
     warnings = compare_tables(bench_table(), new).warnings
     assert warnings == (
         "CPU: Model A before, Model B after.",
         "cores of the machine: 4 before, 8 after.",
-        "Form of the scenario: full before, quick after.",
     )
 
 
+def test_the_quick_form_and_the_full_one_are_not_compared(bench_table):
+    quick = bench_table().assign(quick=True)
+    with pytest.raises(
+        DataError, match="'chem': the old table has the full form, the new one the quick"
+    ):
+        compare_tables(bench_table(), quick)
+    # Nor where their sizes differ, so that no group has its like.
+    with pytest.raises(DataError, match="the old table has the quick form"):
+        compare_tables(quick, bench_table(sweep="rows", sizes=(10.0,)))
+    assert not compare_tables(quick, quick).any
+
+
 def test_arguments_are_checked(bench_table):
-    with pytest.raises(SpecError, match="ratio above 1"):
-        compare_tables(bench_table(), bench_table(), threshold=0.9)
+    for threshold in (0.9, 1.0, math.inf, math.nan):
+        with pytest.raises(SpecError, match="finite ratio above 1"):
+            compare_tables(bench_table(), bench_table(), threshold=threshold)
     with pytest.raises(SpecError, match="unknown metric 'speed'"):
         compare_tables(bench_table(), bench_table(), metrics=["speed"])
 

@@ -155,7 +155,9 @@ def _by_seed(key: GroupKey, rows: Sequence[Row]) -> tuple[Row, ...]:
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
         raise DataError(
-            f"{key.label}: seed {twice} occurs {seeds.count(twice)} times; once is right."
+            f"{key.label}: seed {twice} occurs {seeds.count(twice)} times. Its rows come from two forms of "
+            "the scenario or from two directories: give one of them, or compare them by "
+            "nestor bench compare."
         )
     return tuple(sorted(rows, key=lambda row: -1 if row["seed"] is None else row["seed"]))
 

@@ -1,30 +1,35 @@
 """Two tables of one scenario, before and after: what has become worse.
 
-A figure is worse where the whole 95% interval of its ratio lies beyond the threshold. Simulated with
-log-normal noise, five runs a side and a threshold of 1.1, that is a false alarm in none of 6,000
-comparisons at 5% noise (so in fewer than 0.05%), in 0.1% at 10% and in 0.4% at 20%. At 5% noise a figure
-that really became 1.3 times as large is found with 96%, one that became 1.2 times as large with 51%.
-With fewer than three runs the ratio alone decides, which at 5% noise is a false alarm in 9% of
-comparisons of one run with one (the normal tail beyond log 1.1 / (0.05 sqrt 2)).
+A figure is worse where the whole 95% interval of its ratio lies beyond the threshold, and the medians are
+further apart than what nobody would notice (`floor`). Simulated without the floor, with log-normal noise,
+five runs a side and a threshold of 1.1, that is a false alarm in none of 6,000 comparisons at 5% noise (so
+in fewer than 0.05%), in 0.1% at 10% and in 0.4% at 20%. At 5% noise a figure that really became 1.3 times as
+large is found with 96%, one that became 1.2 times as large with 51%. With fewer than three runs the ratio
+alone decides, which at 5% noise is a false alarm in 9% of comparisons of one run with one (the normal tail
+beyond log 1.1 / (0.05 sqrt 2)).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+import math
+from typing import TYPE_CHECKING, Final
 
 from nestor.bench.aggregate import summarize
-from nestor.bench.bootstrap import LEAST_RUNS, Estimate, Ratio, ratio
+from nestor.bench.bootstrap import LEAST_RUNS, ratio
+from nestor.bench.changes import Change, Ending, Regressions
 from nestor.bench.counting import METRICS, RATES, runs
-from nestor.bench.grouping import Group, GroupKey, groups
+from nestor.bench.grouping import groups
 from nestor.errors import DataError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
     from nestor.bench.aggregate import GroupSummary
+    from nestor.bench.bootstrap import Estimate, Ratio
+    from nestor.bench.changes import Word
+    from nestor.bench.grouping import Group
 
 DEFAULT_METRICS: Final = (
     "time_to_ess_s",
@@ -35,108 +40,8 @@ DEFAULT_METRICS: Final = (
 )
 #: Columns that say where a cell ran, and what they are in words.
 _PLACE: Final = {"cpu": "CPU", "gpu": "GPU", "machine_cores": "cores of the machine"}
-
-Word = Literal["worse", "better", ""]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One figure of one group, before and after.
-
-    Parameters
-    ----------
-    key : GroupKey
-        The group.
-    metric : str
-        The column.
-    old, new : Estimate
-        Its medians.
-    ratio : Ratio
-        New over old; for a rate old over new: above one is worse.
-    word : {"worse", "better", ""}
-        What can be told at the threshold.
-    has_interval : bool
-        Whether both sides have the runs that an interval takes; else the ratio alone decided.
-    """
-
-    key: GroupKey
-    metric: str
-    old: Estimate
-    new: Estimate
-    ratio: Ratio
-    word: Word
-    has_interval: bool
-
-
-@dataclass(frozen=True)
-class Ending:
-    """A group that ends otherwise than before.
-
-    Parameters
-    ----------
-    key : GroupKey
-        The group.
-    was, now : str
-        ok, DISAGREE, censored (its median run does not reach the target), failing (no run is ok) or
-        skipped.
-    message : str
-        Why, in the words of the new runs.
-    """
-
-    key: GroupKey
-    was: str
-    now: str
-    message: str
-
-    @property
-    def broken(self) -> bool:
-        """Whether it was ok and gives no right answer in time any more."""
-        return self.was == "ok" and self.now not in ("ok", "skipped")
-
-
-@dataclass(frozen=True)
-class Regressions:
-    """What differs between two tables.
-
-    Parameters
-    ----------
-    threshold : float
-        Ratio beyond which a figure is worse.
-    changes : tuple of Change
-        Every figure that both tables have.
-    endings : tuple of Ending
-        Groups that end otherwise than before.
-    only_old, only_new : tuple of GroupKey
-        Groups of one table alone.
-    warnings : tuple of str
-        Why the tables may not be comparable.
-    """
-
-    threshold: float
-    changes: tuple[Change, ...]
-    endings: tuple[Ending, ...]
-    only_old: tuple[GroupKey, ...]
-    only_new: tuple[GroupKey, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def worse(self) -> tuple[Change, ...]:
-        """Figures that have become worse."""
-        return tuple(change for change in self.changes if change.word == "worse")
-
-    @property
-    def broken(self) -> tuple[Ending, ...]:
-        """Groups that were ok and are no more."""
-        return tuple(ending for ending in self.endings if ending.broken)
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a regression."""
-        return bool(self.worse or self.broken)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of it in plain values, for JSON."""
-        return {**asdict(self), "any": self.any}
+_FLOOR_S = 0.05
+_FLOOR_BYTES = 5_000_000
 
 
 def compare_tables(
@@ -160,13 +65,15 @@ def compare_tables(
     Raises
     ------
     SpecError
-        If the threshold is not above one, or a metric is unknown.
+        If the threshold is not a finite number above one, or a metric is unknown.
     DataError
-        If the tables share no group, or one is no table of benchmark results.
+        If the tables share no group, one has the quick form of a scenario and the other the full one, or one
+        is no table of benchmark results.
     """
     _check(threshold, metrics)
     before = {group.key: group for group in groups(old)}
     after = {group.key: group for group in groups(new)}
+    _check_forms(before.values(), after.values())
     both = [key for key in before if key in after]
     if not both:
         raise DataError(
@@ -193,11 +100,37 @@ def compare_tables(
 
 
 def _check(threshold: float, metrics: Sequence[str]) -> None:
-    if not threshold > 1:
-        raise SpecError(f"the threshold is a ratio above 1, such as 1.1, not {threshold!r}.")
+    if not 1 < threshold < math.inf:
+        raise SpecError(f"the threshold is a finite ratio above 1, such as 1.1, not {threshold!r}.")
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
         raise SpecError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}.")
+
+
+def _check_forms(before: Iterable[Group], after: Iterable[Group]) -> None:
+    """A table has one form of a scenario, which `groups` has seen to."""
+    words = {False: "the full form", True: "the quick form"}
+    old, new = (
+        {group.key.scenario: bool(group.rows[0]["quick"]) for group in found}
+        for found in (before, after)
+    )
+    for scenario in old:
+        if scenario in new and old[scenario] != new[scenario]:
+            raise DataError(
+                f"scenario {scenario!r}: the old table has {words[old[scenario]]}, the new one "
+                f"{words[new[scenario]]}. They are different problems: compare results of one form."
+            )
+
+
+def floor(metric: str) -> float:
+    """Difference of two medians below which a figure is neither worse nor better, in the metric's unit.
+
+    0.05 s of a time and 5 MB of memory, however large their ratio is; none for a rate, which is a ratio
+    itself.
+    """
+    if metric in RATES:
+        return 0.0
+    return _FLOOR_BYTES if metric.endswith("_bytes") else _FLOOR_S
 
 
 def _changes(
@@ -217,8 +150,18 @@ def _changes(
         if metric in RATES:
             under, over = over, under
         found = ratio(over, under, f"{key.label}, {metric}, new over old")
-        changes.append(Change(key, metric, old, new, found, *_word(found, threshold)))
+        word, has_interval = _word(found, threshold)
+        if _close(old, new, metric):
+            word = ""
+        changes.append(Change(key, metric, old, new, found, word, has_interval))
     return changes
+
+
+def _close(old: Estimate, new: Estimate, metric: str) -> bool:
+    """Whether both medians are known and closer than the floor."""
+    if old.value is None or new.value is None:
+        return False
+    return abs(new.value - old.value) < floor(metric)
 
 
 def _word(found: Ratio, threshold: float) -> tuple[Word, bool]:
@@ -234,10 +177,10 @@ def _word(found: Ratio, threshold: float) -> tuple[Word, bool]:
 
 
 def _ending(old: GroupSummary, new: GroupSummary) -> Ending:
-    message = "; ".join(note.message for note in new.notes if note.message)
+    reasons = tuple(dict.fromkeys(note.message for note in new.notes if note.message))
     if _state(new) == "DISAGREE":
-        message = "; ".join(new.reasons)
-    return Ending(old.key, _state(old), _state(new), message)
+        reasons = new.reasons
+    return Ending(old.key, _state(old), _state(new), reasons)
 
 
 def _state(summary: GroupSummary) -> str:
@@ -257,12 +200,6 @@ def _warnings(pairs: Sequence[tuple[Group, Group]]) -> list[str]:
         before, after = (_seen([p[side] for p in pairs], column) for side in (0, 1))
         if before != after:
             found.append(f"{words}: {_listed(before)} before, {_listed(after)} after.")
-    forms: Mapping[bool, str] = {False: "full", True: "quick"}
-    quick = [{forms[bool(row["quick"])] for p in pairs for row in p[i].rows} for i in (0, 1)]
-    if quick[0] != quick[1]:
-        found.append(
-            f"Form of the scenario: {_listed(quick[0])} before, {_listed(quick[1])} after."
-        )
     return found
 
 

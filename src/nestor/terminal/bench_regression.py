@@ -10,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_words import (
     metric_form,
     metric_words,
     ratio_words,
+    reason_words,
     sweep_words,
     value_words,
 )
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from nestor.bench.changes import Change, Ending, Regressions
     from nestor.bench.grouping import GroupKey
-    from nestor.bench.regression import Change, Regressions
 
 
 def regression_view(found: Regressions) -> RenderableType:
@@ -41,10 +43,10 @@ def regression_view(found: Regressions) -> RenderableType:
     told = [change for change in found.changes if change.word]
     parts: list[RenderableType] = [Text(f"warning: {text}", "yellow") for text in found.warnings]
     parts += [_change_table(told)] if told else []
-    parts += [_ending(one.key, one.was, one.now, one.message) for one in found.endings]
+    parts += [_ending(one) for one in found.endings]
     parts += _alone(found.only_old, "old")
     parts += _alone(found.only_new, "new")
-    return Group(*parts, word)
+    return Unpadded(Group(*parts, word))
 
 
 def _alone(keys: Sequence[GroupKey], table: str) -> list[RenderableType]:
@@ -53,7 +55,9 @@ def _alone(keys: Sequence[GroupKey], table: str) -> list[RenderableType]:
     for key in keys:
         found.setdefault((key.scenario, key.track, key.contender), []).append(key)
     return [
-        Text(f"{', '.join(filter(None, (*name, sweep_words(some))))}: in the {table} table only")
+        Text(
+            f"{', '.join(filter(None, (*name, sweep_words(some))))}: in the {table} table only, not judged"
+        )
         for name, some in found.items()
     ]
 
@@ -78,7 +82,11 @@ def _change_table(changes: Sequence[Change]) -> RenderableType:
     return Padding(table, (0, 0, 1, 0))
 
 
-def _ending(key: GroupKey, was: str, now: str, message: str) -> RenderableType:
-    line = Text(f"{key.label}: ")
-    line.append(f"was {was}, is {now}", "bold red" if was == "ok" and now != "skipped" else "")
-    return line.append(f": {message}" if message else "")
+def _ending(one: Ending) -> RenderableType:
+    line = Text(f"{one.key.label}: ")
+    words = f"was {one.was}, is {one.now}"
+    if (one.was, one.now) == ("ok", "skipped"):
+        words = "was measured, is skipped now"
+    line.append(words, "bold red" if one.broken else "")
+    why = reason_words(one.reasons)
+    return line.append(f": {why}" if why else "")

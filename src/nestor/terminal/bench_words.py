@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nestor.bench.bootstrap import Estimate, Ratio
     from nestor.bench.grouping import GroupKey
 
+_REASON = 200  # characters of a reason
 #: Columns in words.
 _METRICS = {
     "sampling_s_per_gradient": "sampling per gradient",
@@ -86,6 +87,18 @@ def interval_words(low: float | None, high: float | None, form: Callable[[float]
     ends = (form(low), form(high))
     plain = all(" min " not in end for end in ends)
     return " to ".join(end.removesuffix(" s") if plain else end for end in ends)
+
+
+def reason_words(reasons: Sequence[str]) -> str:
+    """The first of several reasons, on one line and cut where it is long, and how many more there are."""
+    told = list(dict.fromkeys(" ".join(reason.split()) for reason in reasons))
+    told = [reason for reason in told if reason]
+    if not told:
+        return ""
+    first, more = told[0], len(told) - 1
+    if len(first) > _REASON:
+        first = f"{first[: _REASON - 1].rstrip()}…"
+    return f"{first}; and {count(more)} more" if more else first
 
 
 def power_words(exponent: float) -> str:
