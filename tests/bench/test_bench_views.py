@@ -9,7 +9,7 @@ from nestor.bench.aggregate import aggregate
 from nestor.bench.bootstrap import Estimate, Ratio
 from nestor.bench.growth import crossovers, growth
 from nestor.bench.regression import compare_tables
-from nestor.terminal.bench_words import interval_words, ratio_words, time_words
+from nestor.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
 from nestor.terminal.benching import (
     crossover_view,
     groups_view,
@@ -24,10 +24,14 @@ GPU = f"{CPU},gpu,vectorized"
 SIZES = (1e3, 1e4, 1e5)
 
 
-def _text(view, width=240):
+def _raw(view, width):
     stream = StringIO()
     Console(file=stream, width=width, color_system=None, highlight=False).print(view)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+    return stream.getvalue()
+
+
+def _text(view, width=240):
+    return "\n".join(line.rstrip() for line in _raw(view, width).splitlines())
 
 
 def _lines(text, start):
@@ -101,6 +105,93 @@ def test_a_narrow_terminal_gets_a_column_per_group_and_a_table_per_size(bench_ta
     assert len(_lines(text, "verdict")[0].split()) == 3
 
 
+ENGINES = ("pymc:nutpie", "pymc:pymc", "pymc:numpyro", "numpyro:nuts", "numpyro:laplace-nuts")
+MANY = [
+    *(f"{engine}@{words}" for engine in ENGINES for words in ("noncentered", "centered")),
+    *(f"numpyro:nuts@{words},gpu,vectorized" for words in ("noncentered", "centered", "marginal")),
+]
+FOLDED = {
+    MANY[-3]: "numpyro:nuts @noncentered, gpu,vectorized",
+    MANY[-2]: "numpyro:nuts @centered,gpu, vectorized",
+    MANY[-1]: "numpyro:nuts @marginal,gpu, vectorized",
+}
+LONG = {"ess_quantity": "beta_level2[level1-3/level2-1, Intercept]"}
+WORDS = {"AGREE", "DISAGREE", "INCONCLUSIVE"}
+
+
+def _every_third(row):
+    verdict = ("AGREE", "DISAGREE", "INCONCLUSIVE")[MANY.index(row["contender"]) % 3]
+    return row | {"verdict": verdict}
+
+
+def _pieces(contenders):
+    """What names may be folded into: lines of 14 characters, broken before ``@`` and after ``,``."""
+    return [
+        piece for name in contenders for piece in FOLDED.get(name, name.replace("@", " @")).split()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "contenders", "more", "tables"),
+    [
+        (160, MANY, {}, 1),  # a line per group, with folded names
+        (160, MANY, LONG, 1),
+        (120, MANY, LONG, 4),
+        (60, MANY[-3:], LONG, 3),
+        (60, MANY[-3:], {}, 2),
+    ],
+)
+def test_names_and_verdicts_are_never_broken(bench_table, width, contenders, more, tables):
+    table = bench_table(contenders, change=lambda row: _every_third(row) | more)
+    text = _text(groups_view(aggregate(table)), width)
+    assert max(map(len, text.splitlines())) <= width
+    found = text.split()
+    assert found.count("verdict") == tables
+    assert {
+        word for word in found if word.isupper() and not word.startswith(("ESS", "MB"))
+    } == WORDS
+    assert sum(found.count(word) for word in WORDS) == len(contenders)
+    pieces = _pieces(contenders)
+    assert sorted(word for word in found if word in pieces) == sorted(pieces)
+
+
+def test_the_quantity_is_folded_where_a_reader_would(bench_table):
+    table = bench_table([NUTPIE, GPU], change=lambda row: row | LONG)
+    text = _text(groups_view(aggregate(table)), 60)
+    start = next(i for i, line in enumerate(text.splitlines()) if "smallest ESS of" in line)
+    assert [line.split()[-1] for line in text.splitlines()[start : start + 4]] == [
+        "beta_level2",
+        "[level1-3/level2-1,",
+        "Intercept]",
+        "(bulk)",
+    ]
+
+
+@pytest.mark.parametrize("width", [240, 160, 60])
+def test_lines_of_a_file_have_no_trailing_blanks(bench_table, end_run, width):
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES)
+    late = bench_table(
+        [CPU, GPU], sweep="rows", sizes=SIZES, change=lambda r: end_run(r, "timeout")
+    )
+    for view in (
+        groups_view(aggregate(table)),
+        notes_view(aggregate(late)),
+        growth_view(growth(table)),
+        regression_view(compare_tables(table, late)),
+    ):
+        lines = _raw(view, width).splitlines()
+        assert any(lines)
+        assert lines == [line.rstrip() for line in lines]
+
+
+def test_a_terminal_shows_the_same_lines(bench_table):
+    view = groups_view(aggregate(bench_table([CPU, GPU])))
+    stream = StringIO()
+    Console(file=stream, width=160, color_system=None, force_terminal=True).print(view)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert lines == _raw(view, 160).splitlines()
+
+
 def test_chains_and_cores_are_told_where_they_vary(bench_table):
     def change(row):
         return row | {"cores": row["seed"], "seed": 1}
@@ -127,10 +218,40 @@ def test_notes_say_why_once_for_all_sizes(bench_table, end_run):
     ]
 
 
-def test_a_verdict_of_runs_that_are_not_ok_has_a_note_too(bench_table):
-    table = bench_table(change=lambda row: row | {"status": "gates_failed", "message": "R-hat 1.3"})
-    lines = _text(notes_view(aggregate(table))).splitlines()
-    assert any("INCONCLUSIVE" in line and "5 runs" in line for line in lines)
+def _gates_failed(row):
+    """A run as `judge` sees it: what its gates say is also why it is inconclusive."""
+    gates = f"R-hat 1.{row['seed']}2 of sigma is not below 1.01; bulk ESS 90 of sigma is below 400"
+    reason = "; ".join(f"{row['contender']}: {part}" for part in gates.split("; "))
+    ended = {"status": "gates_failed", "message": gates}
+    return row | ended | {"verdict": "INCONCLUSIVE", "reason": reason}
+
+
+def test_failed_gates_are_told_once(bench_table):
+    text = _text(notes_view(aggregate(bench_table(change=_gates_failed))))
+    assert text == (
+        f"{NUTPIE}  gates failed: R-hat 1.12 of sigma is not below 1.01; bulk ESS 90 of sigma is below "
+        "400; and 4 more  (defaults; 5 runs)"
+    )
+
+
+def test_beside_failed_gates_what_else_is_inconclusive_is_told(bench_table):
+    def change(row):
+        if row["seed"] < 3:
+            return _gates_failed(row)
+        return row | {"verdict": "INCONCLUSIVE", "reason": f"worst: {row['seed']}"}
+
+    first, second = _text(notes_view(aggregate(bench_table(change=change)))).splitlines()
+    assert first.startswith(f"{NUTPIE}  gates failed: R-hat 1.12")
+    assert first.endswith("; and 1 more  (defaults; 2 runs)")
+    assert second == f"{NUTPIE}  INCONCLUSIVE: worst: 3; and 2 more  (defaults; 3 runs)"
+
+
+def test_a_long_reason_is_cut_and_stays_on_one_line():
+    assert reason_words(["a\n  b", "a b", "", "c"]) == "a b; and 1 more"
+    assert reason_words(["", ""]) == ""
+    cut = reason_words(["x" * 500])
+    assert (len(cut), cut[-1]) == (200, "…")
+    assert reason_words(["x" * 200]) == "x" * 200
 
 
 def test_growth_is_a_line_per_metric_and_contender(bench_table):
@@ -158,6 +279,15 @@ def test_where_a_gpu_pays_is_a_sentence(bench_table):
         f"chem, defaults, time to ESS, cold: {GPU} against {CPU}: quicker from about rows = 900 on "
         "(measured at 100 and 10,000). It is 3 times as slow at 100, 3.33 times as fast at 10,000."
     )
+
+
+def test_cores_are_told_where_the_gpu_is_in_another_machine(bench_table):
+    def change(row):
+        return row | {"cores": 16 if row["device"] == "gpu" else 1}
+
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES, change=change)
+    text = _text(crossover_view(crossovers(table)[:1]))
+    assert f"{GPU} (16 cores) against {CPU} (1 core): " in text
 
 
 @pytest.mark.parametrize(
@@ -189,9 +319,30 @@ def test_regressions_are_told_with_their_intervals(bench_table, end_run):
     (change,) = found.worse
     assert f"{number(change.ratio.value)} ({number(change.ratio.low)} to" in text
     assert "was ok, is failing: no [bold]luck" in text
-    assert f"chem, defaults, {GPU}: in the old table only" in text
+    assert f"chem, defaults, {GPU}: in the old table only, not judged" in text
     assert "warning: CPU: Model A before, Model B after." in text
     assert text.splitlines()[-1].startswith("REGRESSION  1 of ")
+
+
+def test_what_was_measured_and_is_skipped_now_is_told(bench_table, end_run):
+    def skip(row):
+        return end_run(row, "skipped", "no GPU") if row["contender"] == GPU else row
+
+    text = _text(
+        regression_view(
+            compare_tables(bench_table([CPU, GPU]), bench_table([CPU, GPU], change=skip))
+        )
+    )
+    line, word = text.splitlines()
+    assert line == f"chem, defaults, {GPU}, chains 4, cores 2: was measured, is skipped now: no GPU"
+    assert word.startswith("REGRESSION  0 of 5 figures")
+
+
+def test_reasons_of_a_regression_are_cut_as_well(bench_table, end_run):
+    new = bench_table(change=lambda row: end_run(row, "failed", f"{row['seed']} " + "x" * 500))
+    line, _ = _text(regression_view(compare_tables(bench_table(), new)), 400).splitlines()
+    assert "was ok, is failing: 1 xxx" in line
+    assert line.endswith("x…; and 4 more")
 
 
 def test_no_regression_is_told_as_well(bench_table):

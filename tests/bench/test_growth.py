@@ -166,6 +166,42 @@ def test_a_censored_time_below_the_other_says_nothing(bench_table, end_run):
     assert (found.answer, found.sizes) == ("never", (1e3, 1e4))
 
 
+def _cores(cpu, gpu):
+    """Give the contenders' rows so many cores, and seconds that tell which rows were taken."""
+
+    def change(row):
+        on_gpu = row["device"] == "gpu"
+        cores = (gpu if on_gpu else cpu)[row["seed"] - 1]
+        seconds = row["sweep_value"] / (5 * cores if on_gpu else cores)
+        return row | {"cores": cores, "time_to_ess_s": seconds}
+
+    return change
+
+
+def test_the_gpu_may_be_in_a_machine_with_other_cores(bench_table):
+    change = _cores(cpu=(2,), gpu=(16,))
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES, seeds=(1,), change=change)
+    cold, _ = crossovers(table)
+    assert (cold.cpu_cores, cold.gpu_cores, cold.chains) == (2, 16, 4)
+    assert cold.ratios == pytest.approx((40, 40, 40))  # 5 * 16 / 2
+
+
+def test_of_several_numbers_of_cores_the_largest_counts(bench_table):
+    change = _cores(cpu=(2, 8, 4), gpu=(1, 1, 2))
+    table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES, seeds=(1, 2, 3), change=change)
+    # Two of the GPU's runs share a core; the one with two cores is the one that counts.
+    cold, _ = crossovers(table)
+    assert (cold.cpu_cores, cold.gpu_cores) == (8, 2)
+    assert cold.ratios == pytest.approx((10 / 8,) * 3)
+
+
+def test_chains_must_be_the_same_unless_they_are_swept(bench_table):
+    def change(row):
+        return row | {"chains": 64 if row["device"] == "gpu" else 4}
+
+    assert crossovers(bench_table([CPU, GPU], sweep="rows", sizes=SIZES, change=change)) == []
+
+
 def test_only_contenders_that_differ_in_device_alone_are_compared(bench_table):
     others = ["numpyro:nuts@centered,gpu,vectorized", "pymc:nutpie@noncentered"]
     assert crossovers(bench_table([CPU, *others], sweep="rows", sizes=SIZES)) == []

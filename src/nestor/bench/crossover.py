@@ -13,9 +13,11 @@ from nestor.bench.counting import TIMES, runs
 from nestor.bench.grouping import Group, groups, series
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
+
+    from nestor.bench.grouping import SeriesKey
 
 Answer = Literal["crosses", "always", "never"]
 #: What must be the same; the chain method may differ, for a device has one that suits it.
@@ -32,8 +34,11 @@ class Crossover:
         Of which sweep.
     cpu, gpu : str
         The two contenders.
-    chains, cores : int or None
+    chains : int or None
         What both had; None where that is what is swept.
+    cpu_cores, gpu_cores : int or None
+        What the cells of each had, which may differ, as the GPU may be in another machine; None where that
+        is what is swept.
     metric : {"time_to_ess_s", "time_to_ess_warm_s"}
         Which time.
     answer : {"crosses", "always", "never"}
@@ -59,7 +64,8 @@ class Crossover:
     cpu: str
     gpu: str
     chains: int | None
-    cores: int | None
+    cpu_cores: int | None
+    gpu_cores: int | None
     metric: str
     answer: Answer
     size: float | None
@@ -81,25 +87,33 @@ def crossovers(table: pd.DataFrame) -> list[Crossover]:
     """Find for each pair of contenders on CPU and GPU from which size on the GPU reaches the target sooner.
 
     A size counts if both medians are known, or one of them and the other is censored beyond it. Groups
-    that disagree count nowhere. Pairs with fewer than two such sizes are left out.
+    that disagree count nowhere. Pairs with fewer than two such sizes are left out. Of a contender that ran
+    on several numbers of cores the largest counts.
 
     Raises
     ------
     DataError
         If it is no table of benchmark results.
     """
-    curves = list(series(groups(table)).items())
+    curves = list(_on_most_cores(series(groups(table))).items())
     found = []
     for of_cpu, cpu in curves:
         for of_gpu, gpu in curves:
-            if _devices_alone_differ(cpu[0], gpu[0]) and _matched(of_cpu) == _matched(of_gpu):
+            if _devices_alone_differ(cpu[0], gpu[0]) and _same_problem(of_cpu, of_gpu):
                 found += [_cross(cpu, gpu, metric) for metric in TIMES]
     return [one for one in found if one is not None]
 
 
-def _matched(key: tuple[object, ...]) -> tuple[object, ...]:
-    """The series' key without the contender."""
-    return (*key[:3], *key[4:])
+def _on_most_cores(curves: Mapping[SeriesKey, list[Group]]) -> dict[SeriesKey, list[Group]]:
+    """Of series that differ in their cores alone the one with most."""
+    by_cores = sorted(curves, key=lambda key: key[5] or 0)
+    most = {key[:5]: key for key in by_cores}
+    return {key: members for key, members in curves.items() if most[key[:5]] == key}
+
+
+def _same_problem(cpu: SeriesKey, gpu: SeriesKey) -> bool:
+    """Whether scenario, track, sweep and chains are the same; cores may differ, as between two machines."""
+    return (*cpu[:3], cpu[4]) == (*gpu[:3], gpu[4])
 
 
 def _devices_alone_differ(cpu: Group, gpu: Group) -> bool:
@@ -117,11 +131,13 @@ def _cross(cpu: Sequence[Group], gpu: Sequence[Group], metric: str) -> Crossover
     if len(places) < 2:
         return None
     answer, around = _answer(places)
-    key = cpu[0].key
+    key, other = cpu[0].key, gpu[0].key
+    on_cores = key.sweep == "cores"
     return Crossover(
-        *(key.scenario, key.track, key.sweep, key.contender, gpu[0].key.contender),
+        *(key.scenario, key.track, key.sweep, key.contender, other.contender),
         chains=None if key.sweep == "chains" else key.chains,
-        cores=None if key.sweep == "cores" else key.cores,
+        cpu_cores=None if on_cores else key.cores,
+        gpu_cores=None if on_cores else other.cores,
         metric=metric,
         answer=answer,
         size=_between(*around) if around else None,

@@ -1,7 +1,11 @@
-"""The table of a benchmark: a line per group of runs, or a column where space is short."""
+"""The table of a benchmark: a line per group of runs, or a column where space is short.
+
+Names and quantities are folded where a reader would, at ``@``, ``,`` and ``[``, and only where they must.
+"""
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -16,13 +20,15 @@ from nestor.terminal.tables import STYLES
 from nestor.terminal.words import MISSING, count, duration, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from nestor.bench.aggregate import GroupSummary
     from nestor.bench.grouping import GroupKey
 
+_LINE = 14  # characters up to which a name is not folded: those of an interval of seconds
+_COLUMN = 32  # characters of a column of a group; all but long names take fewer
 #: Heading, metric and form of what follows the times; a wrong answer has no speed but costs what it costs.
 _FIGURES = (
     ("compile", "compile_s", duration, False),
@@ -37,7 +43,9 @@ _FIGURES = (
 class GroupsView:
     """Verdicts, times, rates and memory: one table per scenario and track, sorted by size.
 
-    Where a table is wider than the terminal it is turned on its side, a table for each size.
+    Where a table is wider than the terminal it is turned on its side, a table for each size; where these
+    are too wide as well, it gets a line per group again with names folded. What still does not fit becomes
+    several tables for each size, of as many groups as there is room for.
 
     Parameters
     ----------
@@ -52,11 +60,13 @@ class GroupsView:
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        def fits(table: Table) -> bool:
+            needed = Measurement.get(console, options.update(max_width=10_000), table).maximum
+            return needed <= options.max_width
+
         for track in self._tracks:
             yield Text(", ".join(track.name), style="bold")
-            wide = track.wide()
-            needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
-            for table in [wide] if needed <= options.max_width else track.tall():
+            for table in track.tables(fits):
                 yield Padding(table, (0, 0, 1, 0))
             if track.against:
                 yield Padding(Text(f"Verdicts against {track.against}."), (0, 0, 1, 0))
@@ -77,44 +87,89 @@ class _Track:
         ]
         self.against = ", ".join(sorted({one.against for one in members if one.against}))
 
-    def wide(self) -> Table:
+    def tables(self, fits: Callable[[Table], bool]) -> Sequence[Table]:
+        """The tables of the first layout that fits."""
+        sizes = [
+            list(found) for _, found in groupby(self._members, lambda one: one.key.sweep_value)
+        ]
+        layouts: tuple[Callable[[], list[Table]], ...] = (
+            lambda: [self._wide(folded=False)],
+            lambda: [self._tall(members) for members in sizes],
+            lambda: [self._wide(folded=True)],
+        )
+        for layout in layouts:
+            tables = layout()
+            if all(fits(table) for table in tables):
+                return tables
+        return [table for members in sizes for table in self._split(members, fits)]
+
+    def _split(
+        self, members: Sequence[GroupSummary], fits: Callable[[Table], bool]
+    ) -> Iterator[Table]:
+        """Tables of as many groups as fit, at least one."""
+        start = 0
+        while start < len(members):
+            end = len(members)
+            while end > start + 1 and not fits(self._tall(members[start:end])):
+                end -= 1
+            yield self._tall(members[start:end])
+            start = end
+
+    def _wide(self, *, folded: bool) -> Table:
         """A line per group."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        fold = _folded if folded else str
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            show_edge=False,
+            padding=(0, 1, 0, 0 if folded else 1),
+        )
         if self._swept:
             table.add_column(Text(self._members[0].key.sweep), justify="right")
         table.add_column("", overflow="fold")
         for heading in self._varies:
             table.add_column(heading, justify="right")
-        for heading, _ in _cells(self._members[0]):
+        for heading, _ in _cells(self._members[0], fold):
             left = heading in ("verdict", "smallest ESS of")
             table.add_column(heading, justify="left" if left else "right", overflow="fold")
         for one in self._members:
             size = [Text(size_number(one.key))] if self._swept else []
             extra = [Text(str(getattr(one.key, name))) for name in self._varies]
-            table.add_row(*size, Text(one.key.contender), *extra, *(c for _, c in _cells(one)))
+            cells = [cell for _, cell in _cells(one, fold)]
+            table.add_row(*size, Text(fold(one.key.contender)), *extra, *cells)
         return table
 
-    def tall(self) -> Iterable[Table]:
-        """A column per group, and a table per size."""
-        for _, found in groupby(self._members, lambda one: one.key.sweep_value):
-            members = list(found)
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            table.add_column(Text(size_words(members[0].key)), no_wrap=True)
-            for one in members:
-                table.add_column(Text(self._name(one.key)), justify="right", overflow="fold")
-            columns = [_cells(one) for one in members]
-            for row in zip(*columns, strict=True):
-                table.add_row(row[0][0].replace("\n", " "), *(cell for _, cell in row))
-            yield table
+    def _tall(self, members: Sequence[GroupSummary]) -> Table:
+        """A column per group of one size."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column(Text(size_words(members[0].key)), no_wrap=True)
+        for one in members:
+            name = Text(self._name(one.key))
+            table.add_column(name, justify="right", overflow="fold", max_width=_COLUMN)
+        columns = [_cells(one, _folded) for one in members]
+        for row in zip(*columns, strict=True):
+            table.add_row(row[0][0].replace("\n", " "), *(cell for _, cell in row))
+        return table
 
     def _name(self, key: GroupKey) -> str:
         extra = [f"{name} {getattr(key, name)}" for name in self._varies]
-        engine, at, words = key.contender.partition("@")
-        return "\n".join([engine, *([at + words.replace(",", ",\n")] if at else []), *extra])
+        return "\n".join([_folded(key.contender), *extra])
 
 
-def _cells(one: GroupSummary) -> list[tuple[str, Text]]:
-    """Heading and text of everything but the name."""
+def _folded(name: str) -> str:
+    """Break a contender's or a quantity's name before ``@`` and ``[`` and after ``,``, where it is long."""
+    first, *rest = re.split(r"(?<=.)(?=[@\[])|(?<=,)(?! )|(?<=, )", name)
+    lines = [first]
+    for piece in rest:
+        if len(lines[-1] + piece.rstrip()) <= _LINE:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cells(one: GroupSummary, fold: Callable[[str], str]) -> list[tuple[str, Text]]:
+    """Heading and text of everything but the name; `fold` is for the quantity's name."""
     wrong = one.verdict == "DISAGREE"
     style = "" if one.verdict == "AGREE" else "dim"
     target = MISSING if one.target_ess is None else count(one.target_ess)
@@ -129,5 +184,5 @@ def _cells(one: GroupSummary) -> list[tuple[str, Text]]:
         hidden = wrong and speed
         text = MISSING if hidden else value_words(one.estimates[metric], form)
         cells.append((heading, Text(text, style if speed else "")))
-    worst = f"{one.worst_quantity}\n({one.worst_kind})" if one.worst_quantity else MISSING
+    worst = f"{fold(one.worst_quantity)}\n({one.worst_kind})" if one.worst_quantity else MISSING
     return [*cells, ("smallest ESS of", Text(worst))]

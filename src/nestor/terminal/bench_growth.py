@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_words import metric_words, power_words
 from nestor.terminal.words import MISSING, count, number
 
@@ -28,7 +29,7 @@ def growth_view(found: Sequence[Growth]) -> RenderableType:
         _growth_table(*name, list(members))
         for name, members in groupby(found, lambda one: (one.scenario, one.track, one.sweep))
     ]
-    return Group(*parts)
+    return Unpadded(Group(*parts))
 
 
 def _growth_table(
@@ -70,14 +71,22 @@ def _growth_cells(one: Growth, settings: Sequence[str]) -> list[Text | str]:
 
 def crossover_view(found: Sequence[Crossover]) -> RenderableType:
     """A sentence for each pair on CPU and GPU: from which size on the GPU is quicker, and by how much."""
-    return Group(*(Text(_sentence(one)) for one in found))
+    return Unpadded(Group(*(Text(_sentence(one)) for one in found)))
 
 
 def _sentence(one: Crossover) -> str:
     where = f"{one.scenario}, {one.track}, {metric_words(one.metric)}"
-    answer = f"{one.gpu} against {one.cpu}: {_answer(one)}."
+    gpu, cpu = f"{one.gpu}{_cores(one, one.gpu_cores)}", f"{one.cpu}{_cores(one, one.cpu_cores)}"
+    answer = f"{gpu} against {cpu}: {_answer(one)}."
     several = f" The quicker one changes {one.changes} times." if one.changes > 1 else ""
     return f"{where}: {answer} {_ratios(one)}{several}".rstrip()
+
+
+def _cores(one: Crossover, cores: int | None) -> str:
+    """What a contender's cells had, where the two differ in that too."""
+    if one.cpu_cores == one.gpu_cores or cores is None:
+        return ""
+    return f" ({cores} core{'' if cores == 1 else 's'})"
 
 
 def _answer(one: Crossover) -> str:

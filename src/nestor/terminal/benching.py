@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group
 from rich.text import Text
 
 from nestor.terminal.bench_groups import GroupsView
 from nestor.terminal.bench_growth import crossover_view, growth_view
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_regression import regression_view
-from nestor.terminal.bench_words import sweep_words
+from nestor.terminal.bench_words import reason_words, sweep_words
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import count
 
@@ -26,37 +27,54 @@ __all__ = ["crossover_view", "groups_view", "growth_view", "notes_view", "regres
 
 def groups_view(summaries: Sequence[GroupSummary]) -> RenderableType:
     """Verdicts, times, rates and memory of each group: one table per scenario and track."""
-    return GroupsView(summaries)
+    return Unpadded(GroupsView(summaries))
+
+
+class _Noted(NamedTuple):
+    """Runs of a group that are not as they should be: what became of them, why, and how many."""
+
+    one: GroupSummary
+    word: str
+    reasons: tuple[str, ...]
+    runs: int
 
 
 def notes_view(summaries: Sequence[GroupSummary]) -> RenderableType:
-    """A line for each reason why runs are not ok, were skipped, or do not agree."""
-    places: dict[tuple[str, str, str], list[GroupSummary]] = {}
-    runs: dict[tuple[str, str, str], int] = {}
+    """A line for each contender and way in which its runs are not ok, were skipped, or do not agree."""
+    lines: dict[tuple[str, str], list[_Noted]] = {}
     for one in summaries:
-        for name, message, n in _notes(one):
-            at = (one.key.contender, name, message)
-            places.setdefault(at, []).append(one)
-            runs[at] = runs.get(at, 0) + n
-    return Group(*(_note(*at, found, runs[at]) for at, found in places.items()))
+        for noted in _notes(one):
+            lines.setdefault((one.key.contender, noted.word), []).append(noted)
+    return Unpadded(Group(*(_line(*at, found) for at, found in lines.items())))
 
 
-def _notes(one: GroupSummary) -> Iterator[tuple[str, str, int]]:
+def _notes(one: GroupSummary) -> Iterator[_Noted]:
     for note in one.notes:
-        yield note.status.replace("_", " "), note.message, len(note.seeds)
-    if one.verdict in ("DISAGREE", "INCONCLUSIVE"):
-        runs = one.verdicts.get(one.verdict) or sum(one.verdicts.values())
-        yield one.verdict, "; ".join(one.reasons), runs
+        yield _Noted(one, note.status.replace("_", " "), (note.message,), len(note.seeds))
+    if one.verdict == "DISAGREE":
+        yield _Noted(one, one.verdict, one.reasons, one.verdicts[one.verdict])
+    elif one.verdict == "INCONCLUSIVE":
+        yield from _inconclusive(one)
 
 
-def _note(
-    contender: str, name: str, message: str, found: Sequence[GroupSummary], runs: int
-) -> RenderableType:
-    line = Text(f"{contender}  ", "bold")
-    line.append(name, STYLES.get(name, "not bold"))
-    line.append(f": {message}  " if message else "  ", "not bold")
-    tracks = ", ".join(dict.fromkeys(one.key.track for one in found))
-    sizes = sweep_words([one.key for one in found])
+def _inconclusive(one: GroupSummary) -> Iterator[_Noted]:
+    """Runs that passed their gates and were not shown to agree: that gates failed is told already."""
+    runs = one.verdicts.get(one.verdict, 0) - one.statuses.get("gates_failed", 0)
+    if runs > 0:
+        told = tuple(note.message for note in one.notes if note.message)
+        name = f"{one.key.contender}: "  # stands before each reason why a run cannot be judged
+        reasons = (why for why in one.reasons if not why.replace(name, "").endswith(told))
+        yield _Noted(one, one.verdict, tuple(reasons), runs)
+
+
+def _line(contender: str, word: str, found: Sequence[_Noted]) -> RenderableType:
+    why = reason_words([reason for noted in found for reason in noted.reasons])
+    keys = [noted.one.key for noted in found]
+    tracks = ", ".join(dict.fromkeys(key.track for key in keys))
+    runs = sum(noted.runs for noted in found)
     runs_text = f"{count(runs)} run{'' if runs == 1 else 's'}"
-    line.append(f"({'; '.join(filter(None, (tracks, sizes, runs_text)))})", "dim not bold")
-    return line
+    line = Text(f"{contender}  ", "bold")
+    line.append(word, STYLES.get(word, "not bold"))
+    line.append(f": {why}  " if why else "  ", "not bold")
+    where = "; ".join(filter(None, (tracks, sweep_words(keys), runs_text)))
+    return line.append(f"({where})", "dim not bold")
