@@ -73,6 +73,40 @@ def test_runs_that_failed_at_once_are_a_note(bench_table, end_run):
     assert _texts(time_bars(track).axes[0]) == ["5 failed: no luck"]
 
 
+def test_bars_have_a_zero_however_far_they_lie_apart(bench_table):
+    def change(row):
+        by = 0.001 if row["contender"] == NUTPIE else 1
+        return row | {"time_to_ess_s": by * row["time_to_ess_s"]}
+
+    for draw in (time_bars, phase_bars):
+        (axis,) = draw(_track(bench_table([NUTPIE, CPU], change=change))).axes
+        assert (axis.get_xscale(), axis.get_xlim()[0]) == ("linear", 0)
+        assert axis.get_xlabel() == "seconds"
+
+
+def test_the_caption_speaks_of_what_is_there(bench_table, end_run):
+    def caption(*args, **kwargs):
+        picture = time_bars(_track(bench_table(*args, **kwargs)))
+        return " ".join(text.get_text() for text in picture.texts)
+
+    assert "Median of the runs and 95% interval; compile" in caption()
+    assert "interval" not in caption(seeds=(1, 2))
+    assert "Hatched" not in caption()
+    late = caption(change=lambda row: end_run(row, "timeout"))
+    assert "Hatched" in late
+    assert "interval" not in late
+    # What is not drawn has no whisker: of the two contenders one is wrong and one has a single run.
+    wrong = caption(
+        [NUTPIE, CPU],
+        change=lambda row: (
+            row | {"verdict": "DISAGREE"}
+            if row["contender"] == CPU
+            else (row if row["seed"] == 1 else None)
+        ),
+    )
+    assert "interval" not in wrong
+
+
 def test_phases_are_stacked_cold_and_warm(bench_table):
     table = bench_table()
     (axis,) = phase_bars(_track(table)).axes
@@ -107,6 +141,32 @@ def test_growth_has_the_exponents_in_its_legends_and_marks_the_crossover(bench_t
     assert np.allclose(curve.get_ydata(), medians)
     assert any("GPU quicker from\nrows = " in text for text in _texts(first))
     assert {axis.get_xscale() for axis in picture.axes} == {"log"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "labels"),
+    [
+        # Of 1, 2 and 5 times powers of ten only 10 lies between 8 and 18.
+        ((8, 12, 18), ["8", "12", "18"]),
+        ((1e2, 1e3, 1e5), ["100", "1,000", "10,000", "100,000"]),
+    ],
+)
+def test_sizes_are_labelled_where_there_are_too_few_round_numbers(bench_table, sizes, labels):
+    picture = growth_curves(_track(bench_table(sweep="rows", sizes=sizes)), [], [])
+    picture.draw_without_rendering()
+    for axis in picture.axes:
+        low, high = axis.get_xlim()
+        shown = [
+            t.label1.get_text() for t in axis.xaxis.get_major_ticks() if low <= t.get_loc() <= high
+        ]
+        assert len(shown) >= 2
+        assert shown == labels
+
+
+def test_curves_speak_of_intervals_only_where_there_are_some(bench_table):
+    for seeds, words in (((1, 2), "Medians;"), ((1, 2, 3), "Medians and 95% intervals;")):
+        track = _track(bench_table(sweep="rows", sizes=SIZES, seeds=seeds))
+        assert any(words in text.get_text() for text in growth_curves(track, [], []).texts)
 
 
 def test_a_censored_point_is_open(bench_table, end_run):

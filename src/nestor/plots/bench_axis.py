@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from nestor.plots.canvas import INK, MUTED, PANEL, Pen, number_axis
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from nestor.bench.aggregate import GroupSummary
     from nestor.bench.bootstrap import Estimate
 
-#: A panel is logarithmic if its largest value is so many times its smallest.
-LOG_FROM = 50.0
 _MANY_DECADES = 2.5
+_LEAST_LABELS = 2
 
 
 @dataclass(frozen=True)
@@ -118,17 +116,15 @@ def write_note(axis: Any, y: float, text: str) -> None:
     )
 
 
-def scale(axis: Any, values: Sequence[float], *, room: float) -> None:
-    """Choose a linear or a logarithmic scale for bars, with `room` for what is written beside them."""
-    positive = [value for value in values if value > 0]
-    if positive and max(positive) > LOG_FROM * min(positive):
-        axis.set_xscale("log")
-        low, high = min(positive) / 3, max(positive)
-        axis.set_xlim(low, low * (high / low) ** (1 + room))
-        plain_log(axis.xaxis, math.log10(high / low))
-    else:
-        axis.set_xlim(0, (1 + room) * max(positive, default=1.0))
-        number_axis(axis.xaxis, 5)
+def bar_axis(axis: Any, values: Sequence[float], *, room: float) -> None:
+    """Let bars start at zero, with `room` for what is written beside them.
+
+    Never logarithmic, however far the values lie apart: where an axis has no zero, the length of a bar means
+    nothing.
+    """
+    longest = max(values, default=0.0)
+    axis.set_xlim(0, (1 + room) * (longest or 1.0))
+    number_axis(axis.xaxis, 5)
 
 
 def plain_log(axis: Any, decades: float) -> None:
@@ -139,6 +135,14 @@ def plain_log(axis: Any, decades: float) -> None:
         FuncFormatter(lambda value, _: f"{value:,.12g}" if value >= 1 else f"{value:.6g}")
     )
     axis.set_minor_formatter(NullFormatter())
+
+
+def label_sizes(axis: Any, sizes: Sequence[float]) -> None:
+    """Write the measured sizes themselves on a logarithmic axis that has fewer than two labels otherwise."""
+    low, high = sorted(axis.get_view_interval())
+    if sizes and sum(low <= tick <= high for tick in axis.get_majorticklocs()) < _LEAST_LABELS:
+        axis.set_major_locator(FixedLocator(sorted(set(sizes))))
+        axis.set_minor_locator(NullLocator())
 
 
 def legend_below(axis: Any, handles: Sequence[Any], ncols: int = 7) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 
 from nestor.bench.bootstrap import Estimate
-from nestor.plots.bench_axis import TrackTable, error_bar, legend_below, plain_log, shows_speed
+from nestor.plots.bench_axis import (
+    TrackTable,
+    error_bar,
+    label_sizes,
+    legend_below,
+    plain_log,
+    shows_speed,
+)
 from nestor.plots.canvas import MUTED, PANEL, Picture, look, new_picture
 from nestor.plots.heading import Heading, pen_handles
 from nestor.plots.text import label
@@ -57,7 +64,8 @@ def growth_curves(
             f"What grows with {sweep}",
             table.lines(
                 (),
-                "Medians and 95% intervals; open markers: the target is not reached by then.",
+                f"{_medians(table, [metric for metric, *_ in _COSTS])}; open markers: the target is not "
+                "reached by then.",
                 f"Dotted: a power of {sweep}, whose exponent and its interval stand below each panel.",
                 _not_drawn(table),
             ),
@@ -89,6 +97,13 @@ def _not_drawn(table: TrackTable) -> str:
     return f"Left out where they disagree: {', '.join(wrong)}." if wrong else ""
 
 
+def _medians(table: TrackTable, metrics: Sequence[str]) -> str:
+    """What points are, and whiskers if any have some."""
+    points = [_estimate(o, metric) for o in table.members if shows_speed(o) for metric in metrics]
+    whiskers = any(one.value and error_bar(one, one.value) for one in points)
+    return f"Medians{' and 95% intervals' if whiskers else ''}"
+
+
 def _cost_panel(
     axis: Any, table: TrackTable, cost: tuple[str, str, str, float], fits: Sequence[Growth]
 ) -> None:
@@ -106,6 +121,7 @@ def _cost_panel(
         y = [fit.at(size) / divisor for size in x]
         axis.plot(x, y, color=table.looks[fit.contender].colour, lw=0.8, ls=(0, (1, 2)))
     _log_log(axis)
+    label_sizes(axis.xaxis, [one.key.sweep_value for one in table.members if one.key.sweep_value])
     axis.set_title(title, loc="left", size=PANEL + 0.5, weight="bold")
     axis.set_ylabel(unit)
     legend_below(axis, [_exponent(fit, table.looks[fit.contender]) for fit in fits], 2)
@@ -138,7 +154,8 @@ def rate_curves(table: TrackTable, over: str) -> Picture:
             f"Effective draws per second over {over}",
             table.lines(
                 (),
-                f"Medians and 95% intervals. Dotted: in proportion to {over}, from the first on.",
+                f"{_medians(table, [metric for metric, _ in _RATES])}. Dotted: in proportion to {over}, "
+                "from the first on.",
                 _not_drawn(table),
             ),
             pen_handles(_drawn(table), marker=True),

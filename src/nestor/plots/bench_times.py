@@ -8,10 +8,10 @@ from matplotlib.patches import Patch
 
 from nestor.plots.bench_axis import (
     TrackTable,
+    bar_axis,
     error_bar,
     legend_below,
     name_rows,
-    scale,
     seconds,
     shows_speed,
     why_nothing,
@@ -49,12 +49,8 @@ def time_bars(table: TrackTable) -> Picture:
     """Draw the time to the target of each group: medians, intervals, and bounds where it is censored."""
     shown = table.at_largest
     target = next((count(one.target_ess) for one in shown if one.target_ess), "the target of")
-    words = (
-        "Median of the runs and 95% interval; compile and warmup included. Hatched: it takes longer, or "
-        "never gets there."
-    )
     with look():
-        picture, axis = _rows(f"Time to {target} effective draws", table, shown, words)
+        picture, axis = _rows(f"Time to {target} effective draws", table, shown, *_captions(shown))
         for i, one in enumerate(shown):
             if shows_speed(one) and any(_end(one.estimates[metric]) for metric in _TIMES):
                 for metric, (_, lighter, offset) in _TIMES.items():
@@ -63,11 +59,22 @@ def time_bars(table: TrackTable) -> Picture:
             else:
                 write_note(axis, i, why_nothing(one))
         name_rows(axis, table, shown)
-        scale(axis, _drawn(shown), room=0.35)
-        axis.set_xlabel("seconds" + (", logarithmic scale" if axis.get_xscale() == "log" else ""))
+        bar_axis(axis, _drawn(shown), room=0.35)
+        axis.set_xlabel("seconds")
         handles = [Patch(color=tint(MUTED, a), label=text) for text, a, _ in _TIMES.values()]
         legend_below(axis, handles)
     return picture
+
+
+def _captions(shown: Sequence[GroupSummary]) -> list[str]:
+    """What is to be known of the bars that are there."""
+    bars = [one.estimates[metric] for one in shown if shows_speed(one) for metric in _TIMES]
+    whiskers = any(one.value and error_bar(one, one.value) for one in bars)
+    hatched = any(one.value is None and one.at_least for one in bars)
+    return [
+        f"Median of the runs{' and 95% interval' if whiskers else ''}; compile and warmup included.",
+        "Hatched: it takes longer, or never gets there." if hatched else "",
+    ]
 
 
 def _drawn(shown: Sequence[GroupSummary]) -> list[float]:
@@ -125,7 +132,7 @@ def phase_bars(table: TrackTable) -> Picture:
             if not shows_speed(one) or not _pieces(one, warm=False):
                 write_note(axis, i, why_nothing(one))
         name_rows(axis, table, shown)
-        scale(axis, [longest], room=0.15)
+        bar_axis(axis, [longest], room=0.15)
         axis.set_xlabel("seconds")
         order = [name for name, _ in _PHASES.values() if name in used]
         legend_below(axis, [Patch(color=used[name], label=name) for name in order])
@@ -156,12 +163,12 @@ def _stack(axis: Any, y: float, pieces: Mapping[str, tuple[float, str]]) -> floa
 
 
 def _rows(
-    title: str, table: TrackTable, shown: Sequence[GroupSummary], words: str
+    title: str, table: TrackTable, shown: Sequence[GroupSummary], *words: str
 ) -> tuple[Picture, Any]:
     """Return an empty picture with a row for each group, and its one panel."""
     names = max(columns(label(table.name(one), 46)) for one in shown) * 0.075
     width = 6.6 + names
-    heading = Heading(title, table.lines(shown, words), [])
+    heading = Heading(title, table.lines(shown, *words), [])
     top = heading.height(width)
     picture = new_picture(width, top + 0.95 + _ROW * len(shown), panels_below=top)
     heading.draw(picture)
