@@ -84,6 +84,12 @@ def test_a_run_that_fails_its_gates_is_censored_at_all_that_it_took():
     assert (found.time_to_ess_s, found.censored, found.censored_at_s) == (None, True, 19.0)
 
 
+def test_a_run_that_is_wrong_has_no_speed():
+    found = metrics_of(Record("ok", SECONDS, diagnostics(800, 1_000)), 400, wrong=True)
+    assert (found.time_to_ess_s, found.censored, found.censored_at_s) == (None, True, 19.0)
+    assert (found.ess_per_s_sampling, found.ess_per_s, found.ess_per_gradient) == (None, None, None)
+
+
 def test_a_run_short_of_the_target_is_censored():
     found = metrics_of(Record("ok", SECONDS, diagnostics(800, 1_000)), 1_000)
     assert (found.time_to_ess_s, found.censored, found.censored_at_s) == (None, True, 19.0)

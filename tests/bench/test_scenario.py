@@ -53,6 +53,14 @@ def read(text, **options):
         ("[tracks]", "[limits]\ntimeout_s = 0\n[tracks]", "limits.timeout_s: "),
         ("[tracks]", "[limits]\ntimeout_s = nan\n[tracks]", "limits.timeout_s: "),
         ("seeds", "seeds = [1\nseeds", "is not valid TOML"),
+        ("[1, 2]", '["1"]', "seeds[0]: Input should be a valid integer, not '1'"),
+        ("[1, 2]", "[true]", "seeds[0]: Input should be a valid integer, not True"),
+        ("[1, 2]", "[18446744073709551616]", "seeds[0]: Input should be less than"),
+        ('"exact2"]', '"exact"]', "grid[0].engines: 'exact' is repeated"),
+        ('"exact2"]', '"exact2@centered"]', "an engine takes no '@' here"),
+        ("[tracks]", "[limits]\nmemory_gb = 1e300\n[tracks]", "limits.memory_gb: "),
+        ("[tracks]", "[sweep]\nparameter = 'rows'\nvalues = 3\n[tracks]", "should be a list"),
+        ("[tracks]", "[sweep]\nparameter = 'rows'\nvalues = ['1']\n[tracks]", "sweep.values[0]: "),
     ],
 )
 def test_a_wrong_scenario_is_refused_with_the_place(old, new, words):
@@ -178,6 +186,17 @@ def test_leaves_are_shared_out_as_evenly_as_their_factors_allow(leaves, depth, b
 def test_leaves_that_cannot_be_shared_out_are_refused(leaves, depth):
     with pytest.raises(SpecError, match="cannot be shared out"):
         share_out(leaves, depth)
+
+
+@pytest.mark.parametrize("size", ["leaves = 8.5", "leaves = 8, depth = 1.5"])
+def test_leaves_and_depth_are_whole(size):
+    with pytest.raises(SpecError, match="must be a whole number"):
+        build_problem(read(TINY.replace("branching = [3, 2]", size)), None)
+
+
+def test_a_scenario_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "marked.toml").write_text("\ufeff" + TINY, encoding="utf-8")
+    assert load_scenario(str(tmp_path / "marked.toml"))[0].name == "tiny"
 
 
 def test_a_wrong_simulation_is_refused():

@@ -73,7 +73,7 @@ def test_two_engines_that_agree(bench, tmp_path):
     expected = table["compile_s"] + 0.5 + 0.5 * 400 / table["ess_min"]
     assert list(table["time_to_ess_s"]) == pytest.approx(list(expected))
     assert [e.kind for e in events if e.kind != "doing"] == [
-        "planned", "begin", "end", "begin", "end", "judging",
+        "checking", "planned", "begin", "end", "begin", "end", "judging",
     ]  # fmt: skip
     stored = pd.read_parquet(tmp_path / "out" / "results.parquet")
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
@@ -103,7 +103,7 @@ def test_the_environment_says_where_and_nothing_that_identifies_the_machine(benc
     assert platform.node() not in path.read_text().replace(there["system"], "")
 
 
-def test_engines_that_fail_are_one_censored_row_each(bench):
+def test_engines_that_fail_are_one_censored_row_each(bench, tmp_path):
     table = bench("exact", "crash", "broken", "killed", "misshapen", "rubbish", "noisy", "stuck")
     rows = by_engine(table)
     assert {name: row.status for name, row in rows.items()} == {
@@ -119,6 +119,9 @@ def test_engines_that_fail_are_one_censored_row_each(bench):
     assert "the sampler divided by zero" in rows["crash"].message
     assert rows["broken"].message == "log density: RuntimeError: this compiler is broken"
     assert "killed by signal 9" in rows["killed"].message
+    log = rows["killed"].message.rpartition("Its log: ")[2]
+    assert log == f"logs/{rows['killed'].id}.log"
+    assert (tmp_path / "out" / log).exists()
     assert "not finite" in rows["rubbish"].message
     assert "R-hat" in rows["stuck"].message
     for name, row in rows.items():
@@ -134,10 +137,21 @@ def test_a_wrong_density_is_not_sampled_and_disagrees(bench, tmp_path):
     assert row.censored
 
 
-def test_wrong_draws_disagree(bench):
+def test_wrong_draws_disagree_and_have_no_speed(bench):
+    """With a third engine that tells which of two is wrong, the right ones agree."""
     rows = by_engine(bench("exact", "shifted", "exact2", changes=[("draws = 400", "draws = 1500")]))
     assert (rows["shifted"].status, rows["shifted"].verdict) == ("ok", "DISAGREE")
     assert "beta" in rows["shifted"].reason
+    assert pd.isna(rows["shifted"].time_to_ess_s)
+    assert pd.isna(rows["shifted"].ess_per_s)
+    for name in ("exact", "exact2"):
+        assert rows[name].verdict == "AGREE"
+        assert rows[name].reason.endswith("but it and shifted:iid@noncentered disagree")
+
+
+def test_of_two_that_disagree_nobody_can_say_which_is_wrong(bench):
+    rows = by_engine(bench("exact", "shifted", changes=[("draws = 400", "draws = 1500")]))
+    assert {row.verdict for row in rows.values()} == {"DISAGREE"}
 
 
 def test_the_yardstick_judges_every_run_and_has_no_row(bench, tmp_path):
@@ -198,7 +212,7 @@ def test_a_record_that_was_cut_short_is_found_and_done_again(bench, tmp_path, en
     path.write_bytes(path.read_bytes()[:100])
     events = []
     after = bench("counted", listener=events.append)
-    assert f"{path.name} cannot be read as a record" in events[0].notes[0]
+    assert f"{path.name} cannot be read as a record" in events[1].notes[0]
     assert len(engines.read_text().splitlines()) == 2
     assert list(after["id"]) == list(before["id"])
     path.write_bytes(b"")
@@ -215,6 +229,54 @@ def test_a_timeout_is_tried_again_under_a_longer_limit_only(bench, tmp_path):
 
     bench("hang", changes=[("timeout_s = 60", "timeout_s = 4")])
     assert (left(4), left(3), left(5)) == (0, 0, 1)
+
+
+def test_a_verdict_goes_with_the_record_that_was_judged(bench, engines, monkeypatch):
+    rows = by_engine(bench("exact", "counted"))
+    assert rows["counted"].verdict == "AGREE"
+    monkeypatch.delenv("NESTOR_FAKE_CALLS")  # the engine crashes without it
+    rows = by_engine(bench("exact", "counted", rerun=True))
+    assert (rows["counted"].status, rows["counted"].verdict) == ("failed", "")
+
+
+def test_an_interrupted_run_has_a_table_with_verdicts(bench, tmp_path):
+    def interrupt(event):
+        if event.kind == "begin" and event.cell.contender.backend == "broken":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench("exact", "exact2", "broken", listener=interrupt)
+    table = pd.read_parquet(tmp_path / "out" / "results.parquet")
+    assert list(table["verdict"]) == ["AGREE", "AGREE"]
+
+
+def test_records_of_an_earlier_form_of_the_scenario_are_put_aside_and_found_again(bench, tmp_path):
+    longer = ("draws = 400", "draws = 500")
+    bench("exact", changes=[("seeds = [1]", "seeds = [1, 2]")])
+    events = []
+    table = bench("exact", changes=[longer], listener=events.append)
+    assert list(table["draws"]) == [500]
+    notes = next(e.notes for e in events if e.kind == "planned")
+    assert notes[0].startswith("2 records are of an earlier form of this scenario")
+    assert len(list((tmp_path / "out" / "superseded" / "cells").glob("*.json"))) == 2
+    events = []
+    assert list(bench("exact", listener=events.append)["draws"]) == [400]
+    assert [e.kind for e in events if e.kind == "begin"] == []
+
+
+def test_measuring_anew_keeps_the_old_records_aside(bench, tmp_path):
+    bench("exact")
+    bench("exact", rerun=True)
+    assert len(Results(tmp_path / "out").records()) == 1
+    assert len(list((tmp_path / "out" / "superseded" / "cells").glob("*.json"))) == 1
+
+
+def test_the_data_of_every_size_are_tried_before_anything_runs(bench, tmp_path):
+    sweep = '[sweep]\nparameter = "rows_per_leaf"\nvalues = [5, 6.5]\n[tracks]'
+    changes = [("[tracks]", sweep), (", rows_per_leaf = 5", "")]
+    with pytest.raises(DataError, match=r"rows_per_leaf = 6\.5: rows_per_leaf must be an integer"):
+        bench("exact", changes=changes)
+    assert not (tmp_path / "out").exists()
 
 
 def test_records_of_another_schema_are_refused(bench, tmp_path):
@@ -255,7 +317,10 @@ def test_a_full_disk_stops_the_run_and_is_no_fault_of_the_engine(bench, tmp_path
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="No space left on device"):
         bench("exact", "exact2")
+    with pytest.raises(DataError, match="No space left on device"):
+        bench("crash", folder="other")  # what failed then is not held against the engine
     monkeypatch.setattr(os, "fsync", real)
+    assert Results(tmp_path / "other").records() == {}
     assert [r.cell.engine for r in Results(tmp_path / "out").records().values()] == ["exact:iid"]
     assert list(bench("exact", "exact2")["status"]) == ["ok", "ok"]
 
@@ -264,12 +329,44 @@ def test_records_merge_into_one_table(bench, tmp_path):
     """Records of a machine with a GPU are copied beside those of the CPU, or read from two folders."""
     bench("exact", folder="one")
     bench("exact2", folder="two")
+    with pytest.raises(DataError, match="there is no directory"):
+        read_tables([tmp_path / "one", tmp_path / "three"])
     table = read_tables([tmp_path / "one", tmp_path / "two"])
     assert sorted(table["engine"]) == ["exact2:iid", "exact:iid"]
     assert len(read_tables([tmp_path])) == 2
     (record,) = (tmp_path / "two" / "cells").glob("*.json")
     (tmp_path / "one" / "cells" / record.name).write_bytes(record.read_bytes())
     assert len(read_tables([tmp_path / "one"])) == 2
+
+
+def test_what_was_measured_elsewhere_replaces_what_was_skipped_here(bench, tmp_path):
+    bench("exact", folder="here")
+    bench("exact", folder="there")
+    with pytest.raises(DataError, match="measured in more than one of the directories"):
+        read_tables([tmp_path / "here", tmp_path / "there"])
+    (path,) = (tmp_path / "here" / "cells").glob("*.json")
+    record = json.loads(path.read_text())
+    missing = ("seconds", "caches", "diagnostics", "sampled_density")
+    path.write_text(json.dumps(record | {"status": "skipped"} | dict.fromkeys(missing)))
+    for order in (["here", "there"], ["there", "here"]):
+        assert list(read_tables([tmp_path / name for name in order])["status"]) == ["ok"]
+
+
+@pytest.mark.parametrize("content", ["3", '{"x": 5}', '{"x": {"margin_needed": "y"}}', "{"])
+def test_damaged_verdicts_are_named(bench, tmp_path, content):
+    bench("exact")
+    (tmp_path / "out" / "verdicts.json").write_text(content)
+    with pytest.raises(DataError, match=r"verdicts\.json cannot be read\. Remove it"):
+        read_tables([tmp_path / "out"])
+
+
+@pytest.mark.parametrize("key", ["scenario", "toml"])
+def test_a_damaged_manifest_is_named(bench, tmp_path, key):
+    bench("exact")
+    path = tmp_path / "out" / "bench.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: 3}))
+    with pytest.raises(DataError, match=r"bench\.json has been damaged"):
+        read_tables([tmp_path / "out"])
 
 
 def test_no_results_are_said_to_be_none(tmp_path):

@@ -55,7 +55,7 @@ def test_a_run_ends_with_a_table_a_report_and_files(call, here):
     # The same command finds all of it finished.
     code, out, _ = call("bench", "run", "tiny.toml")
     assert code == 0
-    assert "2 cells, 0 to be run" in out
+    assert "2 cells, 0 to be run. Results: nestor-out/bench/tiny/" in out
 
 
 def test_the_quick_form_has_a_directory_of_its_own(call, here):
@@ -122,6 +122,26 @@ def test_a_budget_stops_and_the_same_command_goes_on(call, here, monkeypatch):
     assert list(table["status"]) == ["ok", "ok"]
 
 
+def test_a_budget_for_no_cell_at_all_is_a_pause_too(call, here):
+    code, out, _ = call("bench", "tiny.toml", "--budget", "0.001")
+    assert code == 0
+    assert "2 cells are left: the same command goes on from there." in out
+
+
+def test_a_plan_can_be_read_by_programs(call, here):
+    code, out, _ = call("bench", "tiny.toml", "--dry-run", "--json")
+    assert code == 0
+    assert [cell["contender"] for cell in json.loads(out)] == [
+        "exact:iid@noncentered",
+        "exact2:iid@noncentered",
+    ]
+
+
+def test_engines_that_all_fail_are_an_exit_code(call, here):
+    scenario("bad.toml", ('"exact", "exact2"', '"crash", "broken"'), ('"tiny"', '"bad"'))
+    assert call("bench", "bad.toml")[0] == 4
+
+
 def test_on_another_device_everything_runs_there_or_is_skipped_with_a_reason(call, here):
     code, out, _ = call("bench", "tiny.toml", "--device", "gpu", "--out", "gpu")
     assert code == 0
@@ -137,7 +157,7 @@ def test_on_another_device_everything_runs_there_or_is_skipped_with_a_reason(cal
         (["bench", "chem79"], "there is no scenario 'chem79'"),
         (["bench", "tiny.toml", "--budget", "0"], "budget must be a number of seconds"),
         (["bench", "tiny.toml", "--budget", "nan"], "budget must be a number of seconds"),
-        (["bench", "table", "nowhere"], "there are no benchmark results in nowhere"),
+        (["bench", "table", "nowhere"], "there is no directory nowhere."),
         (["bench", "plot", "."], "there are no benchmark results in ."),
         (["bench", "compare", ".", "nowhere"], "there are no benchmark results in ."),
         (["report", "."], "there are no benchmark results in ."),

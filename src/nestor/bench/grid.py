@@ -20,7 +20,7 @@ from nestor.contender import Contender
 from nestor.errors import SpecError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nestor.bench.scenario import Block, Number, Scenario, Track
 
@@ -83,18 +83,29 @@ class Cell:
         return f"{size}{self.name}, {self.track}, seed {self.seed}"
 
 
-def cells(scenario: Scenario, *, quick: bool) -> list[Cell]:
+def known_ids(scenario: Scenario, cores: Iterable[int]) -> set[str]:
+    """Return the ids of all cells that a scenario may have: on either device, and on so many cores.
+
+    Records with these ids belong to it, wherever they were measured.
+    """
+    forms = (scenario, *(scenario.on_device(device) for device in ("cpu", "gpu")))
+    return {
+        cell.id for form in forms for n in set(cores) for cell in cells(form, quick=False, cores=n)
+    }
+
+
+def cells(scenario: Scenario, *, quick: bool, cores: int | None = None) -> list[Cell]:
     """Return all cells, engines taking turns within each repetition and size.
 
     Where an engine lacks a device, a precision, a chain method or the cores, its cell is skipped,
-    with the reason.
+    with the reason. `cores`, if given, stands for those of this machine.
 
     Raises
     ------
     SpecError
         If an engine, a word or a level is unknown.
     """
-    maker = _Maker(scenario, quick)
+    maker = _Maker(scenario, quick, cores)
     found: dict[str, Cell] = {}
     for turn, seed in enumerate(scenario.seeds):
         for value in _all_values(scenario):
@@ -121,9 +132,9 @@ def _rotated(here: Sequence[Cell], turn: int) -> list[Cell]:
 class _Maker:
     """Makes the cells of one scenario."""
 
-    def __init__(self, scenario: Scenario, quick: bool) -> None:
+    def __init__(self, scenario: Scenario, quick: bool, cores: int | None) -> None:
         self._scenario, self._quick = scenario, quick
-        limits, usable = scenario.limits, len(usable_cores())
+        limits, usable = scenario.limits, cores or len(usable_cores())
         self._usable = usable
         self._cores = limits.cores or usable
         share = int(_MEMORY_SHARE * psutil.virtual_memory().total)

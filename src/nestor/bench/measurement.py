@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor import registry
@@ -20,12 +21,12 @@ from nestor.bench.record import (
     CachesDocument,
     CellDocument,
     CellStatus,
+    ConfigDocument,
     SecondsDocument,
     SizeDocument,
 )
 from nestor.diagnostics.plain import as_plain
 from nestor.document import DensityDocument
-from nestor.errors import DataError
 from nestor.runner import engine
 from nestor.runner.limits import Limits
 from nestor.runner.threads import thread_environment
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 #: (phase, event): what the cell's process is doing
 CellListener = Callable[[str, dict[str, Any]], None]
-_NO_SPACE = "[Errno 28]"
 _ENDINGS: dict[str, CellStatus] = {"timeout": "timeout", "out_of_memory": "out_of_memory"}
 _PHASES = (
     "import_s",
@@ -113,13 +113,11 @@ class _Run:
         self._caches = results.work / f"caches-{cell.id}"
         self._caches.mkdir(parents=True, exist_ok=True)
         self._threads = thread_environment(cell.cores)
-        self._writer = _Writer(cell, gate.problem, threads=self._threads)
+        self._writer = _Writer(cell, gate.problem, threads=self._threads, log=self._log)
 
     def clean(self) -> None:
-        """Remove the caches, and the log if the engine printed nothing."""
+        """Remove the caches."""
         shutil.rmtree(self._caches, ignore_errors=True)
-        if self._log.exists() and self._log.stat().st_size == 0:
-            self._log.unlink()
 
     def finish(self, *, warm: bool) -> Finished:
         # The gate's compilation must not warm what is to be measured cold: its caches are its own.
@@ -128,6 +126,7 @@ class _Run:
         )
         writer = replace(self._writer, density=check)
         if check is None:
+            self._results.require_space()
             return Finished(writer.ended(outcome, "log density: "))
         if not check.same:
             text = (
@@ -150,6 +149,7 @@ class _Run:
             limits=self._limits("run"),
         )
         if tree is None:
+            self._results.require_space()
             return Finished(writer.ended(outcome))
         files = self._files()
         again = self._compile_again(config) if warm else None
@@ -163,8 +163,13 @@ class _Run:
             settings,
             self._gate.reference,
         )
+        self._drop_empty_log()
         record = writer.measured(outcome, tree, measured, _Again.of(again, files, self._files()))
         return Finished(record, measured.summaries, self._gate.problem.scalars.labels)
+
+    def _drop_empty_log(self) -> None:
+        if self._log.stat().st_size == 0:
+            self._log.unlink()
 
     def _chains_at_once(self) -> int | None:
         """Chains that may run at once: as many as cores, where they run side by side."""
@@ -227,6 +232,7 @@ class _Writer:
     cell: Cell
     problem: Problem | None
     threads: dict[str, str] | None = None
+    log: Path = Path()
     density: DensityCheck | None = None
     load: float | None = None
     started: str = ""
@@ -239,11 +245,8 @@ class _Writer:
 
     def ended(self, outcome: Outcome, where: str = "") -> BenchRecord:
         """Record a process that did not end well."""
-        if _NO_SPACE in outcome.message:
-            raise DataError(
-                f"the disk is full ({outcome.message}). Free some space, and run again."
-            )
-        message = where + outcome.message
+        # The log's place in the results directory, which may be moved.
+        message = where + outcome.message.replace(str(self.log), f"logs/{self.log.name}")
         if outcome.status == "unsupported":
             return self.record("skipped", message)
         # A process that said it was done and left no draws has failed too.
@@ -336,7 +339,7 @@ def _cell_document(cell: Cell) -> CellDocument:
         seed=cell.seed,
         sweep=cell.sweep,
         sweep_value=None if cell.value is None else float(cell.value),
-        config=asdict(cell.config),
+        config=ConfigDocument(**asdict(cell.config)),
         cores=cell.cores,
         timeout_s=cell.timeout_s,
         memory_bytes=cell.memory_bytes,

@@ -47,8 +47,11 @@ class Metrics:
     gradients_per_s: float | None = None
 
 
-def metrics_of(record: BenchRecord, target: float) -> Metrics:
-    """Return the figures of a record, for a target of effective draws."""
+def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Metrics:
+    """Return the figures of a record, for a target of effective draws.
+
+    A run that is wrong, since its verdict is DISAGREE, has no speed: it never reaches the target.
+    """
     if record.status == "skipped":
         return Metrics()
     seconds, found = record.seconds, record.diagnostics
@@ -56,6 +59,8 @@ def metrics_of(record: BenchRecord, target: float) -> Metrics:
     if seconds is None or found is None:
         return Metrics(censored=True, censored_at_s=spent)
     ess, kind, quantity = worst_ess(found)
+    if wrong:
+        return Metrics(ess, kind, quantity, censored=True, censored_at_s=spent)
     reached = record.status == "ok" and ess is not None and ess >= target
     cold, bound = time_to_ess(seconds, ess, target, seconds.compile_s)
     warm, _ = time_to_ess(seconds, ess, target, seconds.warm_compile_s)

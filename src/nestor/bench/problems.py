@@ -104,8 +104,11 @@ def simulation_arguments(given: dict[str, Any]) -> dict[str, Any]:
     if leaves is not None:
         if "branching" in arguments:
             raise SpecError("scenario: data.simulate: give leaves or branching, not both.")
-        depth = int(arguments.pop("depth", 2))
-        arguments["branching"] = share_out(int(leaves), depth)
+        depth = arguments.pop("depth", 2)
+        for name, number in (("leaves", leaves), ("depth", depth)):
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise SpecError(f"scenario: {name} must be a whole number, not {number!r}.")
+        arguments["branching"] = share_out(leaves, depth)
     return arguments
 
 

@@ -25,6 +25,20 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class ConfigDocument(_Document):
+    """Sampler settings as asked for; null: the library's."""
+
+    chains: int
+    warmup: int
+    draws: int
+    seed: int = Field(description="Of the repetition; the engine's own follows from it")
+    target_accept: float | None
+    max_tree_depth: int | None
+    metric: str | None
+    chain_method: str
+    cores: int | None
+
+
 class CellDocument(_Document):
     """What was asked for."""
 
@@ -41,7 +55,7 @@ class CellDocument(_Document):
     seed: int
     sweep: str = Field(description="What the scenario sweeps; empty if nothing")
     sweep_value: float | None
-    config: dict[str, Any] = Field(description="Sampler settings as asked for; null: the library's")
+    config: ConfigDocument
     cores: int = Field(description="Cores that the processes may use")
     timeout_s: float
     memory_bytes: int = Field(description="Memory at which the processes are ended")

@@ -6,7 +6,15 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nestor.backend import SamplerConfig
 from nestor.errors import SpecError
@@ -20,8 +28,21 @@ YARDSTICK: Literal["yardstick"] = "yardstick"
 #: What may be swept beside the arguments of a simulation.
 SAMPLER_SWEEPS = ("chains", "cores", "warmup", "draws")
 
-Words = Annotated[tuple[str, ...], Field(min_length=1)]
-Number = int | float
+
+def _different(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a list that names something twice."""
+    if repeated := [word for word in dict.fromkeys(words) if words.count(word) > 1]:
+        raise ValueError(f"{repeated[0]!r} is repeated")
+    return words
+
+
+#: What is written as a number in the file, and nothing that could be read as one.
+Whole = Annotated[int, Field(strict=True)]
+Real = Annotated[float, Field(strict=True)]
+Number = Whole | Real
+Words = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_different)]
+#: Seeds that every generator takes.
+_SEEDS = 2**63
 
 
 class _Part(BaseModel):
@@ -36,7 +57,7 @@ class Data(_Part):
         default=None, description="Arguments of nestor.datasets.simulate.simulate_tree; and leaves"
     )
     demo: Literal["income", "blog"] | None = Field(default=None, description="As in nestor demo")
-    seed: int = Field(default=1, ge=0, description="Of simulated rows")
+    seed: Whole = Field(default=1, ge=0, lt=_SEEDS, description="Of simulated rows")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -73,11 +94,11 @@ class Sweep(_Part):
 class Matched(_Part):
     """Settings that all engines share in the track matched."""
 
-    chains: int = Field(default=4, ge=1)
-    warmup: int = Field(default=1000, ge=1)
-    draws: int = Field(default=1000, ge=1)
-    target_accept: float = Field(default=0.8, gt=0, lt=1)
-    max_tree_depth: int = Field(default=10, ge=1)
+    chains: Whole = Field(default=4, ge=1)
+    warmup: Whole = Field(default=1000, ge=1)
+    draws: Whole = Field(default=1000, ge=1)
+    target_accept: Real = Field(default=0.8, gt=0, lt=1)
+    max_tree_depth: Whole = Field(default=10, ge=1)
 
 
 class Defaults(_Part):
@@ -99,11 +120,11 @@ class Tracks(_Part):
 class Settings(_Part):
     """Settings of one block of the grid that differ from its track's; for the track matched alone."""
 
-    chains: int | None = Field(default=None, ge=1)
-    warmup: int | None = Field(default=None, ge=1)
-    draws: int | None = Field(default=None, ge=1)
-    target_accept: float | None = Field(default=None, gt=0, lt=1)
-    max_tree_depth: int | None = Field(default=None, ge=1)
+    chains: Whole | None = Field(default=None, ge=1)
+    warmup: Whole | None = Field(default=None, ge=1)
+    draws: Whole | None = Field(default=None, ge=1)
+    target_accept: Real | None = Field(default=None, gt=0, lt=1)
+    max_tree_depth: Whole | None = Field(default=None, ge=1)
 
 
 class Block(_Part):
@@ -124,15 +145,25 @@ class Block(_Part):
     )
     settings: Settings = Settings()
 
+    @field_validator("engines")
+    @classmethod
+    def _engines_alone(cls, engines: tuple[str, ...]) -> tuple[str, ...]:
+        if marked := [engine for engine in engines if "@" in engine]:
+            raise ValueError(
+                f"{marked[0]!r}: an engine takes no '@' here; formulations, devices, dtypes and "
+                "chain_methods are lists of their own"
+            )
+        return engines
+
 
 class Limits(_Part):
     """What a cell may take."""
 
-    timeout_s: float = Field(default=1800.0, gt=0)
-    memory_gb: float | None = Field(
-        default=None, gt=0, description="Unless told: 80% of the machine's"
+    timeout_s: Real = Field(default=1800.0, gt=0, le=1e7)
+    memory_gb: Real | None = Field(
+        default=None, gt=0, le=1e6, description="Unless told: 80% of the machine's"
     )
-    cores: int | None = Field(default=None, ge=1, description="Unless told: all that are usable")
+    cores: Whole | None = Field(default=None, ge=1, description="Unless told: all that are usable")
 
 
 class Scenario(_Part):
@@ -157,8 +188,8 @@ class Scenario(_Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
     title: str = ""
     about: str = ""
-    target_ess: float = Field(default=400.0, gt=0)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
+    target_ess: Real = Field(default=400.0, gt=0, le=1e9)
+    seeds: tuple[Annotated[Whole, Field(ge=0, lt=_SEEDS)], ...] = Field(default=(1,), min_length=1)
     warm_compile: bool = True
     yardstick: str | None = None
     data: Data
@@ -308,7 +339,8 @@ def _first(error: ValidationError) -> str:
     """The first complaint, with the place in the file and, for a key, what was meant."""
     # A key that is misspelt is unknown, and often another one is missing for it.
     found = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    where = _place(found["loc"])
+    # A number may be whole or not: which of the two was tried last is no part of the place.
+    where = _place([p for p in found["loc"] if p not in ("int", "float")])
     if found["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(found["loc"][-1]), _known_keys(found["loc"]), n=1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
@@ -316,7 +348,7 @@ def _first(error: ValidationError) -> str:
         return f"unknown key {where}.{meant} Known there: {known}."
     if found["type"] == "missing":
         return f"{where} is missing."
-    message = found["msg"].removeprefix("Value error, ")
+    message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = "" if found["type"] in ("value_error", "too_short") else f", not {found['input']!r}"
     return f"{where}{': ' if where else ''}{message}{given}."
 

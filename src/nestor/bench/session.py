@@ -9,17 +9,17 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from nestor import registry
 from nestor.bench.estimate import Estimate
 from nestor.bench.gate import Gate
-from nestor.bench.grid import Cell, cells
+from nestor.bench.grid import Cell, cells, known_ids
 from nestor.bench.measurement import Finished, run_cell, skipped
 from nestor.bench.place import environment
 from nestor.bench.problems import build_problem
 from nestor.bench.scenario import YARDSTICK
-from nestor.bench.store import Results, claimed
+from nestor.bench.store import Results, check_owner, claimed
 from nestor.bench.table import save_table
-from nestor.bench.verdicts import judge_all
-from nestor.errors import SpecError
+from nestor.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +38,9 @@ class Event:
 
     Parameters
     ----------
-    kind : {"planned", "begin", "doing", "end", "judging"}
-        Cells were planned, one began, is doing something, or ended; all are being judged.
+    kind : {"checking", "planned", "begin", "doing", "end", "judging"}
+        The data of a size are made, to see whether they can be; cells were planned, one began, is doing
+        something, or ended; all are being judged.
     cells : tuple of Cell
         Those that are still to run, with "planned".
     cell : Cell or None
@@ -54,7 +55,7 @@ class Event:
         Sentences for the user, with "planned".
     """
 
-    kind: Literal["planned", "begin", "doing", "end", "judging"]
+    kind: Literal["checking", "planned", "begin", "doing", "end", "judging"]
     cells: tuple[Cell, ...] = ()
     cell: Cell | None = None
     doing: str = ""
@@ -77,12 +78,15 @@ class Plan:
         Those that will not be run again, by id.
     damaged : tuple of str
         Names of files that cannot be read as records.
+    superseded : int
+        Records of an earlier form of the scenario, which are put aside.
     """
 
     scenario: Scenario
     cells: tuple[Cell, ...]
     finished: Mapping[str, BenchRecord]
     damaged: tuple[str, ...] = ()
+    superseded: int = 0
 
     @property
     def left(self) -> tuple[Cell, ...]:
@@ -96,9 +100,21 @@ class Plan:
 
 
 def plan(
-    scenario: Scenario, *, quick: bool, folder: Path | None = None, rerun: bool = False
+    scenario: Scenario,
+    *,
+    quick: bool,
+    folder: Path | None = None,
+    rerun: bool = False,
+    device: str | None = None,
 ) -> Plan:
     """Lay out the grid, and look up what of it is finished in a results directory.
+
+    Parameters
+    ----------
+    scenario, quick, rerun, device
+        As for `run_bench`.
+    folder : Path, optional
+        Results directory, if there is one.
 
     Raises
     ------
@@ -107,12 +123,27 @@ def plan(
     DataError
         If the directory has records of another schema.
     """
-    grid = tuple(cells(scenario, quick=quick))
+    chosen = scenario if device is None else scenario.on_device(device)
+    grid = tuple(cells(chosen, quick=quick))
     results = Results(folder) if folder is not None and folder.is_dir() else None
     known = {} if results is None else results.records()
     usable = {} if rerun else {c.id: known[c.id] for c in grid if _stands(known.get(c.id), c)}
     damaged = () if results is None else tuple(path.name for path in results.damaged)
-    return Plan(scenario, grid, usable, damaged)
+    return Plan(scenario, grid, usable, damaged, len(set(known) - _belonging(scenario, known)))
+
+
+def _belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
+    """Return whose records are of this scenario as it is now, on whatever machine they were measured.
+
+    Those of an engine that is not installed here cannot be told, and stay.
+    """
+    ids = known_ids(scenario, {record.cell.cores for record in records.values()})
+    return {i for i, record in records.items() if i in ids or not _installed(record)}
+
+
+def _installed(record: BenchRecord) -> bool:
+    entry = registry.backends().get(record.cell.engine.partition(":")[0])
+    return entry is not None and entry.installed
 
 
 def _stands(record: BenchRecord | None, cell: Cell) -> bool:
@@ -133,6 +164,7 @@ def run_bench(
     *,
     quick: bool = False,
     rerun: bool = False,
+    device: str | None = None,
     command: str = "",
     budget_s: float | None = None,
     listener: Callable[[Event], None] = lambda _: None,
@@ -153,7 +185,9 @@ def run_bench(
     quick : bool
         Whether the scenario is its quick form.
     rerun : bool
-        Whether to measure again what is finished.
+        Whether to measure again what is finished; the old records are put aside.
+    device : {"cpu", "gpu"}, optional
+        Run on this device only; see `Scenario.on_device`.
     command : str
         The command line, kept beside the results.
     budget_s : float, optional
@@ -167,8 +201,14 @@ def run_bench(
     SpecError, DataError
         If the scenario, its data or the directory are wrong, or the disk is full.
     """
+    check_owner(folder, scenario, quick=quick)
+    _check_problems(
+        plan(scenario, quick=quick, folder=folder, rerun=rerun, device=device), listener
+    )
     with claimed(folder, scenario, text, command, quick=quick) as results, _scratch(results.work):
-        planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+        superseded = _sort_out(scenario, results, quick=quick, rerun=rerun, device=device)
+        planned = plan(scenario, quick=quick, folder=folder, device=device)
+        planned = replace(planned, superseded=superseded)
         listener(Event("planned", cells=planned.left, notes=tuple(_notes(planned))))
         bench = _Bench(scenario, results, listener)
         deadline = None if budget_s is None else time.monotonic() + budget_s
@@ -176,12 +216,47 @@ def run_bench(
             for cell in planned.left:
                 if not bench.run(cell, deadline):
                     break
-        except KeyboardInterrupt:
-            save_table(results, scenario.target_ess)
-            raise
-        listener(Event("judging"))
-        results.save_verdicts(judge_all(results, results.records()))
-        return save_table(results, scenario.target_ess)
+        finally:
+            listener(Event("judging"))
+            table = save_table(results, scenario.target_ess)
+        return table
+
+
+def _check_problems(planned: Plan, listener: Callable[[Event], None]) -> None:
+    """Make the problem of each size that is to be run, before anything is written or measured.
+
+    Raises
+    ------
+    SpecError, DataError
+        If the data or the model of one are wrong, or do not fit into memory.
+    """
+    values = dict.fromkeys(cell.value for cell in planned.left if not cell.refusal)
+    for value in values:
+        listener(Event("checking", doing="" if value is None else f"{value:,g}"))
+        try:
+            build_problem(planned.scenario, value)
+        except (SpecError, DataError) as error:
+            sweep = planned.scenario.sweep
+            where = "" if sweep is None else f"{sweep.parameter} = {value:g}: "
+            raise type(error)(f"{where}{error}") from None
+        except MemoryError:
+            size = "" if value is None else f" of size {value:g}"
+            raise DataError(f"the data{size} do not fit into memory.") from None
+
+
+def _sort_out(
+    scenario: Scenario, results: Results, *, quick: bool, rerun: bool, device: str | None
+) -> int:
+    """Put aside what is of another form of the scenario, or to be measured anew; say how many."""
+    records = results.records()
+    here = plan(scenario, quick=quick, device=device)
+    gone = results.keep_only(records, _belonging(scenario, records))
+    ids = [cell.id for cell in here.cells]
+    if rerun:
+        results.retire(ids)
+    else:
+        results.bring_back(ids)
+    return len(gone)
 
 
 def check_budget(budget_s: object) -> None:
@@ -255,6 +330,11 @@ def _until(cell: Cell, deadline: float | None) -> Cell | None:
 
 def _notes(planned: Plan) -> Iterator[str]:
     """What the user should know of the records that are there already."""
+    if planned.superseded:
+        yield (
+            f"{planned.superseded} records are of an earlier form of this scenario (its data, model or "
+            "settings were others): they are put aside in superseded/, and are in no table."
+        )
     for name in planned.damaged:
         yield f"{name} cannot be read as a record: that cell is measured again."
     here = environment()

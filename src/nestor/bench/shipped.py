@@ -50,7 +50,7 @@ def load_scenario(name: str, *, quick: bool = False) -> tuple[Scenario, str]:
     """
     path = _find(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"cannot read the scenario {path}: {reason}.") from None
@@ -59,7 +59,7 @@ def load_scenario(name: str, *, quick: bool = False) -> tuple[Scenario, str]:
 
 def _find(name: str) -> Path:
     path, known = Path(name).expanduser(), shipped()
-    if path.suffix != _SUFFIX and not path.exists():
+    if path.suffix != _SUFFIX and not path.is_file():
         if name in known:
             return known[name]
         listed = ", ".join(known) or "none"

@@ -5,30 +5,63 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+import time
 import zipfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from nestor.bench.record import SCHEMA_VERSION, BenchRecord
+from nestor.bench.scenario import Scenario  # noqa: TC001 - pydantic reads annotations
 from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
 from nestor.runner import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from nestor.bench.scenario import Scenario
 
 MANIFEST: Final = "bench.json"
 TABLE: Final = "results.parquet"
 _KIND: Final = "nestor benchmark"
 _VERDICTS: Final = "verdicts.json"
 _WORK: Final = ".work"
+_SUPERSEDED: Final = "superseded"
+#: Bytes that must fit on the disk for a failure to be the engine's.
+_SPACE: Final = 1_000_000
 _ARRAYS = ("estimate", "mcse", "ess", "rhat", "ess_bulk", "ess_tail", "finite", "constant")
+
+
+class VerdictDocument(BaseModel):
+    """The verdict on a cell; it stands as long as the cell's record is the one that was judged."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    verdict: Literal["AGREE", "DISAGREE", "INCONCLUSIVE"]
+    against: str
+    margin_needed: float | None
+    reason: str
+    started: str
+
+
+class ManifestDocument(BaseModel):
+    """What a results directory says of itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1]
+    kind: str
+    name: str
+    quick: bool
+    command: str
+    scenario: Scenario
+    toml: str
+
+
+_VERDICT_FILE = TypeAdapter(dict[str, VerdictDocument])
 
 
 class Results:
@@ -62,6 +95,25 @@ class Results:
     def log(self, cell_id: str) -> Path:
         """File that receives what a cell's engine prints."""
         return self.folder / "logs" / f"{cell_id}.log"
+
+    def require_space(self) -> None:
+        """Refuse to go on where nothing can be written: what failed then is no engine's fault.
+
+        Raises
+        ------
+        DataError
+            If the disk is full.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.work) as stream:
+                stream.write(bytes(_SPACE))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise DataError(
+                f"the disk with {self.folder} is full ({error.strerror}). Free some space, and give the "
+                "same command again: it goes on from there."
+            ) from None
 
     def prepare(self) -> None:
         """Make the folders, and remove what a killed run left half done."""
@@ -142,6 +194,36 @@ class Results:
             self.cells / f"{record.cell.id}.json", lambda path: _write_durably(path, text)
         )
 
+    def keep_only(self, records: Iterable[str], ids: Container[str]) -> list[str]:
+        """Put aside all records but those of `ids`, into superseded/; return whose they are."""
+        gone = [cell_id for cell_id in records if cell_id not in ids]
+        for cell_id in gone:
+            self._move(cell_id, self.folder, self.folder / _SUPERSEDED)
+        return gone
+
+    def bring_back(self, ids: Iterable[str]) -> None:
+        """Take records that were put aside back where there are none in their place."""
+        for cell_id in ids:
+            name = f"{cell_id}.json"
+            aside = self.folder / _SUPERSEDED / "cells" / name
+            if aside.exists() and not (self.cells / name).exists():
+                self._move(cell_id, self.folder / _SUPERSEDED, self.folder)
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """Put records aside for good, under other names: they are to be measured anew."""
+        for cell_id in ids:
+            if (self.cells / f"{cell_id}.json").exists():
+                name = f"{cell_id}-{time.time_ns()}"
+                self._move(cell_id, self.folder, self.folder / _SUPERSEDED, name)
+
+    def _move(self, cell_id: str, source: Path, target: Path, name: str = "") -> None:
+        # The summaries first: a record is the sign that all is there.
+        for folder, suffix in (("summaries", ".npz"), ("cells", ".json")):
+            path = source / folder / f"{cell_id}{suffix}"
+            if path.exists():
+                (target / folder).mkdir(parents=True, exist_ok=True)
+                path.replace(target / folder / f"{name or cell_id}{suffix}")
+
     def _summary(self, cell_id: str) -> Path:
         return self.folder / "summaries" / f"{cell_id}.npz"
 
@@ -158,19 +240,27 @@ class Results:
         return Summaries(**fields, **sizes), labels
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
-        """Return the verdict on each cell that was judged, by its id."""
+        """Return the verdict on each cell that was judged, by its id; see `VerdictDocument`.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read.
+        """
         path = self.folder / _VERDICTS
         try:
-            found = json.loads(path.read_bytes())
+            found = _VERDICT_FILE.validate_json(path.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error}). Remove it, and run again.") from None
-        return dict(found)
+        except (OSError, ValueError):
+            raise DataError(
+                f"{path} cannot be read. Remove it: verdicts are given again by the next run."
+            ) from None
+        return {cell_id: verdict.model_dump() for cell_id, verdict in found.items()}
 
     def save_verdicts(self, verdicts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write the verdicts; those on cells that cannot be judged here are kept."""
-        store.write_json(self.folder / _VERDICTS, {**self.verdicts(), **verdicts})
+        """Write the verdicts, in place of those that there are."""
+        store.write_json(self.folder / _VERDICTS, verdicts)
 
     def manifest(self) -> dict[str, Any]:
         """Return what the directory says of itself: schema, scenario, its text.
@@ -212,6 +302,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"the results in {folder} have schema {found.get('schema_version')!r}; this nestor "
             f"reads and writes {SCHEMA_VERSION}. Choose another directory."
         )
+    try:
+        ManifestDocument.model_validate(found)
+    except ValidationError:
+        raise DataError(
+            f"{path} has been damaged, and says no more which scenario this is. Choose another "
+            "directory, or put the file back."
+        ) from None
     return found
 
 
@@ -226,7 +323,7 @@ def claimed(
     DataError
         If it cannot be made, is in use, or holds something else.
     """
-    _check_owner(folder, scenario, quick=quick)
+    check_owner(folder, scenario, quick=quick)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -253,7 +350,14 @@ def claimed(
             shutil.rmtree(results.work, ignore_errors=True)
 
 
-def _check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
+def check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
+    """Refuse a directory that is there and holds something else than results of this scenario.
+
+    Raises
+    ------
+    DataError
+        If that is so.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():

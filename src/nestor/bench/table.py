@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.columns import COLUMNS, SKIPPED
 from nestor.bench.metrics import metrics_of
 from nestor.bench.place import place_of
 from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import MANIFEST, TABLE, Results, read_manifest
+from nestor.bench.verdicts import standing
 from nestor.errors import DataError
 from nestor.runner.store import write_atomically
 
@@ -55,7 +56,7 @@ def _row(record: BenchRecord, verdict: Mapping[str, Any], target: float) -> dict
     cell = record.cell
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {n: v for n, v in cell.model_dump().items() if n in COLUMNS}
-    row |= {n: cell.config.get(n) for n in ("chains", "warmup", "draws")}
+    row |= {n: getattr(cell.config, n) for n in ("chains", "warmup", "draws")}
     row |= _size(record)
     row |= {"status": record.status, "message": record.message}
     row |= {n: verdict.get(n, "") for n in ("verdict", "against", "reason")}
@@ -65,7 +66,8 @@ def _row(record: BenchRecord, verdict: Mapping[str, Any], target: float) -> dict
     if record.diagnostics is not None:
         found = record.diagnostics.model_dump()
         row |= {n: v for n, v in found.items() if n in COLUMNS}
-    row |= vars(metrics_of(record, target)) | {"target_ess": target}
+    disagrees = verdict.get("verdict") == "DISAGREE"
+    row |= vars(metrics_of(record, target, wrong=disagrees)) | {"target_ess": target}
     row |= {n: getattr(record, n) for n in ("peak_bytes", "device_peak_bytes", "load", "started")}
     return row | _place(record)
 
@@ -101,14 +103,17 @@ def _place(record: BenchRecord) -> dict[str, Any]:
 
 
 def save_table(results: Results, target: float) -> pd.DataFrame:
-    """Make the table of a results directory from its records, and write it beside them.
+    """Judge the records of a results directory, and write verdicts and table beside them.
 
     Raises
     ------
     DataError
         If it cannot be written.
     """
-    table = make_table(results.records().values(), results.verdicts(), target)
+    records = results.records()
+    verdicts = standing(results, records, anew=True)
+    results.save_verdicts(verdicts)
+    table = make_table(records.values(), verdicts, target)
     write_table(table, results.folder / TABLE)
     return table
 
@@ -123,6 +128,8 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
+        if not path.is_dir():
+            raise DataError(f"there is no directory {path}.")
         if (path / MANIFEST).exists():
             found.append(path)
         else:
@@ -152,7 +159,8 @@ def read_tables(paths: Sequence[Path]) -> pd.DataFrame:
     for folder in find_results(paths):
         results = Results(folder)
         target = float(read_manifest(folder)["scenario"]["target_ess"])
-        tables.append(make_table(results.records().values(), results.verdicts(), target))
+        records = results.records()
+        tables.append(make_table(records.values(), standing(results, records), target))
         if results.damaged:
             raise DataError(
                 f"{results.damaged[0]} cannot be read as a record. Run the benchmark again, which "
@@ -161,7 +169,27 @@ def read_tables(paths: Sequence[Path]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     if table.empty:
         raise DataError(f"there are no records in {', '.join(str(path) for path in paths)} yet.")
-    return table.drop_duplicates("id", ignore_index=True)
+    return _once(table)
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep one row of each cell: a measured one before one that was skipped where it could not run.
+
+    Raises
+    ------
+    DataError
+        If a cell was measured twice: that is no merging, but two results to compare.
+    """
+    measured = table[table["status"] != SKIPPED].drop_duplicates(["id", "started", "elapsed_s"])
+    if twice := sorted(set(measured["id"][measured["id"].duplicated()])):
+        row = measured[measured["id"] == twice[0]].iloc[0]
+        raise DataError(
+            f"{len(twice)} cells were measured in more than one of the directories, such as "
+            f"{row['contender']} with seed {row['seed']} of {row['scenario']}. Give one of them, or compare "
+            "them by nestor bench compare OLD NEW."
+        )
+    kept = table.index.isin(measured.index) | ~table["id"].isin(measured["id"])
+    return table[kept].drop_duplicates("id").reset_index(drop=True)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -39,7 +39,8 @@ def judge_all(results: Results, records: Mapping[str, BenchRecord]) -> dict[str,
     Returns
     -------
     dict
-        For each judged cell's id: verdict, against, margin_needed, reason.
+        For each judged cell's id: verdict, against, margin_needed, reason, and when the record that was
+        judged was started.
     """
     by_problem: dict[str, list[BenchRecord]] = {}
     for record in records.values():
@@ -48,7 +49,34 @@ def judge_all(results: Results, records: Mapping[str, BenchRecord]) -> dict[str,
     found: dict[str, dict[str, Any]] = {}
     for same in by_problem.values():
         found |= _judge_problem(results, same)
-    return found
+    return {i: verdict | {"started": records[i].started} for i, verdict in found.items()}
+
+
+def standing(
+    results: Results, records: Mapping[str, BenchRecord], *, anew: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return the verdict on each cell: those that were given on these very records, and on the rest new ones.
+
+    Parameters
+    ----------
+    anew : bool
+        Whether to judge all again, as after a run: the yardstick may be a new one. A verdict stands where
+        there is no longer anything to judge by.
+    """
+    given = {
+        i: verdict
+        for i, verdict in results.verdicts().items()
+        if i in records and verdict["started"] == records[i].started
+    }
+    measured = {i for i, r in records.items() if r.cell.track != YARDSTICK and _measured(r)}
+    if not anew and measured <= set(given):
+        return given
+    fresh = judge_all(results, records)
+    return given | {i: v for i, v in fresh.items() if i not in given or v["against"]}
+
+
+def _measured(record: BenchRecord) -> bool:
+    return record.diagnostics is not None or record.status == "density_failed"
 
 
 def _judge_problem(results: Results, records: Sequence[BenchRecord]) -> dict[str, dict[str, Any]]:
@@ -58,21 +86,40 @@ def _judge_problem(results: Results, records: Sequence[BenchRecord]) -> dict[str
     for record in judged:
         if record.status == "density_failed":
             found[record.cell.id] = _answer(Verdict.DISAGREE, "reference", None, record.message)
-            continue
-        run = runs[record.cell.id]
-        if run is None:
-            continue
-        against = _against(record, records, runs)
-        other = None if against is None else runs[against.cell.id]
-        if against is None or other is None:
-            text = "there was no run of an independent engine to judge it by"
-            found[record.cell.id] = _answer(Verdict.INCONCLUSIVE, "", None, text)
-            continue
-        pair = judge(run, other, disagree_level=LEVEL / max(len(judged), 1))
-        reason = "; ".join(pair.reasons)
-        name = against.cell.contender
-        found[record.cell.id] = _answer(pair.verdict, name, pair.smallest_margin, reason)
+        elif (run := runs[record.cell.id]) is not None:
+            others = _others(record, records, runs)
+            # One level for all comparisons that are made on this problem.
+            level = LEVEL / max(len(judged) * max(len(others), 1), 1)
+            found[record.cell.id] = _judge_run(run, others, level)
     return found
+
+
+def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dict[str, Any]:
+    """Judge a run by the yardstick, or by the majority of independent implementations.
+
+    Where two disagree and there is no third, each disagrees: nobody can say which is wrong. Where as many
+    agree as disagree the run is not the odd one out.
+    """
+    if not others:
+        text = "there was no run of an independent engine to judge it by"
+        return _answer(Verdict.INCONCLUSIVE, "", None, text)
+    pairs = [(how, judge(run, other, disagree_level=level)) for how, other in others]
+    by = {
+        verdict: [(how, pair) for how, pair in pairs if pair.verdict is verdict]
+        for verdict in Verdict
+    }
+    agreeing = {how for how, _ in by[Verdict.AGREE]}
+    disagreeing = {how for how, _ in by[Verdict.DISAGREE]} - agreeing
+    if len(disagreeing) > len(agreeing):
+        verdict = Verdict.DISAGREE
+    else:
+        verdict = Verdict.AGREE if agreeing else Verdict.INCONCLUSIVE
+    shown = by[verdict][0][1]
+    reason = "; ".join(shown.reasons)
+    if verdict is Verdict.AGREE and disagreeing:
+        names = ", ".join(dict.fromkeys(pair.b for _, pair in by[Verdict.DISAGREE]))
+        reason += f"; but it and {names} disagree"
+    return _answer(verdict, shown.b, shown.smallest_margin, reason)
 
 
 def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -> dict[str, Any]:
@@ -84,12 +131,13 @@ def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -
     }
 
 
-def _against(
+def _others(
     record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, Run | None]
-) -> BenchRecord | None:
-    """Whom to judge a run by: the yardstick; else the independent run with most effective draws.
+) -> list[tuple[str, Run]]:
+    """By whom to judge a run: the yardstick alone; else one run of each independent contender.
 
-    Only runs that passed their gates will do.
+    Only runs that passed their gates will do: of a contender the one with the same seed, or else with most
+    effective draws. Each comes with its model's implementation.
     """
     own = _implementation(record)
     able = [
@@ -100,7 +148,17 @@ def _against(
         and _implementation(other) != own
     ]
     yardsticks = [other for other in able if other.cell.track == YARDSTICK]
-    return max(yardsticks or able, key=_effective, default=None)
+    best: dict[str, BenchRecord] = {}
+    for other in yardsticks[:1] or able:
+        known = best.get(other.cell.contender)
+        if known is None or _rank(other, record) > _rank(known, record):
+            best[other.cell.contender] = other
+    found = [(_implementation(other), runs[other.cell.id]) for other in best.values()]
+    return [(implementation, run) for implementation, run in found if run is not None]
+
+
+def _rank(other: BenchRecord, record: BenchRecord) -> tuple[bool, float]:
+    return other.cell.seed == record.cell.seed, _effective(other)
 
 
 def _effective(record: BenchRecord) -> float:

@@ -63,17 +63,20 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
-    from nestor.bench.session import check_budget
+    from nestor.bench.session import check_budget, plan
     from nestor.bench.shipped import load_scenario
-    from nestor.terminal.bench_running import bench_and_print, print_plan
+    from nestor.terminal.bench_running import bench_and_print, exit_code, plan_json, print_plan
 
     found, text = load_scenario(scenario, quick=quick)
-    found = found if device is None else found.on_device(device)
     check_budget(budget)
     folder = out or Path("nestor-out") / "bench" / (f"{found.name}-quick" if quick else found.name)
     printed = make_console(stderr=json)
     if dry_run:
-        print_plan(found, folder, printed, quick=quick, rerun=rerun)
+        planned = plan(found, quick=quick, folder=folder, rerun=rerun, device=device)
+        if json:
+            typer.echo(plan_json(planned))
+        else:
+            print_plan(planned, folder, printed)
         return
     command = shlex.join(["nestor", *sys.argv[1:]])
     table = bench_and_print(
@@ -82,6 +85,7 @@ def run(
         folder,
         quick=quick,
         rerun=rerun,
+        device=device,
         command=command,
         budget_s=budget,
         printed=printed,
@@ -89,7 +93,7 @@ def run(
     )
     if json:
         typer.echo(table.to_json(orient="records", indent=1))
-    raise typer.Exit(1 if (table["verdict"] == "DISAGREE").any() else 0)
+    raise typer.Exit(exit_code(table))
 
 
 @app.command("list")

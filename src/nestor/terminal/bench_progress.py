@@ -69,6 +69,8 @@ class GridProgress:
         """Show an event."""
         if event.kind == "planned":
             self._planned(event)
+        elif event.kind == "checking":
+            self._bars.update(self._task, doing=f"checking the data {event.doing}".rstrip())
         elif event.kind == "judging":
             self._bars.update(self._task, doing="verdicts", left=0.0)
         elif event.cell is not None and event.kind == "begin":

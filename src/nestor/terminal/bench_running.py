@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from nestor.bench.columns import SKIPPED
 from nestor.bench.estimate import total
 from nestor.bench.session import plan, run_bench
 from nestor.bench.store import TABLE
 from nestor.errors import Unsupported
 from nestor.terminal.bench_progress import GridProgress
-from nestor.terminal.words import count, duration
+from nestor.terminal.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +30,38 @@ if TYPE_CHECKING:
     from nestor.bench.session import Plan
 
 
-def print_plan(
-    scenario: Scenario, folder: Path, console: Console, *, quick: bool, rerun: bool
-) -> None:
-    """Print the grid, what of it is finished, and what the rest will cost; run nothing."""
-    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+def print_plan(planned: Plan, folder: Path, console: Console) -> None:
+    """Print the grid, what of it is finished, and what the rest will cost."""
     console.print(_grid_view(planned))
     console.print(Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
+
+
+def plan_json(planned: Plan) -> str:
+    """Return the grid as JSON: a list of cells, with the seconds that each is thought to take."""
+    estimate = planned.estimate
+    found = [
+        {
+            "id": cell.id,
+            "track": cell.track,
+            "contender": cell.name,
+            "seed": cell.seed,
+            "sweep": cell.sweep,
+            "sweep_value": cell.value,
+            "finished": cell.id in planned.finished,
+            "skipped": cell.refusal,
+            "estimate_s": round(estimate.seconds(cell), 1),
+        }
+        for cell in planned.cells
+    ]
+    return json.dumps(found, indent=1)
+
+
+def exit_code(table: pd.DataFrame) -> int:
+    """Return 1 if a run disagrees, 4 if none returned draws although some were tried, else 0."""
+    if (table["verdict"] == "DISAGREE").any():
+        return 1
+    tried = table["status"] != SKIPPED
+    return 4 if tried.any() and not table["status"].isin(("ok", "gates_failed")).any() else 0
 
 
 def _grid_view(planned: Plan) -> Table:
@@ -53,7 +80,9 @@ def _grid_view(planned: Plan) -> Table:
         config = first.config
         numbers = (config.chains, config.warmup, config.draws, first.cores, len(cells), finished)
         cost = (
-            Text("skipped", "yellow") if first.refusal else Text(duration(estimate.seconds(first)))
+            Text("skipped", "yellow")
+            if first.refusal
+            else Text(_rough(estimate.seconds(first)).removeprefix("about "))
         )
         value = "" if first.value is None else f"{first.value:,g}"
         table.add_row(
@@ -77,15 +106,23 @@ def _cost_lines(planned: Plan, folder: Path) -> list[str]:
     lines = [f"{name}: skipped, {_dotted(why)}" for name, why in refused]
     estimate = planned.estimate
     told = sum(estimate.from_records(cell) for cell in left)
-    source = f"finished cells tell about {count(told)} of them; " if told else ""
     # A cell's process may take the limit three times: densities, the run, and compiling again.
     most = sum(3 * cell.timeout_s for cell in left)
-    cost = (
-        f"{count(len(planned.cells))} cells, {count(len(left))} to be run: about "
-        f"{duration(total(estimate, left))} ({source}the rest is guessed to an order of magnitude), "
-        f"{duration(most)} at most. Results: {folder}/"
-    )
+    cost = f"{count(len(planned.cells))} cells, {count(len(left))} to be run"
+    if left:
+        source = f"finished cells tell of {count(told)}" if told else "to an order of magnitude"
+        cost += f": {_rough(total(estimate, left))} ({source}), {_rough(most)} at most"
+    cost += f". Results: {folder}/"
     return [*lines, "", cost]
+
+
+def _rough(seconds: float) -> str:
+    """Seconds as one says them of what is not known well."""
+    if seconds < 90:
+        return f"about {max(10, round(seconds, -1)):.0f} s"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {count(seconds / 3600)} h"
 
 
 def _dotted(text: str) -> str:
@@ -99,13 +136,14 @@ def bench_and_print(
     *,
     quick: bool,
     rerun: bool,
+    device: str | None,
     command: str,
     budget_s: float | None,
     printed: Console,
     progress: Console,
 ) -> pd.DataFrame:
     """Run a scenario; print progress, tables and what was written."""
-    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun)
+    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun, device=device)
     head = Text(scenario.title or scenario.name, style="bold")
     printed.print(head, soft_wrap=True)
     printed.print(Text("\n".join(_cost_lines(planned, folder)).lstrip("\n")), soft_wrap=True)
@@ -117,30 +155,36 @@ def bench_and_print(
                 folder,
                 quick=quick,
                 rerun=rerun,
+                device=device,
                 command=command,
                 budget_s=budget_s,
                 listener=listener,
             )
     except KeyboardInterrupt:
         progress.print(
-            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
+            f"interrupted. What is finished is kept in {folder}: the same command"
+            f"{' without --rerun' if rerun else ''} goes on from there.",
             markup=False,
             soft_wrap=True,
         )
         raise
-    print_results(table, printed)
-    _print_left(plan(scenario, quick=quick, folder=folder), table, printed)
-    _print_files(folder, printed)
+    if len(table):
+        print_results(table, printed)
+    left = plan(scenario, quick=quick, folder=folder, device=device)
+    _print_left(left, table, printed, rerun=rerun)
+    if len(table):
+        _print_files(folder, printed)
     return table
 
 
-def _print_left(planned: Plan, table: pd.DataFrame, console: Console) -> None:
+def _print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: bool) -> None:
     """Say how many cells a budget has left; those that cannot be run here are not among them."""
     skipped = set(table["id"][table["status"] == "skipped"])
     left = sum(cell.id not in skipped for cell in planned.left)
     if left:
         cells = "1 cell is" if left == 1 else f"{count(left)} cells are"
-        text = f"{cells} left: the same command goes on from there."
+        command = "the same command without --rerun" if rerun else "the same command"
+        text = f"{cells} left: {command} goes on from there."
         console.print(Text(text), soft_wrap=True)
 
 
