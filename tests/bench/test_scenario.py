@@ -7,10 +7,10 @@ import jsonschema
 import pytest
 
 from nestor.backend import SamplerConfig
-from nestor.bench import record, scenario
+from nestor.bench import reading, record
 from nestor.bench.grid import cells
 from nestor.bench.problems import build_problem, data_size, level_names, share_out
-from nestor.bench.scenario import read_scenario
+from nestor.bench.reading import read_scenario
 from nestor.bench.shipped import load_scenario, shipped
 from nestor.errors import DataError, SpecError
 
@@ -257,7 +257,7 @@ def test_a_shipped_scenario_makes_a_grid(name, quick):
     assert {cell.refusal.partition(" ")[0] for cell in grid if cell.refusal} <= {"it"}
 
 
-@pytest.mark.parametrize(("name", "module"), [("bench", record), ("scenario", scenario)])
+@pytest.mark.parametrize(("name", "module"), [("bench", record), ("scenario", reading)])
 def test_the_committed_schema_is_the_present_one(name, module):
     path = SCHEMAS / f"{name}.schema.json"
     assert json.loads(path.read_text()) == module.json_schema(), f"nestor schema {name} > {path}"

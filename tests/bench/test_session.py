@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from nestor.bench.columns import COLUMNS
+from nestor.bench.plan import plan
+from nestor.bench.reading import read_scenario
 from nestor.bench.record import json_schema
-from nestor.bench.scenario import read_scenario
-from nestor.bench.session import plan, run_bench
+from nestor.bench.session import run_bench
 from nestor.bench.store import Results
 from nestor.bench.table import read_tables
 from nestor.errors import DataError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from nestor.bench.store import Results, read_manifest
+from nestor.bench.manifest import read_manifest
+from nestor.bench.store import Results
 from nestor.bench.table import find_results, read_tables
 from nestor.report import ScenarioInfo, write_report
 

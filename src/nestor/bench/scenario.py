@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from nestor.backend import SamplerConfig
-from nestor.errors import SpecError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Track = Literal["defaults", "matched"]
 #: The yardstick's own track: it is no contender, and has no line in a table.
@@ -265,115 +258,3 @@ class Scenario(_Part):
         if self.sweep is not None and self.sweep.parameter in settings and value is not None:
             settings[self.sweep.parameter] = int(value)
         return SamplerConfig(**settings, metric="diagonal_draws")
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a scenario's file; its table quick has the same keys, all optional."""
-    found = Scenario.model_json_schema()
-    quick = {
-        "type": "object",
-        "description": "What differs in the quick form",
-        "propertyNames": {"enum": [n for n in found["properties"] if n not in _FIXED]},
-    }
-    found["properties"]["quick"] = quick
-    return found | {"title": "nestor scenario"}
-
-
-_FIXED = ("name", "title", "about")
-
-
-def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
-    """Read a scenario from TOML text.
-
-    Parameters
-    ----------
-    text : str
-        The file's content.
-    source : str
-        Its name, for messages.
-    quick : bool
-        Whether to put the table ``[quick]`` over the rest: tables are merged, all else is replaced.
-
-    Raises
-    ------
-    SpecError
-        If it is not TOML, has an unknown key, a wrong value or an empty grid; or has no quick form.
-    """
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"scenario {source} is not valid TOML: {error}.") from None
-    over = fields.pop("quick", None)
-    if over is not None and not isinstance(over, dict):
-        raise SpecError(f"scenario {source}: quick is a table, not {over!r}.")
-    whole = _validated(fields, source)
-    if over is None:
-        if quick:
-            raise SpecError(f"scenario {source} has no table [quick]: run it without --quick.")
-        return whole
-    if fixed := [name for name in _FIXED if name in over]:
-        raise SpecError(f"scenario {source}: [quick] cannot change {fixed[0]}.")
-    # Both forms are read whichever is asked for, so that a mistake in either is found at once.
-    small = _validated(_merged(fields, over), f"{source}, [quick]")
-    return small if quick else whole
-
-
-def _merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(fields)
-    for name, value in over.items():
-        below = merged.get(name)
-        both = isinstance(value, dict) and isinstance(below, dict)
-        # Tracks are a choice, not settings: the quick form names those that it runs.
-        merged[name] = _merged(below, value) if both and name != "tracks" else value  # type: ignore[arg-type]
-    return merged
-
-
-def _validated(fields: Mapping[str, Any], source: str) -> Scenario:
-    try:
-        return Scenario.model_validate(fields)
-    except ValidationError as error:
-        raise SpecError(f"scenario {source}: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """The first complaint, with the place in the file and, for a key, what was meant."""
-    # A key that is misspelt is unknown, and often another one is missing for it.
-    found = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    # A number may be whole or not: which of the two was tried last is no part of the place.
-    where = _place([p for p in found["loc"] if p not in ("int", "float")])
-    if found["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(found["loc"][-1]), _known_keys(found["loc"]), n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        known = ", ".join(_known_keys(found["loc"])) or "none"
-        return f"unknown key {where}.{meant} Known there: {known}."
-    if found["type"] == "missing":
-        return f"{where} is missing."
-    message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    given = "" if found["type"] in ("value_error", "too_short") else f", not {found['input']!r}"
-    return f"{where}{': ' if where else ''}{message}{given}."
-
-
-def _place(loc: Sequence[int | str]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
-
-
-def _known_keys(loc: Sequence[int | str]) -> list[str]:
-    """Keys that are allowed where an unknown one stands."""
-    known: type[BaseModel] = Scenario
-    for part in loc[:-1]:
-        inner: dict[str, type[BaseModel]] = {
-            "data": Data,
-            "model": Model,
-            "sweep": Sweep,
-            "tracks": Tracks,
-            "matched": Matched,
-            "defaults": Defaults,
-            "grid": Block,
-            "settings": Settings,
-            "limits": Limits,
-        }
-        known = inner.get(str(part), known)
-    return list(known.model_fields)

@@ -9,15 +9,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nestor import registry
-from nestor.bench.estimate import Estimate
 from nestor.bench.gate import Gate
-from nestor.bench.grid import Cell, cells, known_ids
+from nestor.bench.manifest import check_owner
 from nestor.bench.measurement import Finished, run_cell, skipped
 from nestor.bench.place import environment
+from nestor.bench.plan import Plan, belonging, plan
 from nestor.bench.problems import build_problem
 from nestor.bench.scenario import YARDSTICK
-from nestor.bench.store import Results, check_owner, claimed
+from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
 from nestor.errors import DataError, SpecError
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nestor.bench.grid import Cell
     from nestor.bench.record import BenchRecord
     from nestor.bench.scenario import Scenario
     from nestor.problem import Problem
@@ -62,99 +62,6 @@ class Event:
     worker: Mapping[str, Any] = field(default_factory=dict)
     record: BenchRecord | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A grid and what of it is finished.
-
-    Parameters
-    ----------
-    scenario : Scenario
-        What is run.
-    cells : tuple of Cell
-        All of them, in order.
-    finished : mapping of str to BenchRecord
-        Those that will not be run again, by id.
-    damaged : tuple of str
-        Names of files that cannot be read as records.
-    superseded : int
-        Records of an earlier form of the scenario, which are put aside.
-    """
-
-    scenario: Scenario
-    cells: tuple[Cell, ...]
-    finished: Mapping[str, BenchRecord]
-    damaged: tuple[str, ...] = ()
-    superseded: int = 0
-
-    @property
-    def left(self) -> tuple[Cell, ...]:
-        """Cells that are to be run."""
-        return tuple(cell for cell in self.cells if cell.id not in self.finished)
-
-    @property
-    def estimate(self) -> Estimate:
-        """Tells how long they will take."""
-        return Estimate(self.scenario, self.finished)
-
-
-def plan(
-    scenario: Scenario,
-    *,
-    quick: bool,
-    folder: Path | None = None,
-    rerun: bool = False,
-    device: str | None = None,
-) -> Plan:
-    """Lay out the grid, and look up what of it is finished in a results directory.
-
-    Parameters
-    ----------
-    scenario, quick, rerun, device
-        As for `run_bench`.
-    folder : Path, optional
-        Results directory, if there is one.
-
-    Raises
-    ------
-    SpecError
-        If an engine or a level is unknown.
-    DataError
-        If the directory has records of another schema.
-    """
-    chosen = scenario if device is None else scenario.on_device(device)
-    grid = tuple(cells(chosen, quick=quick))
-    results = Results(folder) if folder is not None and folder.is_dir() else None
-    known = {} if results is None else results.records()
-    usable = {} if rerun else {c.id: known[c.id] for c in grid if _stands(known.get(c.id), c)}
-    damaged = () if results is None else tuple(path.name for path in results.damaged)
-    return Plan(scenario, grid, usable, damaged, len(set(known) - _belonging(scenario, known)))
-
-
-def _belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
-    """Return whose records are of this scenario as it is now, on whatever machine they were measured.
-
-    Those of an engine that is not installed here cannot be told, and stay.
-    """
-    ids = known_ids(scenario, {record.cell.cores for record in records.values()})
-    return {i for i, record in records.items() if i in ids or not _installed(record)}
-
-
-def _installed(record: BenchRecord) -> bool:
-    entry = registry.backends().get(record.cell.engine.partition(":")[0])
-    return entry is not None and entry.installed
-
-
-def _stands(record: BenchRecord | None, cell: Cell) -> bool:
-    """Whether a record answers a cell: not if it was skipped, or ended at a smaller limit."""
-    if record is None or record.status == "skipped":
-        return False
-    if record.status == "timeout":
-        return record.cell.timeout_s >= cell.timeout_s
-    if record.status == "out_of_memory":
-        return record.cell.memory_bytes >= cell.memory_bytes
-    return True
 
 
 def run_bench(
@@ -250,7 +157,7 @@ def _sort_out(
     """Put aside what is of another form of the scenario, or to be measured anew; say how many."""
     records = results.records()
     here = plan(scenario, quick=quick, device=device)
-    gone = results.keep_only(records, _belonging(scenario, records))
+    gone = results.keep_only(records, belonging(scenario, records))
     ids = [cell.id for cell in here.cells]
     if rerun:
         results.retire(ids)

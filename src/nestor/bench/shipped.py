@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestor.bench.scenario import Scenario, read_scenario
+from nestor.bench.reading import read_scenario
 from nestor.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nestor.bench.scenario import Scenario
 
 _SUFFIX = ".toml"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from nestor.bench.manifest import check_owner, write_manifest
 from nestor.bench.record import SCHEMA_VERSION, BenchRecord
-from nestor.bench.scenario import Scenario  # noqa: TC001 - pydantic reads annotations
 from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
 from nestor.runner import store
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-MANIFEST: Final = "bench.json"
+    from nestor.bench.scenario import Scenario
+
 TABLE: Final = "results.parquet"
-_KIND: Final = "nestor benchmark"
 _VERDICTS: Final = "verdicts.json"
 _WORK: Final = ".work"
 _SUPERSEDED: Final = "superseded"
@@ -45,20 +45,6 @@ class VerdictDocument(BaseModel):
     margin_needed: float | None
     reason: str
     started: str
-
-
-class ManifestDocument(BaseModel):
-    """What a results directory says of itself."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    schema_version: Literal[1]
-    kind: str
-    name: str
-    quick: bool
-    command: str
-    scenario: Scenario
-    toml: str
 
 
 _VERDICT_FILE = TypeAdapter(dict[str, VerdictDocument])
@@ -262,54 +248,12 @@ class Results:
         """Write the verdicts, in place of those that there are."""
         store.write_json(self.folder / _VERDICTS, verdicts)
 
-    def manifest(self) -> dict[str, Any]:
-        """Return what the directory says of itself: schema, scenario, its text.
-
-        Raises
-        ------
-        DataError
-            If there is none, or it is of another schema.
-        """
-        return read_manifest(self.folder)
-
 
 def _write_durably(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a results directory.
-
-    Raises
-    ------
-    DataError
-        If there is none, or it is of another schema.
-    """
-    path = folder / MANIFEST
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{folder} is no results directory: it has no {MANIFEST}.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Choose another directory.") from None
-    if not isinstance(found, dict) or found.get("kind") != _KIND:
-        raise DataError(f"{path} is not the manifest of a benchmark. Choose another directory.")
-    if found.get("schema_version") != SCHEMA_VERSION:
-        raise DataError(
-            f"the results in {folder} have schema {found.get('schema_version')!r}; this nestor "
-            f"reads and writes {SCHEMA_VERSION}. Choose another directory."
-        )
-    try:
-        ManifestDocument.model_validate(found)
-    except ValidationError:
-        raise DataError(
-            f"{path} has been damaged, and says no more which scenario this is. Choose another "
-            "directory, or put the file back."
-        ) from None
-    return found
 
 
 @contextmanager
@@ -332,45 +276,8 @@ def claimed(
     with store.locked(folder):
         results = Results(folder)
         results.prepare()
-        store.write_json(
-            folder / MANIFEST,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "kind": _KIND,
-                "name": scenario.name,
-                "quick": quick,
-                "command": command,
-                "scenario": scenario.model_dump(mode="json"),
-                "toml": text,
-            },
-        )
+        write_manifest(folder, scenario, text, command, quick=quick)
         try:
             yield results
         finally:
             shutil.rmtree(results.work, ignore_errors=True)
-
-
-def check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
-    """Refuse a directory that is there and holds something else than results of this scenario.
-
-    Raises
-    ------
-    DataError
-        If that is so.
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise DataError(f"the results directory {folder} is a file. Choose another --out.")
-    if not (folder / MANIFEST).exists():
-        if any(p.name != ".lock" for p in folder.iterdir()):
-            raise DataError(
-                f"the directory {folder} is not empty and holds no benchmark. Choose another --out."
-            )
-        return
-    found = read_manifest(folder)
-    if (found.get("name"), found.get("quick")) != (scenario.name, quick):
-        form = " (quick)" if found.get("quick") else ""
-        raise DataError(
-            f"the results in {folder} are those of {found.get('name')}{form}. Choose another --out."
-        )

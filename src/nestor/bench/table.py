@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nestor.bench.columns import COLUMNS, SKIPPED
+from nestor.bench.manifest import MANIFEST, read_manifest
 from nestor.bench.metrics import metrics_of
 from nestor.bench.place import place_of
 from nestor.bench.scenario import YARDSTICK
-from nestor.bench.store import MANIFEST, TABLE, Results, read_manifest
+from nestor.bench.store import TABLE, Results
 from nestor.bench.verdicts import standing
 from nestor.errors import DataError
 from nestor.runner.store import write_atomically

@@ -63,7 +63,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
-    from nestor.bench.session import check_budget, plan
+    from nestor.bench.plan import plan
+    from nestor.bench.session import check_budget
     from nestor.bench.shipped import load_scenario
     from nestor.terminal.bench_running import bench_and_print, exit_code, plan_json, print_plan
 

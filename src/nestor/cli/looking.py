@@ -49,7 +49,7 @@ def schema(
     import json as json_module
 
     from nestor import document, spec
-    from nestor.bench import record, scenario
+    from nestor.bench import reading, record
 
-    of = {"comparison": document, "model": spec, "bench": record, "scenario": scenario}
+    of = {"comparison": document, "model": spec, "bench": record, "scenario": reading}
     typer.echo(json_module.dumps(of[what].json_schema(), indent=2))

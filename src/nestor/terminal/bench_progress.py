@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -12,8 +12,6 @@ from nestor.bench.metrics import metrics_of
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console
 
     from nestor.bench.estimate import Estimate
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GridProgress:
-    """Shows how far a grid is: a context manager that is also the listener.
+    """Shows how far a grid is: a listener, and `bars` to be entered while it runs.
 
     Parameters
     ----------
@@ -40,7 +38,7 @@ class GridProgress:
         self._left: dict[str, float] = {}
         self._total, self._done = 0, 0
         self._spent = self._foreseen = self._begun = 0.0
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}", markup=False),
@@ -51,34 +49,22 @@ class GridProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bars.add_task(name, total=None, count="", doing="", left=None)
-
-    def __enter__(self) -> Self:
-        self._bars.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.__exit__(kind, error, trace)
+        self._task = self.bars.add_task(name, total=None, count="", doing="", left=None)
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         if event.kind == "planned":
             self._planned(event)
         elif event.kind == "checking":
-            self._bars.update(self._task, doing=f"checking the data {event.doing}".rstrip())
+            self.bars.update(self._task, doing=f"checking the data {event.doing}".rstrip())
         elif event.kind == "judging":
-            self._bars.update(self._task, doing="verdicts", left=0.0)
+            self.bars.update(self._task, doing="verdicts", left=0.0)
         elif event.cell is not None and event.kind == "begin":
             self._begun = time.monotonic()
-            self._bars.update(self._task, doing=event.cell.label, left=self._seconds_left())
+            self.bars.update(self._task, doing=event.cell.label, left=self._seconds_left())
         elif event.cell is not None and event.kind == "doing":
             text = f"{event.cell.label}: {_doing(event.doing, event.worker)}"
-            self._bars.update(self._task, doing=text, left=self._seconds_left())
+            self.bars.update(self._task, doing=text, left=self._seconds_left())
         elif event.cell is not None and event.record is not None:
             self._ended(event.cell, event.record)
 
@@ -87,7 +73,7 @@ class GridProgress:
             self._console.print(f"note: {note}", markup=False, soft_wrap=True)
         self._left = {cell.id: self._estimate.seconds(cell) for cell in event.cells}
         self._total = len(event.cells)
-        self._bars.update(self._task, total=sum(self._left.values()) or 1.0, count=self._count())
+        self.bars.update(self._task, total=sum(self._left.values()) or 1.0, count=self._count())
 
     def _ended(self, cell: Cell, record: BenchRecord) -> None:
         self._done += 1
@@ -95,10 +81,10 @@ class GridProgress:
         if record.status != "skipped":
             self._spent += time.monotonic() - self._begun
             self._foreseen += foreseen
-        self._bars.update(self._task, advance=foreseen, count=self._count())
+        self.bars.update(self._task, advance=foreseen, count=self._count())
         line = f"[{self._done}/{self._total}] {cell.label}: {outcome_text(record)}"
         if not self._console.is_terminal or record.status not in ("ok", "skipped"):
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _count(self) -> str:
         return f"{count(self._done)}/{count(self._total)} cells"

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from nestor.bench.columns import SKIPPED
 from nestor.bench.estimate import total
-from nestor.bench.session import plan, run_bench
+from nestor.bench.plan import plan
+from nestor.bench.session import run_bench
 from nestor.bench.store import TABLE
 from nestor.errors import Unsupported
 from nestor.terminal.bench_progress import GridProgress
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nestor.bench.grid import Cell
+    from nestor.bench.plan import Plan
     from nestor.bench.scenario import Scenario
-    from nestor.bench.session import Plan
 
 
 def print_plan(planned: Plan, folder: Path, console: Console) -> None:
@@ -148,7 +149,8 @@ def bench_and_print(
     printed.print(head, soft_wrap=True)
     printed.print(Text("\n".join(_cost_lines(planned, folder)).lstrip("\n")), soft_wrap=True)
     try:
-        with GridProgress(progress, scenario.name, planned.estimate) as listener:
+        listener = GridProgress(progress, scenario.name, planned.estimate)
+        with listener.bars:
             table = run_bench(
                 scenario,
                 text,
