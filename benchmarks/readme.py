@@ -2,8 +2,9 @@
 
     python benchmarks/readme.py benchmarks/results
 
-Each marker ``<!-- bench NAME -->`` in README.md is followed by a block that is replaced by what
-``nestor bench table`` prints of the directory NAME; charts go to docs/images.
+Each marker ``<!-- bench NAME table -->`` or ``<!-- bench NAME growth -->`` in README.md is followed by a
+block that is replaced by what ``nestor bench table`` prints of the directory NAME: figures and notes, or
+growth exponents. Charts go to docs/images.
 """
 
 import io
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nestor.bench.growth import growth
 from nestor.bench.table import read_tables
 from nestor.plots import save_bench_plots
-from nestor.terminal.bench_running import print_results
+from nestor.terminal.bench_running import print_figures
+from nestor.terminal.benching import growth_view
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -26,14 +29,18 @@ CHARTS = {
     "chem97": {"time-matched.png": "bench-chem97.png"},
     "simulated-3-level-quick": {"growth-matched.png": "bench-growth.png"},
 }
-BLOCK = re.compile(r"(<!-- bench (\S+) -->\n)\n(?:    .*\n|\n)*?(?=\S)")
+BLOCK = re.compile(r"(<!-- bench (\S+) (table|growth) -->\n)\n(?:    .*\n|\n)*?(?=\S)")
 
 
-def printed(folder):
+def printed(folder, part):
     """Return what the terminal shows of results, as an indented block."""
     stream = io.StringIO()
     console = Console(file=stream, width=124, highlight=False, emoji=False, color_system=None)
-    print_results(read_tables([folder]), console)
+    table = read_tables([folder])
+    if part == "growth":
+        console.print(growth_view(growth(table)))
+    else:
+        print_figures(table, console)
     lines = [line.rstrip() for line in stream.getvalue().strip("\n").splitlines()]
     return "\n".join(f"    {line}".rstrip() for line in lines)
 
@@ -42,11 +49,11 @@ def renew(readme, results):
     """Put the present tables into the text of the README."""
 
     def block(found):
-        return f"{found[1]}\n{printed(results / found[2])}\n\n"
+        return f"{found[1]}\n{printed(results / found[2], found[3])}\n\n"
 
     renewed, count = BLOCK.subn(block, readme)
     if not count:
-        raise SystemExit("README.md has no marker such as <!-- bench chem97 -->")
+        raise SystemExit("README.md has no marker such as <!-- bench chem97 table -->")
     return renewed
 
 

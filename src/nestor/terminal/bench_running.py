@@ -191,15 +191,24 @@ def _print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: 
 
 
 def print_results(table: pd.DataFrame, console: Console) -> None:
-    """Print the groups of a table, growth and crossovers, and what did not end well."""
-    from nestor.bench.aggregate import aggregate
+    """Print the groups of a table, what did not end well, growth and crossovers."""
     from nestor.bench.crossover import crossovers
     from nestor.bench.growth import growth
-    from nestor.terminal.benching import crossover_view, groups_view, growth_view, notes_view
+    from nestor.terminal.benching import crossover_view, growth_view
+
+    print_figures(table, console)
+    console.print(growth_view(growth(table)), crossover_view(crossovers(table)))
+
+
+def print_figures(table: pd.DataFrame, console: Console) -> None:
+    """Print the groups of a table, and what did not end well."""
+    from nestor.bench.aggregate import aggregate
+    from nestor.terminal.benching import groups_view, notes_view
 
     summaries = aggregate(table)
-    console.print(groups_view(summaries), notes_view(summaries))
-    console.print(growth_view(growth(table)), crossover_view(crossovers(table)))
+    # A group of which nothing ran has no figures: the notes say why.
+    run = [summary for summary in summaries if not summary.skipped]
+    console.print(groups_view(run or summaries), notes_view(summaries))
 
 
 def _print_files(folder: Path, console: Console) -> None:
