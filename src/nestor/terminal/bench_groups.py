@@ -43,9 +43,9 @@ _FIGURES = (
 class GroupsView:
     """Verdicts, times, rates and memory: one table per scenario and track, sorted by size.
 
-    Where a table is wider than the terminal it is turned on its side, a table for each size; where these
-    are too wide as well, it gets a line per group again with names folded. What still does not fit becomes
-    several tables for each size, of as many groups as there is room for.
+    Where a table is wider than the terminal its names are folded; where that does not do it is turned on its
+    side, a table for each size. What is too wide even then becomes several tables for each size, of as many
+    groups as there is room for.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ class _Track:
         ]
         layouts: tuple[Callable[[], list[Table]], ...] = (
             lambda: [self._wide(folded=False)],
-            lambda: [self._tall(members) for members in sizes],
             lambda: [self._wide(folded=True)],
+            lambda: [self._tall(members) for members in sizes],
         )
         for layout in layouts:
             tables = layout()
