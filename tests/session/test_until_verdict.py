@@ -40,11 +40,14 @@ def test_levels_of_all_looks_together_are_the_level_of_one():
 
 
 def test_chains_go_on_from_where_they_stand_until_they_agree(small_problem, tmp_path):
-    events, pids = [], set()
+    def children():
+        return {p.pid for p in psutil.Process(os.getpid()).children(recursive=True)}
+
+    events, pids, others = [], set(), children()  # other tests may have left a browser open
 
     def note(event):
         events.append(event)
-        pids.update(p.pid for p in psutil.Process(os.getpid()).children(recursive=True))
+        pids.update(children() - others)
 
     found = go_on(small_problem, out=tmp_path / "out", listener=note)
     assert pids

@@ -30,8 +30,10 @@ def _sentence(one: Crossover) -> Content:
     parts: list[Content] = [
         *(
             breakable(one.gpu),
+            _cores(one, one.gpu_cores),
             " against ",
             breakable(one.cpu),
+            _cores(one, one.cpu_cores),
             *more,
             ", ",
             _CACHES[one.metric],
@@ -45,6 +47,13 @@ def _sentence(one: Crossover) -> Content:
             f" Who is quicker changes {one.changes} times over the sizes, so the crossing is not sharp."
         )
     return parts
+
+
+def _cores(one: Crossover, cores: int | None) -> str:
+    """What a contender's cells had, where the two differ in that too."""
+    if one.cpu_cores == one.gpu_cores or cores is None:
+        return ""
+    return f" ({cores} core{'' if cores == 1 else 's'})"
 
 
 def _answer(one: Crossover) -> list[Content]:
