@@ -53,6 +53,11 @@ def read(text, **options):
         ("[tracks]", "[limits]\ntimeout_s = 0\n[tracks]", "limits.timeout_s: "),
         ("[tracks]", "[limits]\ntimeout_s = nan\n[tracks]", "limits.timeout_s: "),
         ("seeds", "seeds = [1\nseeds", "is not valid TOML"),
+        (
+            "simulate = { branching = [3, 2], rows_per_leaf = 5 }",
+            "demo = 'income'\n[sweep]\nparameter = 'rows'\nvalues = [10, 20]",
+            "sweep.parameter: 'rows' of a table or an example cannot be swept",
+        ),
         ("[1, 2]", '["1"]', "seeds[0]: Input should be a valid integer, not '1'"),
         ("[1, 2]", "[true]", "seeds[0]: Input should be a valid integer, not True"),
         ("[1, 2]", "[18446744073709551616]", "seeds[0]: Input should be less than"),

@@ -202,6 +202,12 @@ class Scenario(_Part):
             raise ValueError("model.formula: a table needs a formula")
         if self.data.table is None and self.model.formula is not None:
             raise ValueError("model.formula: simulated rows and examples bring their own formula")
+        swept = "chains" if self.sweep is None else self.sweep.parameter
+        if self.data.simulate is None and swept not in SAMPLER_SWEEPS:
+            raise ValueError(
+                f"sweep.parameter: {swept!r} of a table or an example cannot be swept; "
+                f"{', '.join(SAMPLER_SWEEPS)} can, and arguments of data.simulate"
+            )
         for i, block in enumerate(self.grid):
             self._check_block(f"grid[{i}]", block)
         return self

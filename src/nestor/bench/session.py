@@ -195,11 +195,18 @@ class _Bench:
             return False
         self._listener(Event("begin", cell=cell))
         finished = self._measure(limited)
-        if finished.record.status == "timeout" and limited.timeout_s < cell.timeout_s:
+        if limited.timeout_s < cell.timeout_s and self._cut_short(finished.record):
             return False
         self._results.add(finished.record, finished.summaries, finished.labels)
         self._listener(Event("end", cell=cell, record=finished.record))
         return True
+
+    def _cut_short(self, record: BenchRecord) -> bool:
+        """Whether a process may have been stopped by the budget: then the cell is run whole the next time."""
+        warm = self._scenario.warm_compile and record.cell.track != YARDSTICK
+        seconds = None if record.diagnostics is None else record.seconds
+        lacks_warm = seconds is not None and seconds.warm_compile_s is None
+        return record.status == "timeout" or (warm and lacks_warm)
 
     def _measure(self, cell: Cell) -> Finished:
         reason = cell.refusal
