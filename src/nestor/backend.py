@@ -74,6 +74,10 @@ class Capabilities:
         Where it runs, in which precision, and how chains are run; the latter empty without a sampler.
     reasons : mapping of str to str
         For what is missing, the word and one of: not yet ours, not in the library, never; and why.
+    likelihoods : frozenset of str
+        Of "rows" and "statistics"; see `Formulation`.
+    coefficients : frozenset of str
+        Of "sampled" and "marginalized"; see `Formulation`.
     """
 
     families: frozenset[str]
@@ -82,6 +86,8 @@ class Capabilities:
     dtypes: frozenset[str]
     chain_methods: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    likelihoods: frozenset[str] = frozenset({"rows"})
+    coefficients: frozenset[str] = frozenset({"sampled"})
 
 
 @dataclass(frozen=True)

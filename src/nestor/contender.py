@@ -11,29 +11,31 @@ import numpy as np
 from nestor import registry
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, Unsupported
-from nestor.formulation import Formulation
+from nestor.formulation import Formulation, is_formulation_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nestor.problem import Problem
 
 _DEVICES: tuple[str, ...] = get_args(Device)
 _DTYPES: tuple[str, ...] = get_args(DType)
 _METHODS: tuple[str, ...] = get_args(ChainMethod)
 _GRAMMAR = (
-    "ENGINE[@WORD,...] with words from centered, noncentered, LEVEL=centered, LEVEL=noncentered, "
-    "float64, float32, cpu, gpu, sequential, parallel, vectorized"
+    "ENGINE[@WORD,...] with words from auto, marginalized, centered, noncentered, LEVEL=centered, "
+    "LEVEL=noncentered, rows, statistics, float64, float32, cpu, gpu, sequential, parallel, vectorized"
 )
 #: Bytes; file systems allow 255, suffixes included.
 _LONGEST_STEM = 200
 #: Characters, of at most four bytes each, kept of a name that is spelt otherwise.
 _KEPT_OF_STEM = 40
-#: Words of the design that name work not done yet.
-_PLANNED = ("statistics", "marginalized", "auto")
+#: The formulation that is chosen once the problem is known; the default.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """An engine with every choice resolved.
+    """An engine with every choice resolved, but for the formulation of one that is `auto`.
 
     Parameters
     ----------
@@ -42,13 +44,15 @@ class Contender:
     sampler : str or None
         One of the backend's samplers; None where it has none (densities only).
     formulation : Formulation
-        How the posterior is computed.
+        How the posterior is computed; without meaning while `auto`.
     device : {"cpu", "gpu"}
         Where.
     dtype : {"float64", "float32"}
         In which precision.
     chain_method : {"sequential", "parallel", "vectorized"}
         How chains are run.
+    auto : bool
+        Whether the formulation is still to be chosen, by `settle`, for a problem.
     """
 
     backend: str
@@ -57,6 +61,7 @@ class Contender:
     device: Device
     dtype: DType
     chain_method: ChainMethod
+    auto: bool = False
 
     @classmethod
     def parse(cls, text: str, levels: Sequence[str]) -> Contender:
@@ -80,13 +85,15 @@ class Contender:
         device = _one(words, _DEVICES, "cpu", text)
         # Chains side by side on one GPU share it badly; one program for all of them is its strength.
         method = "vectorized" if device == "gpu" else "parallel"
+        how = _formulation_words(words, text)
         found = cls(
             backend=name,
             sampler=_sampler(entry, sampler if colon else None),
             device=device,  # type: ignore[arg-type]
             dtype=_one(words, _DTYPES, "float64", text),  # type: ignore[arg-type]
             chain_method=_one(words, _METHODS, method, text),  # type: ignore[arg-type]
-            formulation=Formulation.parse(_formulation_words(words, text), levels),
+            formulation=Formulation.parse(how, levels),
+            auto=not how,
         )
         _check_capable(entry, found)
         return found
@@ -99,6 +106,15 @@ class Contender:
             raise SpecError(f"engine {found.engine!r} evaluates densities only: it cannot sample.")
         return found
 
+    def settle(self, problem: Problem) -> Contender:
+        """Choose the formulation for a problem, if it is `auto`; see `nestor.auto.choose`."""
+        if not self.auto:
+            return self
+        from nestor.auto import choose
+
+        can = registry.get(self.backend).backend.capabilities()
+        return replace(self, formulation=choose(problem, can).formulation, auto=False)
+
     @property
     def engine(self) -> str:
         """``backend:sampler``, or the backend's name alone where it has no sampler."""
@@ -107,7 +123,7 @@ class Contender:
     @property
     def name(self) -> str:
         """Canonical spelling: engine, formulation, and whatever differs from the defaults."""
-        words = list(self.formulation.words)
+        words = [AUTO] if self.auto else list(self.formulation.words)
         defaults = ("cpu", "float64", "parallel")
         chosen = (self.device, self.dtype, self.chain_method)
         words += [c for c, default in zip(chosen, defaults, strict=True) if c != default]
@@ -149,13 +165,15 @@ def _one(words: Sequence[str], choices: Sequence[str], default: str, text: str) 
 
 
 def _formulation_words(words: Sequence[str], text: str) -> list[str]:
-    left = [w for w in words if w not in (*_DEVICES, *_DTYPES, *_METHODS, "rows")]
-    for word in left:
-        if word in _PLANNED:
-            raise Unsupported(f"engine {text!r}: the formulation {word!r} is not supported yet.")
-        if word.rpartition("=")[2] not in ("centered", "noncentered"):
+    """Words that say how; none where the formulation is to be chosen for the problem."""
+    left = [w for w in words if w not in (*_DEVICES, *_DTYPES, *_METHODS)]
+    named = [w for w in left if w != AUTO]
+    for word in named:
+        if not is_formulation_word(word):
             raise SpecError(f"engine {text!r}: unknown word {word!r}. Write {_GRAMMAR}.")
-    return left
+    if named and AUTO in left:
+        raise SpecError(f"engine {text!r}: auto chooses the formulation; leave out {named[0]!r}.")
+    return named
 
 
 def _check_capable(entry: registry.Entry, contender: Contender) -> None:
@@ -163,8 +181,12 @@ def _check_capable(entry: registry.Entry, contender: Contender) -> None:
     wanted: list[tuple[str, frozenset[str]]] = [
         (contender.device, can.devices),
         (contender.dtype, can.dtypes),
-        *((how, can.centering) for how in contender.formulation.centering),
     ]
+    if not contender.auto:
+        how = contender.formulation
+        wanted += [(how.likelihood, can.likelihoods), (how.coefficients, can.coefficients)]
+        if not how.is_marginalized:
+            wanted += [(centering, can.centering) for centering in how.centering]
     if contender.sampler is not None:
         wanted.append((contender.chain_method, can.chain_methods))
     for word, available in wanted:
