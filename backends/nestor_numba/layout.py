@@ -1,0 +1,174 @@
+"""The tree as the kernels read it: groups of eight families, their children interleaved.
+
+A vector operation works on eight nodes at once. Adding up the messages of children, and handing down what
+their parent knows, would then mix lanes, or leave most of them empty where families are small. So each lane is
+given a family of its own: families are sorted by size, eight of them form a group, and the group's children are
+stored child by child, the eight families side by side (the sliced ELLPACK format of sparse matrices, Monakov,
+Lokhmotov and Avetisyan 2010). A family that is much larger than others is cut, and adds up in several lanes.
+A node's place in this order is its slot; places that no node has hold zeros, which change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.names import INTERCEPT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.problem import LevelDesign, Problem
+    from nestor.statistics import LeafStatistics
+
+    type FloatArray = NDArray[np.float64]
+    type IntArray = NDArray[np.int64]
+
+#: Families side by side; equals `nestor_numba.simd.LANES`.
+LANES = 8
+#: What one group costs beside its children, in children of eight families.
+_GROUP_COST = 3.0
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the nodes of one level are.
+
+    Parameters
+    ----------
+    first, count : ndarray of int64, (groups,)
+        Slot of a group's first child, and how many children its largest family has.
+    parent : ndarray of int64, (groups * LANES,)
+        Each family's parent, as a node; the number of parents where a lane has none.
+    slot : ndarray of int64, (n,)
+        Slot of each node.
+    size : int
+        Number of slots, a multiple of `LANES`; the last `LANES` of them are nobody's.
+    """
+
+    first: IntArray
+    count: IntArray
+    parent: IntArray
+    slot: IntArray
+    size: int
+
+    @classmethod
+    def of(cls, parent: IntArray, n_parents: int) -> Slots:
+        """Lay out nodes that are sorted by parent."""
+        children = np.bincount(parent, minlength=n_parents)
+        longest = min(_lengths(children), key=lambda length: _cost(children, length))
+        return _laid_out(children, longest)
+
+
+def _lengths(children: IntArray) -> list[int]:
+    """Lengths at which families may be cut."""
+    most = int(children.max())
+    return [length for length in (1, 2, 4, 8, 16, 32, 64, 128, 256) if length < most] + [most]
+
+
+def _cut(children: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray]:
+    """Pieces of families: their parents, their first children, and how many there are."""
+    pieces = -(-children // longest)
+    parent = np.repeat(np.arange(len(children)), pieces)
+    number = np.arange(len(parent)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begin = (np.cumsum(children) - children)[parent] + number * longest
+    count = np.minimum(children[parent] - number * longest, longest)
+    return parent, begin, count
+
+
+def _cost(children: IntArray, longest: int) -> float:
+    count = np.sort(_cut(children, longest)[2])[::-1]
+    largest = count[::LANES]
+    return float(largest.sum() + _GROUP_COST * len(largest))
+
+
+def _laid_out(children: IntArray, longest: int) -> Slots:
+    parent, begin, count = _cut(children, longest)
+    # Stable, so that neighbours stay neighbours: what they write to their parents is near.
+    order = np.argsort(-count, kind="stable")
+    groups = -(-len(order) // LANES)
+    lanes = np.full(groups * LANES, len(children), np.int64)
+    lanes[: len(order)] = parent[order]
+    largest = count[order][::LANES].astype(np.int64)
+    first = LANES * (np.cumsum(largest) - largest)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    piece = np.repeat(np.arange(len(order)), count)
+    child = np.arange(len(piece)) - np.repeat(begin, count)
+    slot = first[rank[piece] // LANES] + LANES * child + rank[piece] % LANES
+    return Slots(first, largest, lanes, slot, int(LANES * (largest.sum() + 1)))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Arrays of a problem whose coefficients are integrated out, by slot.
+
+    Effects are put in an order in which the intercept comes first, so that square roots are triangular.
+
+    Parameters
+    ----------
+    slots : tuple of Slots
+        From the first level to the leaves.
+    effects : ndarray of intp, (p,)
+        The problem's effect that stands at each place.
+    root : ndarray, (p, p, size of the last level)
+        U of each leaf: upper triangular, U'U = X'WX.
+    shifts : tuple of ndarray, (p, m, size of the level)
+        Pivot of the parent less the node's own; m columns, of the outcome and of each covariate.
+    pivots : tuple of ndarray, (p, m, n)
+        Of the nodes, by node, from the first level on.
+    root_pivot : ndarray, (p, m)
+        The population's.
+    """
+
+    slots: tuple[Slots, ...]
+    effects: NDArray[np.intp]
+    root: FloatArray
+    shifts: tuple[FloatArray, ...]
+    pivots: tuple[FloatArray, ...]
+    root_pivot: FloatArray
+
+    @classmethod
+    def of(cls, problem: Problem, statistics: LeafStatistics) -> Tree:
+        """Lay out a problem's tree and its leaf statistics."""
+        order = np.argsort([e != INTERCEPT for e in problem.effects], kind="stable")
+        slots = tuple(
+            Slots.of(level.parent.astype(np.int64), level.n_parents) for level in problem.levels
+        )
+        fit = np.ascontiguousarray(np.moveaxis(statistics.fit[:, order], 0, -1))
+        root = np.moveaxis(statistics.root[:, order][:, :, order], 0, -1)
+        pivots, top = _pivots(problem.levels, fit, root, statistics.pooled[order])
+        shifts, above = [], top[..., None]
+        for level, own, places in zip(problem.levels, pivots, slots, strict=True):
+            shifts.append(_placed(above[..., level.parent] - own, places))
+            above = own
+        return cls(slots, order, _placed(root, slots[-1]), tuple(shifts), pivots, top)
+
+
+def _placed(values: FloatArray, slots: Slots) -> FloatArray:
+    found = np.zeros((*values.shape[:-1], slots.size))
+    found[..., slots.slot] = values
+    return found
+
+
+def _pivots(
+    levels: tuple[LevelDesign, ...], fit: FloatArray, root: FloatArray, pooled: FloatArray
+) -> tuple[tuple[FloatArray, ...], FloatArray]:
+    """A point for each node near which its coefficients will be: averages of the leaves' own fits.
+
+    Any would do; near ones keep what is added up small. Each effect's average is weighted by what the
+    leaves say about it.
+    """
+    weight = np.einsum("ijn,ijn->jn", root, root)
+    value = fit
+    found = [fit]
+    for level in reversed(levels[1:]):
+        starts = np.searchsorted(level.parent, np.arange(level.n_parents))
+        value = np.add.reduceat(weight[:, None] * value, starts, axis=-1)
+        weight = np.add.reduceat(weight, starts, axis=-1)
+        known = (weight > 0)[:, None]
+        value = np.where(known, value / np.where(known, weight[:, None], 1.0), pooled[..., None])
+        found.append(value)
+    return tuple(reversed(found)), pooled
