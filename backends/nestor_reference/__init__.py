@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nestor.formulation import Formulation
     from nestor.problem import Problem
+    from nestor_reference.messages import MessagePassing
     from nestor_reference.theta import Theta
 
 __all__ = [
@@ -58,6 +59,8 @@ class ReferenceBackend:
             devices=frozenset({"cpu"}),
             dtypes=frozenset({"float64"}),
             chain_methods=frozenset({"sequential", "parallel"}),
+            likelihoods=frozenset({"rows", "statistics"}),
+            coefficients=frozenset({"sampled", "marginalized"}),
             reasons={
                 "gpu": "never: the oracle is plain NumPy",
                 "float32": "never: the oracle is exact to double precision",
@@ -80,19 +83,23 @@ class ReferenceBackend:
     def compile(
         self,
         problem: Problem,
-        formulation: Formulation,  # noqa: ARG002 - no formulation changes the canonical density
+        formulation: Formulation,
         *,
         sampler: str | None,
         device: Device,
         dtype: DType,
     ) -> ReferenceModel:
-        """Return the density of `problem`, the same one for every formulation, and its sampler if asked for.
+        """Return the density of `problem`, and its sampler if asked for.
+
+        The joint density is the same one for every way of centring, and always a sum over rows; the marginal
+        one is exact for scales of any size.
 
         Raises
         ------
         Unsupported
-            For another sampler, device or precision; with ``sampler="exact"`` also for an outcome that is not
-            gaussian, for population coefficients without Normal priors, and for more than 30 scales.
+            For another sampler, device or precision; with ``sampler="exact"`` or marginalized coefficients
+            also for an outcome that is not gaussian, or population coefficients without Normal priors; with
+            ``sampler="exact"`` also for more than 30 scales.
         """
         if sampler not in (None, *self.samplers):
             raise Unsupported(
@@ -107,14 +114,22 @@ class ReferenceBackend:
             raise Unsupported(
                 f"the reference runs on cpu in float64 only, not {device} in {dtype}."
             )
-        return ReferenceModel(problem, None if sampler is None else _theta(problem))
+        if sampler is None and not formulation.is_marginalized:
+            return ReferenceModel(problem)
+        from nestor_reference.messages import MessagePassing
+
+        passing = MessagePassing(problem)
+        return ReferenceModel(
+            problem,
+            None if sampler is None else _theta(problem, passing),
+            passing if formulation.is_marginalized else None,
+        )
 
 
-def _theta(problem: Problem) -> Theta:
-    from nestor_reference.messages import MessagePassing
+def _theta(problem: Problem, passing: MessagePassing) -> Theta:
     from nestor_reference.theta import Theta
 
-    theta = Theta(problem, MessagePassing(problem))
+    theta = Theta(problem, passing)
     if len(theta) > LARGEST_DIMENSION:
         raise Unsupported(
             f"the exact reference samples up to {LARGEST_DIMENSION} scales (sigma included), and this "

@@ -22,7 +22,6 @@ from nestor_reference.adapt import PROPOSALS_PER_WARMUP, Adaptation, adapt
 from nestor_reference.independence import (
     Fitness,
     proposals_per_draw,
-    require_precision,
     run_chain,
 )
 from nestor_reference.modes import laplace_mixture
@@ -78,7 +77,8 @@ class ChainDraws:
     """One chain's draws."""
 
     values: dict[str, FloatArray]
-    lp: FloatArray
+    log_posterior: FloatArray
+    log_conditional: FloatArray
     log_jacobian: FloatArray
     acceptance: FloatArray
     log_weights: FloatArray
@@ -87,7 +87,12 @@ class ChainDraws:
 
 
 def sample(
-    problem: Problem, theta: Theta, config: SamplerConfig, on_progress: ProgressCallback | None
+    problem: Problem,
+    theta: Theta,
+    config: SamplerConfig,
+    on_progress: ProgressCallback | None,
+    *,
+    marginalized: bool,
 ) -> Draws:
     """Draw from the posterior; every random number comes from the seed.
 
@@ -103,6 +108,9 @@ def sample(
         what the modes and their curvature say. One kept draw costs as many proposals as `settings` report.
     on_progress : callable or None
         Told of every chain.
+    marginalized : bool
+        Whether the statistic lp is the log density of theta, or of theta and the coefficients; the draws
+        are the same.
 
     Raises
     ------
@@ -142,7 +150,7 @@ def sample(
     )
     return Draws(
         _stacked(problem, [chain.values for chain in chains]),
-        _stats(plan, chains),
+        _stats(plan, chains, marginalized=marginalized),
         timings,
         _settings(plan, config, fitness, chains),
     )
@@ -153,9 +161,6 @@ def _prepare(
 ) -> Plan:
     report = _reporter(tell, config, range(config.chains))
     report("warmup", 0)
-    sigma = theta.known_sigma
-    if sigma is not None:
-        require_precision(np.array([sigma < theta.passing.smallest_sigma]))
     centred, first = laplace_mixture(theta, rng)
     adaptation = adapt(
         centred,
@@ -165,7 +170,6 @@ def _prepare(
         lambda done: report("warmup", done // PROPOSALS_PER_WARMUP),
     )
     x = adaptation.proposal.rvs(rng, _PILOT)
-    require_precision(centred.too_precise(x))
     log_weights = centred.log_posterior(x) - adaptation.proposal.logpdf(x)
     Fitness.of(log_weights)
     plan = Plan(centred, adaptation, proposals_per_draw(log_weights))
@@ -191,7 +195,8 @@ def _run(plan: Plan, rng: np.random.Generator, config: SamplerConfig, report: Re
     report("postprocess", config.warmup + config.draws)
     return ChainDraws(
         values=values,
-        lp=log_posterior[kept] + coefficients,
+        log_posterior=log_posterior[kept],
+        log_conditional=coefficients,
         log_jacobian=log_jacobian[kept],
         acceptance=chain.acceptance,
         log_weights=log_weights,
@@ -242,11 +247,16 @@ def _stacked(problem: Problem, chains: Sequence[dict[str, FloatArray]]) -> dict[
     }
 
 
-def _stats(plan: Plan, chains: Sequence[ChainDraws]) -> dict[str, NDArray[np.generic]]:
-    """Statistics of each draw; lp and log_jacobian are those of theta together with the coefficients."""
-    shape = (len(chains), len(chains[0].lp))
+def _stats(
+    plan: Plan, chains: Sequence[ChainDraws], *, marginalized: bool
+) -> dict[str, NDArray[np.generic]]:
+    """Statistics of each draw; coefficients are drawn as they are, so that log_jacobian is theta's."""
+    lp = np.stack([chain.log_posterior for chain in chains])
+    if not marginalized:
+        lp = lp + np.stack([chain.log_conditional for chain in chains])
+    shape = lp.shape
     return {
-        "lp": np.stack([chain.lp for chain in chains]),
+        "lp": lp,
         "log_jacobian": np.stack([chain.log_jacobian for chain in chains]),
         "acceptance_rate": np.stack([chain.acceptance for chain in chains]),
         "diverging": np.zeros(shape, dtype=np.bool_),

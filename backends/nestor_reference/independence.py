@@ -29,8 +29,6 @@ DEPENDENCE = 0.01
 MOST_PROPOSALS = 100
 #: Pareto shape of the weights beyond which their moments are not to be trusted (Vehtari et al. 2024).
 LARGEST_PARETO_K = 0.7
-#: Share of proposals that may be lost to rounding: what they would add is far below the Monte Carlo error.
-MOST_TOO_PRECISE = 1e-3
 #: Weights of up to so many times their mean are no tail, whatever the shape fitted to them: a chain that
 #: meets one leaves it after as many proposals. A nearly perfect proposal's largest weights, 1.5 to 3 where
 #: all others are 1, have a fitted k anywhere between -0.7 and 1.6.
@@ -81,28 +79,6 @@ class Fitness:
                 f"region is hardly ever proposed. {_REMEDY}"
             )
         return found
-
-
-def require_precision(too_precise: NDArray[np.bool_]) -> None:
-    """Refuse a posterior of which a part has a sigma too small for double precision.
-
-    Parameters
-    ----------
-    too_precise : ndarray of bool, (n,)
-        Whether that is so, of proposals or of other points that are likely.
-
-    Raises
-    ------
-    EngineFailed
-        If it is so of more than one in a thousand.
-    """
-    share = float(np.mean(too_precise))
-    if share > MOST_TOO_PRECISE:
-        raise EngineFailed(
-            f"sigma may be below a thousandth of the outcome's spread ({share:.2g} of the proposals), where "
-            "the exact marginal density is lost to rounding: a residual that the groups explain wholly, as "
-            "with one row in each. Give sigma a prior that keeps it away from zero, or use a sampler."
-        )
 
 
 def proposals_per_draw(log_weights: FloatArray) -> int:

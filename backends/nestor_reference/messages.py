@@ -1,27 +1,31 @@
 """The coefficients of a gaussian outcome integrated out exactly, by messages over the tree.
 
-With y less its prior mean, every coefficient has prior mean zero. The scales given, P and h are the precision
-and the linear term that the rows below a node put on its coefficients: A/sigma^2 and b/sigma^2 at a leaf.
-With L the diagonal of the standard deviations of beta_v about its parent (0 where an effect does not vary;
-L is never inverted),
+All is told by square roots: what the rows below a node say of its coefficients beta_v = m + delta_v is an
+upper triangle A, (p + c + 1)^2, that stands for the factor exp(-|A (delta_v, epsilon, -1)|^2 / 2), epsilon
+being gamma less the pivot g; m and g are any numbers near the coefficients. With delta_v = delta_pa + L u_v,
+u_v ~ Normal(0, I) and L the standard deviations of a node about its parent (0 where an effect does not vary),
+rotations of the rows of
 
-    M = I + L P L = R R'           T = R^-1 L P           g = R^-1 L h
-    to the parent:  Q = P - T'T,   q = h - T'g            log marginal += -sum log diag R + g'g / 2
+    [ I      0        0 ]  u_v                    [ R   T    g_z    g_y ]
+    [ A_b L  A_b  A_zy ]  delta_pa, epsilon, -1   [ 0   the message      ]
 
-level by level up to the root, whose parent is zero and whose L holds the prior's standard deviations. gamma
-rides along as further columns of h: G = sum g'g leaves it the precision A_zz/sigma^2 - G_zz and the linear
-term b_z/sigma^2 - G_zy, and it is integrated out by the same step, last. On the way down gamma is drawn
-first, g becomes g_y - g_z gamma, and from the root
+leave above u_v given the rest, R u_v + T delta_pa + g_z epsilon - g_y ~ Normal(0, I), and below the message,
+another triangle, with log marginal += -sum log diag R. Triangles of siblings are put into one by rotations;
+so are those of the root, whose parent is the prior mean, and last of gamma, which is one more node. The last
+number that is left is the square root of what the marginal density has in its exponent. Nothing is inverted
+and nothing subtracted but pivots, so that no scale is too small and no weight too large.
 
-    beta_v = beta_pa(v) + L R'^-1 (g - T beta_pa(v) + eps),   eps ~ Normal(0, I);   eps = 0 gives the means.
+On the way down gamma is drawn first, and from the root, with eps ~ Normal(0, I), or 0 for the means,
+
+    u_v = R^-1 (g_y - g_z epsilon - T delta_pa + eps),    beta_v = beta_pa(v) + L u_v.
 
 Sources: Papaspiliopoulos and Zanella (2017), arXiv 1704.06064; Papaspiliopoulos, Stumpf-Fetizon and Zanella
-(2023), arXiv 2103.10875. Belief propagation on a tree is exact: Pearl (1988), chapter 7.
+(2023), arXiv 2103.10875; by square roots: Bierman (1977), "Factorization Methods for Discrete Sequential
+Estimation", chapter 6. Belief propagation on a tree is exact: Pearl (1988), chapter 7.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,8 +33,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor_reference.gaussian import covariate_moments, require_gaussian, root_moments
-from nestor_reference.leaves import leaf_statistics
-from nestor_reference.triangular import cholesky, multiply, solve_lower, solve_upper
+from nestor_reference.leaves import leaf_roots
+from nestor_reference.rotations import angle, insert, multiply, rotate, solve
+from nestor_reference.siblings import merge, rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,25 +49,23 @@ if TYPE_CHECKING:
 #: (shape) -> noise of that shape: zeros for means, standard normal numbers for draws.
 Noise = Callable[[tuple[int, ...]], "NDArray[np.float64]"]
 
-#: Numbers in the largest array of a pass: as fast as ten times more of them, in some 25 MB.
-_LARGEST_ARRAY = 300_000
+#: Numbers in the largest array of a pass: as fast as more of them, in some 25 MB.
+_LARGEST_ARRAY = 450_000
 _LOG_TWO_PI = float(np.log(2 * np.pi))
-#: In terms of the spread of y about its prior mean: rounding of 4 eps (spread / sigma)^2 per row is 1e-9.
-_SMALLEST_SIGMA = 1e-3
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one level's coefficients became when they were integrated out; axes (..., draw, node).
+    """What one level's coefficients became when they were integrated out; axes (..., node, draw).
 
     Parameters
     ----------
-    L : ndarray, (p, B, n or 1)
+    L : ndarray, (p, n or 1, B or 1)
         Standard deviations about the parent; 0 where an effect does not vary.
-    R, T : ndarray, (p, p, B, n)
+    R, T : ndarray, (p, p, n, B)
         As in the module's formulas.
-    g : ndarray, (p, 1 + c, B, n)
-        A column for y and one for each covariate.
+    g : ndarray, (p, c + 1, n, B)
+        A column for each covariate, then one for y.
     """
 
     L: FloatArray
@@ -73,7 +76,7 @@ class Step:
     @property
     def log_det(self) -> FloatArray:
         """Sum of log diag R over effects and nodes, (B,)."""
-        return np.asarray(sum(np.log(self.R[j, j]).sum(axis=-1) for j in range(len(self.R))))
+        return np.asarray(sum(np.log(self.R[j, j]).sum(axis=0) for j in range(len(self.R))))
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,14 @@ class UpPass:
         From the first level to the leaves.
     root : Step
         The population's.
-    gamma : Step or None
-        None where there are no covariates.
+    gamma : Step
+        Of no coefficients where there are no covariates.
     """
 
     log_marginal: FloatArray
     levels: tuple[Step, ...]
     root: Step
-    gamma: Step | None
+    gamma: Step
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,6 @@ class MessagePassing:
     ----------
     batch : int
         Sets of scales at once beyond which memory, not time, would grow.
-    smallest_sigma : float
-        Below it the log marginal density loses more than 1e-9 per row to rounding: it is a difference
-        of terms as large as (y - prior mean)^2 / sigma^2, and differences lose what these have.
 
     Raises
     ------
@@ -139,17 +139,17 @@ class MessagePassing:
     def __init__(self, problem: Problem) -> None:
         require_gaussian(problem)
         self._problem = problem
-        self._leaves = leaf_statistics(problem)
-        self._root_mean, self._root_sd = root_moments(problem)
-        self._gamma_mean, self._gamma_sd = covariate_moments(problem)
-        # Nodes are sorted by parent and every parent has a child.
-        self._starts = [
-            np.searchsorted(level.parent, np.arange(level.n_parents)) for level in problem.levels
+        self._leaves = leaf_roots(problem)
+        p = len(problem.effects)
+        mean, self._root_sd = root_moments(problem)
+        gamma_mean, self._gamma_sd = covariate_moments(problem)
+        self._pivot, self._gamma_pivot = self._leaves.fit[:p], self._leaves.fit[p:]
+        self._root_mean, self._gamma_mean = mean - self._pivot, gamma_mean - self._gamma_pivot
+        self._rounds = [
+            rounds(np.bincount(level.parent, minlength=level.n_parents)) for level in problem.levels
         ]
-        spread = math.sqrt(self._leaves.cross[0, 0] / problem.n_rows)
-        self.smallest_sigma = _SMALLEST_SIGMA * spread
-        p, columns = self._leaves.b.shape[:2]
-        self.batch = max(1, _LARGEST_ARRAY // (p * max(p, columns) * problem.levels[-1].n))
+        q = self._leaves.A.shape[1]
+        self.batch = max(1, _LARGEST_ARRAY // (p * q * problem.levels[-1].n))
 
     def up(self, scales: Mapping[str, FloatArray]) -> UpPass:
         """Integrate all coefficients out.
@@ -159,111 +159,89 @@ class MessagePassing:
         scales : mapping of str to ndarray, (B, *shape)
             Every tau_<level>, and sigma, also where its value is known.
         """
-        leaves, problem = self._leaves, self._problem
-        sigma = scales["sigma"]
-        precision = sigma[:, None] ** -2.0
-        P, h = leaves.A[:, :, None] * precision, leaves.b[:, :, None] * precision
-        # What is left of [y, Z]'W[y, Z] / sigma^2 when the coefficients of the tree are integrated out.
-        left = leaves.cross[:, :, None] * precision[:, 0]
+        leaves, problem, sigma = self._leaves, self._problem, scales["sigma"]
+        A = leaves.A[..., None] / sigma
         steps = []
-        for level, starts in zip(reversed(problem.levels), reversed(self._starts), strict=True):
-            step = _step(_spread(problem, level, scales), P, h)
-            left = left - _squares(step.g)
-            P, h = (np.add.reduceat(m, starts, axis=-1) for m in _message(step, P, h))
+        for level, pairs in zip(reversed(problem.levels), reversed(self._rounds), strict=True):
+            step, A = _step(_spread(problem, level, scales), A)
+            A = merge(A, pairs)
             steps.append(step)
-        root = _step(self._root_sd[:, None, None], P, h)
-        left = left - _squares(root.g)
+        root, A = _step(self._root_sd[:, None, None], A)
+        left = leaves.remainder[..., None, None] / sigma
+        for i, row in enumerate(_known(A, self._root_mean)):
+            insert(left, row, first=max(0, i - len(self._root_sd)))
+        gamma, left = _step(self._gamma_sd[:, None, None], left)
+        exponent = np.square(_known(left, self._gamma_mean)[:, 0, 0]).sum(axis=0)
         log_marginal = (
-            -0.5 * leaves.n_rows * (_LOG_TWO_PI + 2.0 * np.log(sigma))
+            -leaves.n_rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
             + 0.5 * leaves.sum_log_weights
-            - sum(step.log_det for step in (root, *steps))
-            - 0.5 * left[0, 0]
+            - sum(step.log_det for step in (root, gamma, *steps))
+            - 0.5 * exponent
         )
-        gamma = None
-        if len(self._gamma_sd):
-            gamma = _step(
-                self._gamma_sd[:, None, None], left[1:, 1:, :, None], left[1:, :1, :, None]
-            )
-            log_marginal = log_marginal - gamma.log_det + 0.5 * _squares(gamma.g)[0, 0]
         return UpPass(log_marginal, tuple(reversed(steps)), root, gamma)
 
     def down(self, up: UpPass, noise: Noise) -> DownPass:
         """Draw all coefficients jointly, or compute their means, given what `up` kept."""
-        problem = self._problem
-        values: dict[str, FloatArray] = {}
-        log_density = np.zeros(len(up.log_marginal))
-        gamma: FloatArray | None = None
-        if up.gamma is not None:
-            gamma, log_density = _draw(up.gamma, up.gamma.g[:, 0], noise)
-        residual = _without(up.root.g, gamma)
-        above, found = _draw(up.root, residual, noise)
+        problem, values = self._problem, {}
+        nothing = np.zeros((0, 1, len(up.log_marginal)))
+        gamma, log_density = _draw(up.gamma, self._gamma_mean[:, None, None], nothing, noise)
+        above, found = _draw(up.root, self._root_mean[:, None, None], gamma, noise)
         log_density = log_density + found
-        values["beta"] = above[..., 0].T + self._root_mean
+        values["beta"] = above[:, 0].T + self._pivot
         for level, step in zip(problem.levels, up.levels, strict=True):
-            parent = above[..., level.parent]
-            residual = _without(step.g, gamma) - multiply(step.T, parent[:, None])[:, 0]
-            deviation, found = _draw(step, residual, noise)
-            above = parent + deviation
+            above, found = _draw(step, above[:, level.parent], gamma, noise)
             log_density = log_density + found
-            values[f"beta_{level.name}"] = np.moveaxis(above, 0, -1) + self._root_mean
-        if gamma is not None:
-            values["gamma"] = gamma[..., 0].T + self._gamma_mean
+            values[f"beta_{level.name}"] = above.T + self._pivot
+        if len(gamma):
+            values["gamma"] = gamma[:, 0].T + self._gamma_pivot
         return DownPass(values, log_density)
 
 
 def _spread(problem: Problem, level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
-    """Standard deviations of a level's deviations, (p, B, n or 1); 0 where an effect does not vary."""
+    """Standard deviations of a level's deviations, (p, n or 1, B); 0 where an effect does not vary."""
     p, varying = len(problem.effects), level.varying
     if len(varying) == 0:
         return np.zeros((p, 1, 1))
     tau = scales[f"tau_{level.name}"]
     by_node = level.scale_of_nodes(tau) if level.per_parent else tau[:, None, :]
-    L = np.zeros((p, *by_node.shape[:2]))
-    L[varying] = np.moveaxis(by_node, -1, 0)
+    L = np.zeros((p, *by_node.shape[1::-1]))
+    L[varying] = by_node.T
     return L
 
 
-def _step(L: FloatArray, P: FloatArray, h: FloatArray) -> Step:
-    LP = L[:, None] * P
-    M = LP * L[None]
-    for j in range(len(M)):
-        M[j, j] += 1.0
-    R = cholesky(M)
-    return Step(L, R, solve_lower(R, LP), solve_lower(R, L[:, None] * h))
+def _step(L: FloatArray, A: FloatArray) -> tuple[Step, FloatArray]:
+    """Rotate a level's rows, those of A from the last up so that A stays a triangle; A is used up."""
+    p, m = len(L), A.shape[1]
+    above = np.zeros((p, p + m, *A.shape[2:]))
+    above[range(p), range(p)] = 1.0
+    for i in reversed(range(p)):
+        below, scaled = A[i, i:], L * A[i, :p]
+        for j in range(i, p):
+            cosine, sine = angle(above[j, j], scaled[j])
+            rotate(cosine, sine, above[j, j:p], scaled[j:])
+            rotate(cosine, sine, above[j, p + i :], below)
+    return Step(L, above[:, :p], above[:, p : 2 * p], above[:, 2 * p :]), A
 
 
-def _message(step: Step, P: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Q = P - T'T and q = h - T'g, without the cancellation where the rows say much more than L.
-
-    Since L Q = M^-1 L P, row j of Q is row j of M^-1 L P over L_j where L_j > 0; likewise q. Only among
-    effects that do not vary is the difference taken.
-    """
-    W, w = solve_upper(step.R, step.T), solve_upper(step.R, step.g)
-    varies = np.broadcast_to(step.L > 0, (len(P), *P.shape[2:]))
-    safe = np.where(step.L > 0, step.L, 1.0)[:, None]
-    PL = P * step.L[None]
-    Q = np.where(varies[:, None], W / safe, P - multiply(PL, W))
-    Q = np.where(varies[None, :] & ~varies[:, None], Q.swapaxes(0, 1), Q)
-    q = np.where(varies[:, None], w / safe, h - multiply(PL, w))
-    return 0.5 * (Q + Q.swapaxes(0, 1)), q
+def _known(A: FloatArray, value: FloatArray) -> FloatArray:
+    """Rows of A, (r, m, ...), once the first coefficients have the values (p,): (r, m - p, ...)."""
+    p = len(value)
+    left = A[:, p:].copy()
+    left[:, -1] -= np.einsum("rj...,j->r...", A[:, :p], value)
+    return left
 
 
-def _squares(g: FloatArray) -> FloatArray:
-    """Sum of g'g over nodes, (1 + c, 1 + c, B)."""
-    return multiply(g.swapaxes(0, 1), g).sum(axis=-1)
-
-
-def _without(g: FloatArray, gamma: FloatArray | None) -> FloatArray:
-    """g_y - g_z gamma, (p, B, n)."""
-    return g[:, 0] if gamma is None else g[:, 0] - multiply(g[:, 1:], gamma[:, None])[:, 0]
-
-
-def _draw(step: Step, residual: FloatArray, noise: Noise) -> tuple[FloatArray, FloatArray]:
-    """L R'^-1 (residual + eps), (p, B, n), and its log density over the effects that vary, (B,)."""
-    eps = noise(residual.shape)
-    deviation = step.L * solve_upper(step.R, (residual + eps)[:, None])[:, 0]
+def _draw(
+    step: Step, parent: FloatArray, gamma: FloatArray, noise: Noise
+) -> tuple[FloatArray, FloatArray]:
+    """Coefficients less their pivots, (p, n, B), and their log density where they vary, (B,)."""
+    rest = step.g[:, -1] - multiply(step.T, parent)
+    if len(gamma):
+        rest = rest - multiply(step.g[:, :-1], gamma)
+    eps = noise(rest.shape)
     varies = step.L > 0
     log_scale = np.log(np.where(varies, step.L, 1.0))
     # diag R is 1 where an effect does not vary.
     each = np.where(varies, -0.5 * (eps**2 + _LOG_TWO_PI) - log_scale, 0.0)
-    return deviation, each.sum(axis=(0, 2)) + step.log_det
+    log_density = each.sum(axis=(0, 1)) + step.log_det
+    return parent + step.L * solve(step.R, rest + eps), log_density

@@ -1,4 +1,4 @@
-"""The joint density of a problem, written from the mathematics: a sum over its parts."""
+"""The densities of a problem, written from the mathematics: a sum over its parts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from nestor.errors import Unsupported
+from nestor_reference.gaussian import read_scales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from nestor.backend import Draws, ProgressCallback, SamplerConfig
     from nestor.priors import Prior
     from nestor.problem import Problem
+    from nestor_reference.messages import MessagePassing
     from nestor_reference.theta import Theta
 
 
 class ReferenceModel:
-    """The joint log density of a problem, a sum over its parts, and its sampler.
+    """The log density of a problem, and its sampler.
 
     Parameters
     ----------
@@ -28,14 +30,22 @@ class ReferenceModel:
         Model and data.
     theta : Theta or None
         The posterior of the scales, to sample from; None for densities only.
+    passing : MessagePassing or None
+        If given the density is that of the scales, coefficients integrated out; if not the joint one.
     """
 
     #: The data stay on the host.
     upload_seconds: ClassVar[float] = 0.0
 
-    def __init__(self, problem: Problem, theta: Theta | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        theta: Theta | None = None,
+        passing: MessagePassing | None = None,
+    ) -> None:
         self._problem = problem
         self._theta = theta
+        self._passing = passing
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Draw from the posterior; see `nestor_reference.exact.sample`.
@@ -55,14 +65,18 @@ class ReferenceModel:
             raise Unsupported("the reference runs chains sequential or parallel, not vectorized.")
         from nestor_reference.exact import sample
 
-        return sample(self._problem, self._theta, config, on_progress)
+        marginalized = self._passing is not None
+        return sample(self._problem, self._theta, config, on_progress, marginalized=marginalized)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
-        """Log joint density at a point of the canonical variables, all constants included.
+        """Log density at a point of the canonical variables, all constants included.
 
-        log p(y, theta) = log p(beta) + log p(gamma) + log p(family) + sum_k log p(tau_k)
-        + sum_k sum_v log Normal(beta_v; beta_pa(v), tau_k) + sum_i log Family(y_i; eta_i).
+        log p(y, beta, theta) = log p(beta) + log p(gamma) + log p(family) + sum_k log p(tau_k)
+        + sum_k sum_v log Normal(beta_v; beta_pa(v), tau_k) + sum_i log Family(y_i; eta_i); with coefficients
+        integrated out log p(y, theta) = log p(family) + sum_k log p(tau_k) + log p(y | theta).
         """
+        if self._passing is not None:
+            return self._log_marginal(self._passing, point)
         values = self._problem.with_inherited(point)
         parts = self.log_parts(values)
         # Outside a prior's support the rest may be undefined (a negative scale); the density is zero.
@@ -70,8 +84,18 @@ class ReferenceModel:
             return -np.inf
         return float(sum(parts.values()))
 
+    def _log_marginal(
+        self, passing: MessagePassing, point: Mapping[str, NDArray[np.float64]]
+    ) -> float:
+        prior = self._log_priors_of_scales(point)
+        if prior == -np.inf:
+            return -np.inf
+        scales, _ = read_scales(self._problem, point)
+        one = {name: array[None] for name, array in scales.items()}
+        return prior + float(passing.up(one).log_marginal[0])
+
     def log_parts(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-        """Return the terms of the sum: priors, one term per level, likelihood."""
+        """Return the terms of the joint density: priors, one term per level, likelihood."""
         parts = {"priors": self._log_priors(values)}
         if parts["priors"] == -np.inf:
             return parts
@@ -88,6 +112,10 @@ class ReferenceModel:
                 total += _log_prior(priors.beta[effect], values["beta"][j])
         for j, prior in enumerate(priors.gamma.values()):
             total += _log_prior(prior, values["gamma"][j])
+        return total + self._log_priors_of_scales(values)
+
+    def _log_priors_of_scales(self, values: Mapping[str, NDArray[np.float64]]) -> float:
+        priors, total = self._problem.priors, 0.0
         for level, by_effect in priors.tau.items():
             for j, prior in enumerate(by_effect.values()):
                 total += _log_prior(prior, values[f"tau_{level}"][..., j])

@@ -122,10 +122,6 @@ class Theta:
             found["sigma"] = np.full(len(x), self.known_sigma)
         return found
 
-    def too_precise(self, theta: FloatArray) -> NDArray[np.bool_]:
-        """Whether sigma is smaller at a point than double precision allows, (n,)."""
-        return np.asarray(self.scales(theta)["sigma"] < self._passing.smallest_sigma)
-
     def log_prior(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Log prior of the canonical entries, (n,), and the transform's log-Jacobian, (n,)."""
         x, slopes = self.constrain(theta)
@@ -138,13 +134,10 @@ class Theta:
         return np.where(inside, total, -np.inf), slopes.sum(axis=-1)
 
     def evaluate(self, theta: FloatArray) -> Evaluation:
-        """Log posterior at points, (n, d), in parts that fit in memory.
-
-        Where sigma is too small for double precision the density counts as zero.
-        """
+        """Log posterior at points, (n, d), in parts that fit in memory."""
         prior, jacobian = self.log_prior(theta)
         found = np.full(len(theta), -np.inf)
-        possible = np.flatnonzero(np.isfinite(prior + jacobian) & ~self.too_precise(theta))
+        possible = np.flatnonzero(np.isfinite(prior + jacobian))
         for begin in range(0, len(possible), self._passing.batch):
             part = possible[begin : begin + self._passing.batch]
             with np.errstate(all="ignore"):

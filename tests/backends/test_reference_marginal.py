@@ -58,8 +58,8 @@ def test_messages_equal_dense_linear_algebra(problem, seed):
 @QUICK
 @given(problem=gaussian_problems(decades=6), seed=SEEDS)
 def test_weights_twelve_orders_of_magnitude_apart(problem, seed):
-    """Messages round 1e-16 of the squares y'Wy / sigma^2 that cancel; dense factors of rows that share a leaf
-    lose as many digits as their noise lies below the leaf's variance, here six.
+    """Dense factors of rows that share a leaf lose as many digits as their noise lies below the leaf's
+    variance, here six.
     """
     scales = random_scales(problem, np.random.default_rng(seed), 2, spread=0.5)
     sigma = read_scales(problem, scales)[0]["sigma"]
@@ -120,10 +120,10 @@ def test_the_conditional_covariance_is_the_dense_one(problem, seed):
 
     def unit(shape):
         nonlocal begin
-        p, batch, n = shape
+        p, n, batch = shape
         vectors = np.eye(total)[:, begin : begin + p * n].reshape(batch, p, n)
         begin += p * n
-        return np.moveaxis(vectors, 0, 1)
+        return np.moveaxis(vectors, 0, 2)
 
     root = flat(problem, passing.down(passing.up(many), unit).values) - mean
     wanted = conditional_dense(problem, scales).covariance

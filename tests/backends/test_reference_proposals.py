@@ -11,9 +11,10 @@ from nestor_reference.messages import MessagePassing
 from nestor_reference.mixture import Mixture, fit, join
 from nestor_reference.modes import laplace_mixture
 from nestor_reference.pareto import effective_share, pareto_k
+from nestor_reference.rotations import insert, multiply, solve
 from nestor_reference.scores import from_scores, to_scores
+from nestor_reference.siblings import merge, rounds
 from nestor_reference.theta import Theta
-from nestor_reference.triangular import cholesky, multiply, solve_lower, solve_upper
 
 CHANCE = 1e-5
 
@@ -22,21 +23,46 @@ CHANCE = 1e-5
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 5])
-def test_tiny_factors_and_solves_equal_lapacks(p):
+def test_rotated_rows_and_tiny_solves_equal_lapacks(p):
     rng = np.random.default_rng(p)
-    root = rng.normal(size=(7, p, p))
-    M, B = root @ root.swapaxes(1, 2) + np.eye(p), rng.normal(size=(7, p, 2))
+    rows, b = rng.normal(size=(7, 2 * p, p)), rng.normal(size=(7, p))
+    rows[:, 0] = 0.0
 
     def first(a):
         return np.moveaxis(a, 0, -1)
 
-    R = cholesky(first(M))
+    R = np.zeros((p, p, 7))
+    for i in range(2 * p):
+        insert(R, first(rows[:, i]).copy())
+    M = rows.swapaxes(1, 2) @ rows
     L = np.linalg.cholesky(M)
-    assert np.allclose(R, first(L), rtol=1e-12, atol=1e-13)
-    assert solve_lower(R, first(B)) == pytest.approx(first(np.linalg.solve(L, B)), abs=1e-12)
-    upper = np.linalg.solve(L.swapaxes(1, 2), B)
-    assert solve_upper(R, first(B)) == pytest.approx(first(upper), abs=1e-12)
-    assert multiply(first(M), first(B)) == pytest.approx(first(M @ B), abs=1e-12)
+    assert np.allclose(R, first(L.swapaxes(1, 2)), rtol=1e-12, atol=1e-13)
+    upper = np.linalg.solve(L.swapaxes(1, 2), b[..., None])[..., 0]
+    assert solve(R, first(b)) == pytest.approx(first(upper), abs=1e-11)
+    assert multiply(first(M), first(b)) == pytest.approx(
+        first((M @ b[..., None])[..., 0]), abs=1e-12
+    )
+
+
+def test_a_factor_keeps_its_digits_where_its_square_has_none():
+    """Rows (x, x) and (0, 1), x = 1e12: R is itself; of its square, 1e24 + 1, the one is lost."""
+    R = np.zeros((2, 2))
+    insert(R, np.array([1e12, 1e12]))
+    insert(R, np.array([0.0, 1.0]))
+    assert R.tolist() == [[1e12, 1e12], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [3], [1, 5, 2, 1, 8]])
+def test_siblings_are_joined_in_pairs(counts):
+    """Factors of sums of squares, whatever the numbers of children."""
+    rng = np.random.default_rng(len(counts))
+    n = sum(counts)
+    A = np.triu(rng.normal(size=(n, 3, 3)))
+    A[:, 2] = 0.0
+    found = np.moveaxis(merge(np.moveaxis(A[:, :2], 0, -1).copy(), rounds(np.array(counts))), 2, 0)
+    squares = np.add.reduceat(A.swapaxes(1, 2) @ A, np.cumsum(counts) - counts)
+    assert found.swapaxes(1, 2) @ found == pytest.approx(squares, abs=1e-12)
+    assert len(rounds(np.array(counts))) == int(np.ceil(np.log2(max(counts))))
 
 
 # --- coordinates ------------------------------------------------------------------------------
