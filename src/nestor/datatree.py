@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from nestor.backend import Draws
     from nestor.problem import Problem
 
+    type _Array = tuple[tuple[str, ...], object]
+
+_NO_ROWS = (
+    "read in batches and not kept; the posterior is conditioned on the statistics of each leaf"
+)
+
 
 def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> xr.DataTree:
     """Label a sampler's bare arrays with the problem's names, dims and coords.
@@ -34,7 +40,9 @@ def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> 
     Returns
     -------
     DataTree
-        With groups posterior, sample_stats, observed_data and constant_data.
+        With groups posterior, sample_stats, observed_data and constant_data. Where the problem's rows
+        are not in memory, observed_data is empty, constant_data has rows per leaf in their place, and
+        the attribute ``rows`` of both says so.
     """
     import xarray as xr
 
@@ -84,7 +92,7 @@ def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
     """Coordinates of the rows: position in the user's table, and the leaf's path."""
     leaf = problem.index.levels[-1]
     return {
-        "row": ("row", problem.index.order),
+        "row": ("row", problem.order),
         underscored(f"{leaf.name}_of_row"): ("row", np.asarray(leaf.paths)[problem.leaf]),
     }
 
@@ -92,6 +100,8 @@ def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
 def _observed(problem: Problem) -> xr.Dataset:
     import xarray as xr
 
+    if not problem.has_rows:
+        return xr.Dataset(attrs={"rows": _NO_ROWS})
     # A DataTree reads '/' as a path.
     name = problem.spec.outcome.replace("/", "_")
     outcome = ("row", problem.y, {"term": problem.spec.outcome})
@@ -102,7 +112,18 @@ def _constant(problem: Problem) -> xr.Dataset:
     """What the posterior was conditioned on: effects, covariates, offset, weights, leaves and parents."""
     import xarray as xr
 
-    data: dict[str, tuple[tuple[str, ...], object]] = {"X": (("row", "effect"), problem.X)}
+    data = _row_data(problem) if problem.has_rows else _leaf_data(problem)
+    for level in problem.levels[1:]:
+        data[f"parent_of_{level.name}"] = ((level.name,), level.parent)
+    used = {dim for dims, _ in data.values() for dim in dims}
+    coords = {name: value for name, value in _coords(problem).items() if value[0] in used}
+    if not problem.has_rows:
+        return xr.Dataset(data, coords=coords, attrs={"rows": _NO_ROWS})
+    return xr.Dataset(data, coords=_rows(problem) | coords)
+
+
+def _row_data(problem: Problem) -> dict[str, _Array]:
+    data: dict[str, _Array] = {"X": (("row", "effect"), problem.X)}
     if problem.spec.covariates:
         data["Z"] = (("row", "covariate"), problem.Z)
     if problem.offset is not None:
@@ -110,8 +131,9 @@ def _constant(problem: Problem) -> xr.Dataset:
     if problem.weights is not None:
         data["weights"] = (("row",), problem.weights)
     data["leaf"] = (("row",), problem.leaf)
-    for level in problem.levels[1:]:
-        data[f"parent_of_{level.name}"] = ((level.name,), level.parent)
-    used = {dim for dims, _ in data.values() for dim in dims}
-    coords = {name: value for name, value in _coords(problem).items() if value[0] in used}
-    return xr.Dataset(data, coords=_rows(problem) | coords)
+    return data
+
+
+def _leaf_data(problem: Problem) -> dict[str, _Array]:
+    leaf = problem.levels[-1].name
+    return {"rows_per_leaf": ((leaf,), problem.index.rows_per_leaf)}

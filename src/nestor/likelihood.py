@@ -26,7 +26,8 @@ def log_likelihood(problem: Problem, values: Mapping[str, FloatArray]) -> FloatA
     """Log density of the whole outcome at each draw.
 
     With eta_i = offset_i + x_i' beta_leaf(i) + z_i' gamma and scale sigma / sqrt(weight_i), rows are
-    independent Normal or Student-t; all constants are included.
+    independent Normal or Student-t; all constants are included. Of a problem whose rows are not in
+    memory it is computed from the statistics of the leaves.
 
     Parameters
     ----------
@@ -47,8 +48,9 @@ def log_likelihood(problem: Problem, values: Mapping[str, FloatArray]) -> FloatA
         name: np.full(lead, prior.value).ravel() if prior.is_fixed else flat[name]
         for name, prior in problem.priors.family.items()
     }
+    some_draws = _by_rows if problem.has_rows else _by_leaves
     parts = [
-        _some_draws(
+        some_draws(
             problem, {n: v[s] for n, v in flat.items()}, {n: v[s] for n, v in family.items()}
         )
         for s in _slices(math.prod(lead), _DRAWS)
@@ -61,7 +63,7 @@ def _slices(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def _some_draws(
+def _by_rows(
     problem: Problem, values: Mapping[str, FloatArray], family: Mapping[str, FloatArray]
 ) -> FloatArray:
     """Log-likelihood of draws (draw, *shape) that are few enough to be held beside a chunk of rows."""
@@ -75,6 +77,30 @@ def _some_draws(
             squared = _squared_residuals(problem, rows, leaves, gamma)
             total += _kernel(problem.spec.family, squared, family)
         return total + _constants(problem, family)
+
+
+def _by_leaves(
+    problem: Problem, values: Mapping[str, FloatArray], family: Mapping[str, FloatArray]
+) -> FloatArray:
+    """Log-likelihood of draws (draw, *shape) of a gaussian outcome from the leaves' statistics.
+
+    With S, U, m_y and M_z as in `nestor.statistics.leaf` the sum of squares is
+    (1, -gamma') S (1, -gamma) + sum over leaves |U (m_y - M_z gamma - beta)|^2.
+    """
+    found = problem.statistics
+    beta = values[f"beta_{problem.levels[-1].name}"]
+    draws = len(beta)
+    gamma = values["gamma"] if problem.spec.covariates else np.zeros((draws, 0))
+    signed = np.column_stack([np.ones(draws), -gamma])
+    total = np.zeros(draws)
+    with np.errstate(all="ignore"):
+        width = max(1, _CHUNK // (draws * found.n_effects))
+        for leaves in _slices(found.n_leaves, width):
+            apart = np.einsum("npm,dm->dnp", found.fit[leaves], signed) - beta[:, leaves]
+            total += np.square(np.einsum("npq,dnq->dnp", found.root[leaves], apart)).sum((1, 2))
+        total += np.einsum("dm,mk,dk->d", signed, found.residual, signed)
+        log_likelihood: FloatArray = -0.5 * total / family["sigma"] ** 2
+        return log_likelihood + _constants(problem, family)
 
 
 def _squared_residuals(
@@ -111,11 +137,16 @@ def _constants(problem: Problem, family: Mapping[str, FloatArray]) -> FloatArray
     from scipy.special import gammaln
 
     n = problem.n_rows
-    known = 0.0 if problem.weights is None else 0.5 * float(np.log(problem.weights).sum())
-    constants: FloatArray = known - n * np.log(family["sigma"])
+    constants: FloatArray = 0.5 * _sum_log_weights(problem) - n * np.log(family["sigma"])
     if problem.spec.family == "gaussian":
         return constants - 0.5 * n * math.log(2.0 * math.pi)
     nu = family["nu"]
     of_t = gammaln((nu + 1.0) / 2.0) - gammaln(nu / 2.0) - 0.5 * np.log(nu * math.pi)
     total: FloatArray = constants + n * of_t
     return total
+
+
+def _sum_log_weights(problem: Problem) -> float:
+    if not problem.has_rows:
+        return problem.statistics.sum_log_weights
+    return 0.0 if problem.weights is None else float(np.log(problem.weights).sum())

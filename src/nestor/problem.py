@@ -1,91 +1,44 @@
-"""A problem: a model description together with the arrays of one table."""
+"""A problem: a model description together with the data of one table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nestor.errors import DataError, SpecError
+from nestor.design import (
+    LevelDesign,
+    Role,
+    Variable,
+    coord_dims,
+    coords,
+    level_designs,
+    variables,
+    with_inherited,
+)
+from nestor.errors import DataError
+from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
-from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve_priors
+from nestor.rows import Rows, check_spec, check_table
 from nestor.scalars import Scalars
 from nestor.spec import ModelSpec
-from nestor.terms import evaluate, numeric_column, parse_term
+from nestor.statistics import LeafStatistics, leaf_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-Role = Literal["population", "node", "scale", "family"]
+    from nestor.index import TreeIndex
+    from nestor.statistics.streaming import Streamed
 
-
-@dataclass(frozen=True)
-class LevelDesign:
-    """The arrays of one level, as a backend needs them.
-
-    Parameters
-    ----------
-    name : str
-        The level.
-    parent : ndarray of intp, (n,)
-        Each node's parent on the level above (zeros on the first level); non-decreasing.
-    n_parents : int
-        Nodes on the level above; 1 for the root.
-    varying : ndarray of intp, (q,)
-        Effects that vary at this level, as positions in `Problem.effects`.
-    per_parent : bool
-        Whether standard deviations belong to each parent node, shape (n_parents, q), or to the level, (q,).
-    """
-
-    name: str
-    parent: NDArray[np.intp]
-    n_parents: int
-    varying: NDArray[np.intp]
-    per_parent: bool
-
-    @property
-    def n(self) -> int:
-        """Number of nodes."""
-        return len(self.parent)
-
-    def scale_of_nodes(self, tau: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standard deviations of each node's deviation: (..., q) or (..., n_parents, q) to (..., n, q)."""
-        if self.per_parent:
-            return tau[..., self.parent, :]
-        return np.broadcast_to(tau[..., None, :], (*tau.shape[:-1], self.n, tau.shape[-1]))
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A canonical variable: its dims and shape, which entries are random, and its role.
-
-    Parameters
-    ----------
-    name : str
-        As in the draws.
-    dims : tuple of str
-        Names of its dimensions beyond chain and draw.
-    shape : tuple of int
-        Its shape.
-    random : ndarray of bool, shape
-        False where an entry is inherited from the parent or fixed.
-    role : {"population", "node", "scale", "family"}
-        Decides which convergence bound applies and how it is drawn in pictures.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    random: NDArray[np.bool_]
-    role: Role
+__all__ = ["LevelDesign", "Problem", "Role", "Variable"]
 
 
 class Problem:
@@ -102,20 +55,14 @@ class Problem:
 
     Attributes
     ----------
-    index : NestedIndex
-        Nodes, parents and the leaf of each row.
+    spec : ModelSpec
+        The description.
+    index : TreeIndex
+        Nodes, parents and rows per leaf.
+    levels : tuple of LevelDesign
+        The arrays of each level, top down.
     priors : ResolvedPriors
         Every prior with its numbers.
-    y : ndarray, (N,)
-        Outcome.
-    X : ndarray, (N, p)
-        Effects.
-    Z : ndarray, (N, c)
-        Covariates that do not vary by group.
-    offset, weights : ndarray, (N,), or None
-        As the spec names them.
-    leaf : ndarray of intp, (N,)
-        Leaf of each row, non-decreasing.
 
     Raises
     ------
@@ -127,20 +74,169 @@ class Problem:
     def __init__(
         self, spec: ModelSpec, table: pd.DataFrame, *, missing: Literal["error", "group"] = "error"
     ) -> None:
-        _check_types(spec, table)
-        if len(table) == 0:
-            raise DataError("the table has no rows.")
+        check_spec(spec)
+        check_table(table)
+        index = build_index(table, spec.level_names, missing=missing)
+        rows = Rows.of_table(spec, table, index)
+        priors = resolve_priors(spec, rows.y, rows.X, rows.Z, rows.offset)
+        self._assign(spec, index, priors, rows, None)
+
+    def _assign(
+        self,
+        spec: ModelSpec,
+        index: TreeIndex,
+        priors: ResolvedPriors,
+        rows: Rows | None,
+        streamed: LeafStatistics | None,
+    ) -> None:
+        """Set every attribute; either rows or statistics stand for the data."""
         self.spec = spec
-        self.index: NestedIndex = build_index(table, spec.level_names, missing=missing)
-        order = self.index.order
-        self.y = _column(spec.outcome, table, order)
-        self.X = _columns(spec.effects, table, order)
-        self.Z = _columns(spec.covariates, table, order)
-        self.offset = None if spec.offset is None else _plain_column(spec.offset, table, order)
-        self.weights = None if spec.weights is None else _weights(spec.weights, table, order)
-        self.leaf = self.index.leaf
-        self.levels: tuple[LevelDesign, ...] = tuple(_levels(spec, self.index))
-        self.priors: ResolvedPriors = resolve_priors(spec, self.y, self.X, self.Z, self.offset)
+        self.index = index
+        self.levels: tuple[LevelDesign, ...] = level_designs(spec, index)
+        self.priors = priors
+        self._rows = rows
+        self._streamed = streamed
+
+    @classmethod
+    def from_parquet(
+        cls,
+        spec: ModelSpec,
+        path: str | Path | Sequence[str | Path],
+        *,
+        missing: Literal["error", "group"] = "error",
+        batch_rows: int = 2**19,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Problem:
+        """Make a problem of Parquet files whose rows are read once, in batches, and not kept.
+
+        It is the problem of the whole table, up to rounding, in the memory of its leaves and a few
+        batches; only formulations that need no rows can be used with it.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+            The description, of a gaussian outcome and without `scale()` and `center()`.
+        path : path or sequence of paths
+            A file, files, or a folder of files ``*.parquet``; only the columns needed are read.
+        missing : {"error", "group"}
+            What to do with rows that lack a group label.
+        batch_rows : int
+            Rows in memory at a time.
+        progress : callable, optional
+            Called after each batch with the rows read and the rows in all.
+
+        Raises
+        ------
+        DataError
+            As for a table, naming file and row group; or a file that is missing, broken or empty, or
+            whose columns have other types than those of the first file.
+        Unsupported
+            If the outcome is not gaussian, or a term needs all rows before the first can be used.
+        """
+        from nestor.statistics.parquet import read_parquet
+        from nestor.statistics.streaming import stream
+
+        check_spec(spec)
+        batches = read_parquet(spec, path, batch_rows=batch_rows, progress=progress)
+        return cls._of_stream(spec, stream(spec, batches, missing=missing))
+
+    @classmethod
+    def from_batches(
+        cls,
+        spec: ModelSpec,
+        batches: Iterable[pd.DataFrame | pa.Table],
+        *,
+        missing: Literal["error", "group"] = "error",
+    ) -> Problem:
+        """Make a problem of tables that are read once, one after another, and not kept.
+
+        Parameters
+        ----------
+        spec, missing
+            See `from_parquet`.
+        batches : iterable of pandas.DataFrame or pyarrow.Table
+            The rows, in any order.
+
+        Errors are those of `from_parquet`; messages name the table by its number, from 0.
+        """
+        from nestor.statistics.streaming import read_tables, stream
+
+        check_spec(spec)
+        return cls._of_stream(spec, stream(spec, read_tables(spec, batches), missing=missing))
+
+    @classmethod
+    def _of_stream(cls, spec: ModelSpec, found: Streamed) -> Problem:
+        new = object.__new__(cls)
+        new._assign(spec, found.index, found.priors, None, found.statistics)
+        return new
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows are in memory; if not, `statistics` stands for them."""
+        return self._rows is not None
+
+    @property
+    def rows(self) -> Rows:
+        """All arrays of the rows.
+
+        Raises
+        ------
+        DataError
+            If they are not in memory. So do the attributes that are one of these arrays.
+        """
+        if self._rows is None:
+            raise DataError(
+                "the rows of this problem were read in batches and are not in memory. Use a formulation "
+                "that needs none (ENGINE@marginalized or ENGINE@statistics), or make the problem of "
+                "the whole table: Problem(spec, read_table(path))."
+            )
+        return self._rows
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Position of each row in the table, (N,)."""
+        return self.rows.order
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """Outcome, (N,)."""
+        return self.rows.y
+
+    @property
+    def X(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+        """Effects, (N, p)."""
+        return self.rows.X
+
+    @property
+    def Z(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+        """Covariates that do not vary by group, (N, c)."""
+        return self.rows.Z
+
+    @property
+    def offset(self) -> NDArray[np.float64] | None:
+        """Offset, (N,), or None."""
+        return self.rows.offset
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Weights, (N,), or None."""
+        return self.rows.weights
+
+    @property
+    def leaf(self) -> NDArray[np.intp]:
+        """Leaf of each row, (N,), non-decreasing."""
+        return self.rows.leaf
+
+    @cached_property
+    def statistics(self) -> LeafStatistics:
+        """What a gaussian likelihood needs to know of the rows; other outcomes are `Unsupported`."""
+        return leaf_statistics(self) if self._streamed is None else self._streamed
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An engine computes its statistics in its own process: they are part of the time it takes.
+        kept = self.__dict__.copy()
+        kept.pop("statistics", None)
+        return kept
 
     def __repr__(self) -> str:
         nodes = ", ".join(f"{level.n} {level.name}" for level in self.levels)
@@ -154,7 +250,7 @@ class Problem:
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return len(self.y)
+        return self.index.n_rows
 
     @cached_property
     def population_mask(self) -> NDArray[np.bool_]:
@@ -164,21 +260,17 @@ class Problem:
     @cached_property
     def variables(self) -> Mapping[str, Variable]:
         """The canonical variables, from the population down, then the family's parameters."""
-        return {v.name: v for v in _variables(self)}
+        return {v.name: v for v in variables(self)}
 
     @cached_property
     def coords(self) -> Mapping[str, NDArray[np.generic] | Sequence[str]]:
         """Labels of every dimension, and each node's own label and ancestors."""
-        return _coords(self)
+        return coords(self)
 
     @cached_property
     def coord_dims(self) -> Mapping[str, str]:
         """The dimension along which each coordinate of `coords` runs."""
-        dims = {name: name for variable in self.variables.values() for name in variable.dims}
-        for k, level in enumerate(self.levels):
-            dims[f"{level.name}_label"] = level.name
-            dims |= {f"{above.name}_of_{level.name}": level.name for above in self.levels[:k]}
-        return dims
+        return coord_dims(self)
 
     @property
     def random_variables(self) -> tuple[Variable, ...]:
@@ -200,16 +292,7 @@ class Problem:
         values : mapping of str to ndarray, (..., *shape)
             Every canonical variable; leading dimensions, if any, are shared.
         """
-        filled = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
-        above = np.where(self.population_mask, filled["beta"], 0.0)
-        filled["beta"] = above
-        above = above[..., None, :]
-        for level in self.levels:
-            name = f"beta_{level.name}"
-            inherited = above[..., level.parent, :].copy()
-            inherited[..., level.varying] = filled[name][..., level.varying]
-            filled[name] = above = inherited
-        return filled
+        return with_inherited(self, values)
 
     def with_outcome(self, y: NDArray[np.float64]) -> Problem:
         """Return the same design and priors, resolved as they are here, for another outcome.
@@ -224,13 +307,7 @@ class Problem:
         DataError
             If it has another shape or a value that is not finite.
         """
-        array = np.array(y, dtype=np.float64)
-        if array.shape != self.y.shape or not np.isfinite(array).all():
-            raise DataError(
-                f"the outcome must be {self.n_rows} finite numbers; found shape {array.shape}, "
-                f"{int(np.count_nonzero(~np.isfinite(array)))} not finite."
-            )
-        return self._replaced(y=array)
+        return self._with_rows(self.index, self.rows.with_outcome(y))
 
     def repeated(self, times: int) -> Problem:
         """Return the problem with each row `times` times in a row, priors as they are resolved here.
@@ -242,152 +319,30 @@ class Problem:
         times : int
             At least 1.
         """
-        index = replace(
-            self.index,
-            order=np.repeat(self.index.order, times),
-            leaf=np.repeat(self.leaf, times),
-            rows_per_leaf=self.index.rows_per_leaf * times,
-        )
-        arrays = {name: getattr(self, name) for name in ("y", "X", "Z", "offset", "weights")}
-        more = {n: None if a is None else np.repeat(a, times, axis=0) for n, a in arrays.items()}
-        return self._replaced(index=index, leaf=index.leaf, **more)
+        rows = self.rows.repeated(times)
+        counts = self.index.rows_per_leaf * times
+        index = NestedIndex(self.index.levels, counts, rows.order, rows.leaf)
+        return self._with_rows(index, rows)
 
-    def _replaced(self, **attributes: object) -> Problem:
+    def _replaced(self, index: TreeIndex | None = None, **arrays: Any) -> Problem:
         """Copy with other arrays; the priors become the description's own, so that they stay."""
-        kept = ("index", "y", "X", "Z", "offset", "weights", "leaf", "levels", "priors")
+        index = self.index if index is None else index
+        if isinstance(index, NestedIndex):
+            arrays |= {"order": index.order, "leaf": index.leaf}
+        return self._with_rows(index, replace(self.rows, **arrays))
+
+    def _with_rows(self, index: TreeIndex, rows: Rows) -> Problem:
         new = object.__new__(Problem)
-        new.spec = self.resolved_spec
-        for name in kept:
-            setattr(new, name, attributes.get(name, getattr(self, name)))
+        new._assign(self.resolved_spec, index, self.priors, rows, None)
         return new
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal hash of the data, the tree and the resolved description.
-
-        Rows of one leaf count in the table's order: the same rows in another order are the same
-        posterior, with the same nodes and scalars, but sums over them round otherwise.
-        """
-        digest = hashlib.sha256(self.resolved_spec.to_toml().encode())
-        arrays = [self.y, self.X, self.Z, self.offset, self.weights, self.leaf]
-        for array in (*arrays, *(level.parent for level in self.levels)):
-            digest.update(b"none" if array is None else repr(array.shape).encode())
-            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-        for level in self.index.levels:
-            digest.update(json.dumps(list(level.paths)).encode())
-        return digest.hexdigest()
+        """Hexadecimal hash of the data, the tree and the resolved description."""
+        return fingerprint(self)
 
     @cached_property
     def resolved_spec(self) -> ModelSpec:
         """The description with every automatic prior replaced by its numbers."""
         fields = {name: getattr(self.spec, name) for name in ModelSpec.model_fields}
         return ModelSpec(**{**fields, "priors": self.priors.by_address()})
-
-
-def _check_types(spec: object, table: object) -> None:
-    import pandas as pd
-
-    if not isinstance(spec, ModelSpec):
-        raise SpecError(
-            f"a problem takes a ModelSpec, not {type(spec).__name__}: "
-            "make one by nestor.ModelSpec.from_formula(...)."
-        )
-    if not isinstance(table, pd.DataFrame):
-        raise DataError(
-            f"the table must be a pandas DataFrame, not {type(table).__name__}: "
-            "pandas.DataFrame(...) makes one of most things, and .to_pandas() of other tables."
-        )
-
-
-def _column(text: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    return np.ascontiguousarray(evaluate(parse_term(text), table)[order])
-
-
-def _plain_column(name: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Read a column by its own name, which no backquotes protect, as a term's would."""
-    return np.ascontiguousarray(numeric_column(table, name)[order])
-
-
-def _columns(
-    terms: Sequence[str], table: pd.DataFrame, order: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Evaluate terms into the columns of one (N, len(terms)) matrix."""
-    matrix = np.empty((len(order), len(terms)))
-    for j, text in enumerate(terms):
-        column = np.ones(len(order)) if text == INTERCEPT else _column(text, table, order)
-        if text != INTERCEPT and np.all(column == column[0]):
-            raise DataError(
-                f"predictor {text!r} is constant ({column[0]:g} in every row), "
-                "so its coefficient cannot be told from the intercept. Remove it."
-            )
-        matrix[:, j] = column
-    return matrix
-
-
-def _weights(name: str, table: pd.DataFrame, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    weights = _plain_column(name, table, order)
-    if bad := int(np.count_nonzero(weights <= 0)):
-        raise DataError(
-            f"weights column {name!r} has {bad} value(s) <= 0; weights must be positive."
-        )
-    return weights
-
-
-def _levels(spec: ModelSpec, index: NestedIndex) -> list[LevelDesign]:
-    designs: list[LevelDesign] = []
-    n_parents = 1
-    for k, (level, nodes) in enumerate(zip(spec.levels, index.levels, strict=True)):
-        if nodes.n == 1 and level.effects:
-            raise DataError(
-                f"level {level.name!r} has a single node ({nodes.paths[0]!r}), so the variation between "
-                "its nodes cannot be estimated. Leave the level out."
-            )
-        varying = np.array([spec.effects.index(e) for e in level.effects], dtype=np.intp)
-        # Nodes of the first level share one parent, the root: per parent and per level are the same there.
-        per_parent = level.scale == "parent" and k > 0
-        designs.append(LevelDesign(level.name, nodes.parent, n_parents, varying, per_parent))
-        n_parents = nodes.n
-    return designs
-
-
-def _variables(problem: Problem) -> list[Variable]:
-    p = len(problem.effects)
-    found = [Variable("beta", ("effect",), (p,), problem.population_mask, "population")]
-    above = "effect"
-    for level in problem.levels:
-        q = len(level.varying)
-        if q:
-            effect = "effect" if q == p else f"effect_{level.name}"
-            dims = (above, effect) if level.per_parent else (effect,)
-            shape = (level.n_parents, q) if level.per_parent else (q,)
-            found.append(Variable(f"tau_{level.name}", dims, shape, np.ones(shape, bool), "scale"))
-        above = level.name
-    for level in problem.levels:
-        random = np.zeros((level.n, p), bool)
-        random[:, level.varying] = True
-        found.append(
-            Variable(f"beta_{level.name}", (level.name, "effect"), random.shape, random, "node")
-        )
-    if c := len(problem.spec.covariates):
-        found.append(Variable("gamma", ("covariate",), (c,), np.ones(c, bool), "population"))
-    for name, prior in problem.priors.family.items():
-        if not prior.is_fixed:
-            found.append(Variable(name, (), (), np.ones((), bool), "family"))
-    return found
-
-
-def _coords(problem: Problem) -> dict[str, NDArray[np.generic] | Sequence[str]]:
-    effects = problem.effects
-    coords: dict[str, NDArray[np.generic] | Sequence[str]] = {"effect": list(effects)}
-    for level in problem.levels:
-        if 0 < len(level.varying) < len(effects):
-            coords[f"effect_{level.name}"] = [effects[j] for j in level.varying]
-    if problem.spec.covariates:
-        coords["covariate"] = list(problem.spec.covariates)
-    for k, nodes in enumerate(problem.index.levels):
-        coords[nodes.name] = nodes.paths
-        coords[f"{nodes.name}_label"] = nodes.label_text
-        for above in problem.index.levels[:k]:
-            ancestor = problem.index.ancestor(above.name, of=nodes.name)
-            coords[f"{above.name}_of_{nodes.name}"] = above.paths[ancestor]
-    return coords

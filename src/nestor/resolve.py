@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from nestor.names import INTERCEPT
 from nestor.priors import Prior
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -91,6 +92,23 @@ def blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What automatic priors need to know of a column: mean, population sd, least and largest value."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Self:
+        """Summarize a column, (N,); what double precision cannot hold is infinite or zero."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            sd = float(values.std())
+            return cls(float(values.mean()), sd, float(values.min()), float(values.max()))
+
+
 def resolve_priors(
     spec: ModelSpec,
     y: NDArray[np.float64],
@@ -98,6 +116,21 @@ def resolve_priors(
     Z: NDArray[np.float64],
     offset: NDArray[np.float64] | None,
 ) -> ResolvedPriors:
+    """Give every parameter its prior, automatic ones from all rows: see `resolve`."""
+    columns = dict(zip(spec.effects, X.T, strict=True)) | dict(
+        zip(spec.covariates, Z.T, strict=True)
+    )
+
+    @cache
+    def summary(predictor: str | None) -> Summary:
+        if predictor is not None:
+            return Summary.of(columns[predictor])
+        return Summary.of(y if offset is None else y - offset)
+
+    return resolve(spec, summary)
+
+
+def resolve(spec: ModelSpec, summary: Callable[[str | None], Summary]) -> ResolvedPriors:
     """Give every parameter its prior: the user's, or one scaled by the data as Bambi does.
 
     With s_y, m_y the outcome's (less the offset's) standard deviation and mean, slopes get
@@ -108,13 +141,21 @@ def resolve_priors(
     Source: Capretto et al. (2022), "Bambi: A simple interface for fitting Bayesian linear models in
     Python", Journal of Statistical Software 103(15), with the rstanarm rule for scales.
 
+    Parameters
+    ----------
+    spec : ModelSpec
+        The description.
+    summary : callable
+        Summarizes a predictor, by its term, or the outcome less the offset, by None. It is asked
+        only where an automatic prior is needed.
+
     Raises
     ------
     DataError
         If a scale is needed from an outcome that is constant, or from numbers too large or too small
         for a standard deviation in double precision.
     """
-    automatic = _Automatic(spec, y if offset is None else y - offset, X, Z)
+    automatic = _Automatic(spec, summary)
     used: set[str] = set()
 
     def choose(variable: str, effect: str | None, default: str) -> Prior:
@@ -139,18 +180,10 @@ def resolve_priors(
 class _Automatic:
     """Automatic priors of one data set; the data are looked at only when one is needed."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        y: NDArray[np.float64],
-        X: NDArray[np.float64],
-        Z: NDArray[np.float64],
-    ) -> None:
-        self._y = y
-        self._columns = dict(zip(spec.effects, X.T, strict=True)) | dict(
-            zip(spec.covariates, Z.T, strict=True)
-        )
-        self._population = [c for c in self._columns if c != INTERCEPT and c not in spec.zero_mean]
+    def __init__(self, spec: ModelSpec, summary: Callable[[str | None], Summary]) -> None:
+        self._summary = summary
+        names = (*spec.effects, *spec.covariates)
+        self._population = [c for c in names if c != INTERCEPT and c not in spec.zero_mean]
 
     def prior(self, what: str, effect: str | None) -> Prior:
         if what == "nu":
@@ -163,30 +196,24 @@ class _Automatic:
         scale = self._scale(effect)
         if what == "tau":
             return Prior("HalfNormal", (scale,))
-        return Prior("Normal", (float(self._y.mean()) if effect == INTERCEPT else 0.0, scale))
+        return Prior("Normal", (self._summary(None).mean if effect == INTERCEPT else 0.0, scale))
 
     def _sd_y(self) -> float:
         # The mean of equal numbers is rounded, so that their sd may be some 1e-16 of them instead of 0.
-        with np.errstate(over="ignore"):
-            spread = np.ptp(self._y)
-        if spread <= 8 * np.finfo(np.float64).eps * np.abs(self._y).max():
+        y = self._summary(None)
+        if y.high - y.low <= 8 * np.finfo(np.float64).eps * max(abs(y.low), abs(y.high)):
             raise DataError(
                 "the outcome is constant, so no prior scale can be taken from it. "
                 "Check the data, or give every prior yourself."
             )
-        return _positive("the outcome", _sd(self._y))
+        return _positive("the outcome", y.sd)
 
     def _scale(self, effect: str) -> float:
         if effect != INTERCEPT:
-            sd = _positive(f"predictor {effect!r}", _sd(self._columns[effect]))
+            sd = _positive(f"predictor {effect!r}", self._summary(effect).sd)
             return _positive(f"predictor {effect!r}", 2.5 * self._sd_y() / sd)
-        slopes = (self._scale(c) * float(self._columns[c].mean()) for c in self._population)
+        slopes = (self._scale(c) * self._summary(c).mean for c in self._population)
         return _positive("the outcome", math.hypot(2.5 * self._sd_y(), *slopes))
-
-
-def _sd(values: NDArray[np.float64]) -> float:
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return float(values.std())
 
 
 def _positive(what: str, scale: float) -> float:

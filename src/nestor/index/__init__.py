@@ -3,7 +3,7 @@
 from nestor.index.build import RESERVED_LEVELS, build_index
 from nestor.index.labels import MISSING_LABEL
 from nestor.index.summary import IndexSummary, LevelSummary, ReusedLabels
-from nestor.index.tree import Codes, LevelIndex, NestedIndex
+from nestor.index.tree import Codes, LevelIndex, NestedIndex, TreeIndex
 
 __all__ = [
     "MISSING_LABEL",
@@ -14,5 +14,6 @@ __all__ = [
     "LevelSummary",
     "NestedIndex",
     "ReusedLabels",
+    "TreeIndex",
     "build_index",
 ]

@@ -61,17 +61,17 @@ def build_index(
         The table is empty or lacks a column; keys are missing; or a column's labels have no one
         type, so that they could neither be ordered nor told apart in print.
     """
-    _check_levels(levels)
+    check_levels(levels)
     if missing not in ("error", "group"):
         raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
     _check_columns(table, levels)
     columns = [encode(table[name], name) for name in levels]
     if missing == "error":
-        _refuse_missing(levels, columns)
+        refuse_missing(levels, columns)
     else:
-        columns = [_group_missing(*pair) for pair in zip(levels, columns, strict=True)]
+        columns = [group_missing(*pair) for pair in zip(levels, columns, strict=True)]
 
-    leaf, paths = _leaves(columns)
+    leaf, paths = leaves(columns)
     order, rows_per_leaf = sorted_rows(leaf, len(paths[0]))
     return NestedIndex(
         levels=_nodes(levels, columns, paths),
@@ -81,7 +81,8 @@ def build_index(
     )
 
 
-def _check_levels(levels: Sequence[str]) -> None:
+def check_levels(levels: Sequence[str]) -> None:
+    """Refuse levels that are none, repeated or reserved."""
     if isinstance(levels, str) or not all(isinstance(name, str) for name in levels):
         raise SpecError(f"levels must be a list of column names, top down; found {levels!r}.")
     if not levels:
@@ -109,7 +110,8 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
         raise DataError("the table has no rows, so there is nothing to index.")
 
 
-def _refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
+def refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
+    """Refuse rows without a key; count them by column, and name the first."""
     parts, total = [], 0
     for name, column in zip(levels, columns, strict=True):
         if column.codes.min() < 0:
@@ -125,7 +127,8 @@ def _refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:
         )
 
 
-def _group_missing(name: str, column: Column) -> Column:
+def group_missing(name: str, column: Column) -> Column:
+    """Make missing keys one more label, the last."""
     absent = column.codes < 0
     if not absent.any():
         return column
@@ -138,7 +141,7 @@ def _group_missing(name: str, column: Column) -> Column:
     return Column(np.where(absent, width, column.codes), column.distinct, width + 1)
 
 
-def _leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
+def leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
     """Find the leaf of each row of the table, and the path of each leaf: its code on each level.
 
     Keys are made distinct only at the end, or when they would outgrow a lookup table.

@@ -80,31 +80,24 @@ class LevelIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class NestedIndex:
-    """Rows sorted by leaf, and the tree above the leaves.
+class TreeIndex:
+    """The tree, and how many rows each leaf has.
 
     Attributes
     ----------
     levels
         Top down; the nodes of the last level are the leaves.
-    order
-        Shape (N,): positions of the table's rows, sorted by leaf; rows of one leaf keep their
-        order. ``table.iloc[index.order]`` is the table that all engines read.
-    leaf
-        Shape (N,), non-decreasing: the leaf of each *sorted* row.
     rows_per_leaf
         Shape (n_leaves,): all at least 1.
     """
 
     levels: tuple[LevelIndex, ...]
-    order: Codes
-    leaf: Codes
     rows_per_leaf: Codes
 
     @property
     def n_rows(self) -> int:
         """Number of rows, N."""
-        return len(self.order)
+        return int(self.rows_per_leaf.sum())
 
     @property
     def n_leaves(self) -> int:
@@ -192,3 +185,20 @@ class NestedIndex:
             single_row_leaves=int((self.rows_per_leaf == 1).sum()),
             reused_labels=self.reused_labels(),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class NestedIndex(TreeIndex):
+    """The tree with the table's rows under the leaves, sorted by leaf.
+
+    Attributes
+    ----------
+    order
+        Shape (N,): positions of the table's rows, sorted by leaf; rows of one leaf keep their
+        order. ``table.iloc[index.order]`` is the table that all engines read.
+    leaf
+        Shape (N,), non-decreasing: the leaf of each *sorted* row.
+    """
+
+    order: Codes
+    leaf: Codes

@@ -75,12 +75,12 @@ class LeafStatistics:
     @property
     def n_effects(self) -> int:
         """Number of effects, p."""
-        return self.root.shape[1]
+        return int(self.root.shape[1])
 
     @property
     def n_covariates(self) -> int:
         """Number of covariates, c."""
-        return self.fit.shape[2] - 1
+        return int(self.fit.shape[2]) - 1
 
     @cached_property
     def gram(self) -> FloatArray:
@@ -193,11 +193,11 @@ def _solve(U: FloatArray, Sxx: FloatArray, Sxv: FloatArray, pooled: FloatArray) 
     right = Sxv - np.einsum("qkn,km->qmn", Sxx, pooled)
     q = len(U)
     safe = np.where(U > 0, U, 1.0)
-    half = np.zeros_like(right)
+    half: FloatArray = np.zeros_like(right)
     for j in range(q):
         part = right[j] - np.sum(U[:j, j, None] * half[:j], axis=0)
         half[j] = np.where(U[j, j] > 0, part / safe[j, j], 0.0)
-    found = np.zeros_like(right)
+    found: FloatArray = np.zeros_like(right)
     for j in reversed(range(q)):
         part = half[j] - np.sum(U[j, j + 1 :, None] * found[j + 1 :], axis=0)
         found[j] = np.where(U[j, j] > 0, part / safe[j, j], 0.0)

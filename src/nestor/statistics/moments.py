@@ -11,7 +11,7 @@ Statistician 37.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -119,6 +119,71 @@ class Moments:
             sum_log_weights=self.sum_log_weights + other.sum_log_weights,
             centred=self.centred,
         )
+
+    def take(self, leaves: NDArray[np.intp]) -> Moments:
+        """Moments of some leaves, in that order; of their weights' logarithms the sum stays."""
+        parts = (
+            self.rows[leaves],
+            self.weight[leaves],
+            self.mean[:, leaves],
+            self.cross[..., leaves],
+        )
+        return Moments(*parts, self.sum_log_weights, self.centred)
+
+
+class RunningMoments:
+    """Moments of leaves that come up one after another, of rows that come in batches.
+
+    Parameters
+    ----------
+    d : int
+        Number of columns.
+    centred : bool
+        As in `Moments`.
+    """
+
+    def __init__(self, d: int, *, centred: bool) -> None:
+        self.centred = centred
+        self._d = d
+        self._n = 0
+        self._held = Moments.empty(0, d, centred=centred)
+        self._sum_log_weights = 0.0
+
+    def add(self, part: Moments, leaves: NDArray[np.intp], n: int) -> None:
+        """Add rows of some leaves.
+
+        Parameters
+        ----------
+        part : Moments
+            Of m leaves.
+        leaves : ndarray of intp, (m,)
+            Which ones they are, each once.
+        n : int
+            How many leaves there are by now.
+        """
+        self._reserve(n)
+        held, merged = self._held, self._held.take(leaves).merged(part)
+        held.rows[leaves] = merged.rows
+        held.weight[leaves] = merged.weight
+        held.mean[:, leaves] = merged.mean
+        held.cross[..., leaves] = merged.cross
+        self._sum_log_weights += part.sum_log_weights
+
+    def moments(self) -> Moments:
+        """Moments of all rows so far, (n,) leaves."""
+        return replace(self._held.take(np.arange(self._n)), sum_log_weights=self._sum_log_weights)
+
+    def _reserve(self, n: int) -> None:
+        """Have room for n leaves; doubled each time, so that growing costs a constant each leaf."""
+        self._n = max(self._n, n)
+        old = self._held
+        if len(old.rows) >= n:
+            return
+        size = max(n, 2 * len(old.rows))
+        self._held = Moments.empty(size, self._d, centred=self.centred)
+        here = slice(0, len(old.rows))
+        self._held.rows[here], self._held.weight[here] = old.rows, old.weight
+        self._held.mean[:, here], self._held.cross[..., here] = old.mean, old.cross
 
 
 def blocks(starts: NDArray[np.intp], size: int) -> list[tuple[int, int]]:

@@ -1,0 +1,220 @@
+"""The tree of a table that is read in batches: paths are numbered as they appear, and ordered at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nestor.errors import DataError
+from nestor.index.build import build_index, check_levels, leaves, refuse_missing
+from nestor.index.columns import Column
+from nestor.index.ranks import sorted_rows
+from nestor.index.tree import TreeIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from nestor.index.ranks import Integers
+
+#: A node and a label on the level below are one key of 64 bits.
+_LABEL_BITS = 32
+
+
+class GrowingTree:
+    """Numbers of the leaves of a table whose rows come in batches.
+
+    Parameters
+    ----------
+    levels : sequence of str
+        Columns of the grouping keys, top down.
+    missing : {"error", "group"}
+        What to do with rows that lack a key.
+    """
+
+    def __init__(self, levels: Sequence[str], missing: Literal["error", "group"]) -> None:
+        check_levels(levels)
+        self._missing = missing
+        self._labels = [_Labels(name) for name in levels]
+        self._nodes = [_Nodes() for _ in levels]
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves seen so far."""
+        return len(self._nodes[-1])
+
+    def add(self, table: pa.Table) -> tuple[Integers, NDArray[np.intp]]:
+        """Find the leaves of a batch of N rows.
+
+        Returns
+        -------
+        here, leaf : ndarray of int, (N,) and (m,)
+            The leaf of each row among the m leaves of the batch, and the number of each of those
+            among all leaves, by which it is known in later batches, too.
+
+        Raises
+        ------
+        DataError
+            If keys are missing and shall not be, or labels are of another type than before.
+        """
+        columns = [labels.encode(table[labels.name]) for labels in self._labels]
+        if self._missing == "error":
+            refuse_missing([labels.name for labels in self._labels], columns)
+        # Code -1 becomes the last one, which every column has, whether or not a key is missing.
+        shifted = [
+            Column(np.where(c.codes < 0, c.width - 1, c.codes) if (c.codes < 0).any() else c.codes,
+                   c.distinct, c.width)
+            for c in columns
+        ]  # fmt: skip
+        here, paths = leaves(shifted)
+        node = np.zeros(len(paths[0]), dtype=np.int64)
+        for column, code, nodes in zip(shifted, paths, self._nodes, strict=True):
+            node = nodes.number((node << _LABEL_BITS) | column.distinct.to_numpy()[code])
+        return here, node.astype(np.intp)
+
+    def index(self, rows_per_leaf: NDArray[np.int64]) -> tuple[TreeIndex, NDArray[np.intp]]:
+        """Put the nodes in order, as `build_index` does for the whole table.
+
+        Parameters
+        ----------
+        rows_per_leaf : ndarray, (n_leaves,)
+            In the order in which leaves were numbered.
+
+        Returns
+        -------
+        index, order
+            The tree; and the number of each of its leaves, (n_leaves,).
+        """
+        node = np.arange(self.n_leaves)
+        columns = {}
+        for labels, nodes in zip(reversed(self._labels), reversed(self._nodes), strict=True):
+            keys = nodes.keys()[node]
+            node, label = keys >> _LABEL_BITS, keys & (2**_LABEL_BITS - 1)
+            columns[labels.name] = labels.take(label)
+        names = [labels.name for labels in self._labels]
+        frame = pd.DataFrame({name: columns[name] for name in names})
+        found = build_index(frame, names, missing=self._missing)
+        counts = rows_per_leaf[found.order].astype(np.intp)
+        return TreeIndex(found.levels, counts), found.order
+
+
+class _Labels:
+    """The distinct labels of one column in the order in which they appeared; 0 stands for none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._values: Any = None
+        self._order: Any = None  # the categories of an ordered column
+
+    def encode(self, column: pa.ChunkedArray) -> Column:
+        """Code rows, -1 where missing; `distinct` has the number of each code's label, 0 the last."""
+        column = _with_plain_missing(column)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        chunk = column.unify_dictionaries().combine_chunks()
+        if isinstance(chunk, pa.ChunkedArray):  # of no rows
+            chunk = pa.concat_arrays(chunk.chunks)
+        numbers = np.append(self._number(chunk), 0)
+        indices = chunk.indices
+        codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        if codes.dtype.kind == "u":
+            codes = codes.astype(np.int64)
+            codes[indices.is_null().to_numpy(zero_copy_only=False)] = -1
+        return Column(codes, pd.Index(numbers), len(numbers))
+
+    def take(self, numbers: NDArray[np.int64]) -> Any:
+        """Return labels as a column, of pandas' type for what the file holds."""
+        absent = pa.array(numbers - 1, mask=numbers == 0)
+        values = self._values if self._values is not None else pa.array([], pa.null())
+        found = values.take(absent).to_pandas()
+        if self._order is None:
+            return found
+        return pd.Categorical(found, categories=self._order.to_pandas(), ordered=True)
+
+    def _number(self, chunk: Any) -> NDArray[np.int64]:
+        """Number the labels of a dictionary, adding those that are new."""
+        distinct = chunk.dictionary
+        if pa.types.is_null(distinct.type):
+            return np.zeros(len(distinct), dtype=np.int64)
+        if pa.types.is_string(distinct.type):
+            distinct = distinct.cast(pa.large_string())
+        self._check_order(chunk.type.ordered, distinct)
+        if self._values is None:
+            self._values = distinct.slice(0, 0)
+        if distinct.type != self._values.type:
+            raise DataError(
+                f"column {self.name!r} holds labels of type {distinct.type}, and before "
+                f"{self._values.type}. Write all files or batches with one type."
+            )
+        known = pc.index_in(distinct, value_set=self._values)
+        new = pc.and_(known.is_null(), distinct.is_valid())
+        if pc.any(new).as_py():
+            self._values = pa.concat_arrays([self._values, distinct.filter(new)])
+            known = pc.index_in(distinct, value_set=self._values)
+        return np.asarray(known.fill_null(-1).to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+
+    def _check_order(self, ordered: bool, distinct: Any) -> None:
+        if not ordered:
+            return
+        if self._order is not None and not self._order.equals(distinct):
+            raise DataError(
+                f"column {self.name!r} is an ordered categorical whose categories are not the same "
+                "in all batches. Write it as text, or with the same categories everywhere."
+            )
+        self._order = distinct
+
+
+def _with_plain_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn an Arrow float's NaN into a missing key, as pandas reads it, and minus zero into zero."""
+    if not pa.types.is_floating(column.type):
+        return column
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    column = pc.add(column, pa.scalar(0, column.type))
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+
+
+class _Nodes:
+    """Numbers of the keys of one level, in order of appearance."""
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, dtype=np.int64)
+        self._number = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def number(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each key, adding those that are new."""
+        at = np.searchsorted(self._sorted, keys)
+        known = at < len(self)
+        known[known] = self._sorted[at[known]] == keys[known]
+        if not known.all():
+            new = np.unique(keys[~known])
+            where = np.searchsorted(self._sorted, new)
+            count = len(self)
+            self._sorted = np.insert(self._sorted, where, new)
+            self._number = np.insert(self._number, where, np.arange(count, count + len(new)))
+            at = np.searchsorted(self._sorted, keys)
+        return self._number[at]
+
+    def keys(self) -> NDArray[np.int64]:
+        """Return all keys by their numbers."""
+        found = np.empty_like(self._sorted)
+        found[self._number] = self._sorted
+        return found
+
+
+def in_leaf_order(here: Integers, n: int) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:
+    """Return the order of a batch's rows by leaf, None where they are in order, and where leaves start.
+
+    Shapes (N,) and (n + 1,).
+    """
+    order, counts = sorted_rows(here, n)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
+    return (None if (here[1:] >= here[:-1]).all() else order), starts

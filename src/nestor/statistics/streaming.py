@@ -1,0 +1,140 @@
+"""From batches of rows to leaf statistics, tree and priors, in one pass and without keeping rows."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nestor.errors import DataError
+from nestor.index.growing import GrowingTree, in_leaf_order
+from nestor.names import INTERCEPT
+from nestor.resolve import ResolvedPriors, resolve
+from nestor.rows import constant_predictor
+from nestor.statistics.columns import ColumnReader, missing_columns, number_columns, refuse_spec
+from nestor.statistics.leaf import LeafStatistics, from_moments
+from nestor.statistics.moments import Moments, RunningMoments
+from nestor.statistics.totals import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nestor.index import TreeIndex
+    from nestor.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows, and how messages call them."""
+
+    table: pa.Table
+    where: str
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What is left of rows that have been read."""
+
+    index: TreeIndex
+    priors: ResolvedPriors
+    statistics: LeafStatistics
+
+
+def stream(
+    spec: ModelSpec, batches: Iterable[Batch], *, missing: Literal["error", "group"]
+) -> Streamed:
+    """Read batches of rows, each once.
+
+    Raises
+    ------
+    DataError
+        If rows do not fit the description; the message says where they are.
+    Unsupported
+        If the description needs rows.
+    """
+    refuse_spec(spec)
+    reader = ColumnReader.of(spec)
+    tree = GrowingTree(spec.level_names, missing)
+    sums = RunningMoments(len(reader.terms), centred=INTERCEPT in spec.effects)
+    totals: Totals | None = None
+    for batch in batches:
+        if not batch.table.num_rows:
+            continue
+        with _named(batch.where):
+            columns, weights = reader.read(batch.table)
+            here, leaf = tree.add(batch.table)
+        here_totals = Totals.of(columns)
+        totals = here_totals if totals is None else totals.merged(here_totals)
+        order, starts = in_leaf_order(here, len(leaf))
+        if order is not None:
+            columns = np.take(columns, order, axis=1)
+            weights = None if weights is None else weights[order]
+        part = Moments.of_sorted(columns, weights, starts, centred=sums.centred)
+        sums.add(part, leaf, tree.n_leaves)
+    if totals is None:
+        raise DataError("there are no rows.")
+    return _finished(spec, reader, tree, sums, totals)
+
+
+def _finished(
+    spec: ModelSpec,
+    reader: ColumnReader,
+    tree: GrowingTree,
+    sums: RunningMoments,
+    totals: Totals,
+) -> Streamed:
+    for j, term in enumerate(reader.terms):
+        if term not in (None, INTERCEPT) and totals.is_constant(j):
+            raise constant_predictor(str(term), float(totals.low[j]))
+    moments = sums.moments()
+    index, order = tree.index(moments.rows)
+    place = {term: j for j, term in enumerate(reader.terms)}
+    return Streamed(
+        index=index,
+        priors=resolve(spec, lambda term: totals.summary(place[term])),
+        statistics=from_moments(moments.take(order), spec.effects),
+    )
+
+
+def read_tables(spec: ModelSpec, tables: Iterable[pd.DataFrame | pa.Table]) -> Iterator[Batch]:
+    """Name the tables that a caller hands over, and pick their columns.
+
+    Raises
+    ------
+    DataError
+        If one is no table, lacks a column or has a column of several types.
+    """
+    wanted = list(dict.fromkeys((*spec.level_names, *number_columns(spec))))
+    for i, table in enumerate(tables):
+        where = f"table {i}"
+        with _named(where):
+            yield Batch(_arrow(table, wanted), where)
+
+
+def _arrow(table: pd.DataFrame | pa.Table, wanted: list[str]) -> pa.Table:
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    if isinstance(table, pa.Table):
+        missing_columns(wanted, table.column_names)
+        return table.select(wanted)
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(
+            f"it must be a pandas DataFrame or a pyarrow Table, not {type(table).__name__}."
+        )
+    missing_columns(wanted, [str(name) for name in table.columns])
+    try:
+        return pa.Table.from_pandas(table[wanted], preserve_index=False)
+    except pa.ArrowException as error:
+        raise DataError(f"its columns have no one type: {str(error).splitlines()[0]}.") from None
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
