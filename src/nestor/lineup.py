@@ -9,12 +9,12 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from nestor import registry
-from nestor.agreement.density import DensityCheck, compare_densities, density_points
+from nestor.agreement.density import DensityCheck, compare_densities
+from nestor.agreement.oracle import Oracle
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.comparison import Comparison, EngineRow
 from nestor.events import DensityFinished, EngineFinished, Listener, LookFinished, WorkerEvent
-from nestor.formulation import Formulation
 from nestor.measure import measure, posterior_of
 from nestor.pairing import Pairing
 from nestor.runner import engine, store
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from nestor.agreement.criteria import Criteria
-    from nestor.backend import CompiledModel, SamplerConfig
+    from nestor.backend import SamplerConfig
     from nestor.contender import Contender
     from nestor.problem import Problem
     from nestor.runner.job import Outcome
@@ -67,23 +67,12 @@ class Lineup:
         self._problem, self._config, self._folder = problem, config, folder
         self._criteria, self._pairing = criteria, Pairing(problem, criteria)
         self._timeout, self._listen, self._keep = timeout, listener, keep
-        self._points = density_points(problem)
-        self._model = self._reference_model()
-        self._reference = [self._model.log_density(point) for point in self._points]
+        self._oracle = Oracle(problem)
         self._chains: dict[str, Iterator[tuple[Outcome, xr.DataTree | None]]] = {}
         self.look = 1
         self.rows: dict[str, EngineRow] = {}
         self.checks: dict[str, DensityCheck] = {}
         self._finished: dict[str, xr.DataTree] = {}
-
-    def _reference_model(self) -> CompiledModel:
-        return registry.get("reference").backend.compile(
-            self._problem,
-            Formulation.parse([], self._problem.spec.level_names),
-            sampler=None,
-            device="cpu",
-            dtype="float64",
-        )
 
     def _key(self, contender: Contender) -> str:
         versions = registry.get(contender.backend).backend.versions()
@@ -98,7 +87,7 @@ class Lineup:
         """Step 0 for one contender; a failure becomes its row."""
         name = contender.name
         tree = store.load_tree(self._path(contender, ".nc"), self._key(contender))
-        if tree is not None and self._same_points(tree):
+        if tree is not None and self._same_points(tree, contender):
             self._finished[name] = tree
             found = [float(text) for text in engine.read_attr(tree, "log_densities")]
         else:
@@ -107,7 +96,7 @@ class Lineup:
             outcome, values = engine.evaluate(
                 self._problem,
                 contender,
-                self._points,
+                self._oracle.points,
                 log,
                 timeout=self._timeout,
                 listener=lambda event: self._listen(WorkerEvent(name, "density", event)),
@@ -117,7 +106,9 @@ class Lineup:
                 self._finish(EngineRow(contender, outcome.status, message))
                 return
             found = values
-        check = compare_densities(name, contender.dtype, self._reference, found)
+        # Only now: what cannot be marginalized its engine has refused, and that is its row.
+        expected = self._oracle.log_densities(contender.formulation)
+        check = compare_densities(name, contender.dtype, expected, found)
         self.checks[name] = check
         self._listen(DensityFinished(check))
         if not check.same:
@@ -192,13 +183,15 @@ class Lineup:
     def _measure(self, row: EngineRow, tree: xr.DataTree) -> None:
         """Fill in what the draws say, and check the density that was sampled."""
         found = measure(self._problem, row, tree)
+        formulation = row.contender.formulation
         check = check_sampled_density(
             self._problem,
             row.name,
             row.contender.dtype,
             posterior_of(self._problem, tree),
             {str(n): a.to_numpy() for n, a in tree["sample_stats"].data_vars.items()},
-            self._model.log_density,
+            self._oracle.model(formulation).log_density,
+            marginalized=formulation.is_marginalized,
         )
         found = replace(found, sampled_density=check)
         if check is not None and not check.same:
@@ -253,9 +246,10 @@ class Lineup:
             key = self._key(contender) if finished else "unfinished"
             store.save_tree(tree, self._path(contender, ".nc"), key)
 
-    def _same_points(self, tree: xr.DataTree) -> bool:
+    def _same_points(self, tree: xr.DataTree, contender: Contender) -> bool:
         """Whether stored log densities belong to the points, and the reference, of this run."""
-        return tree.attrs.get("reference_log_densities") == _texts(self._reference)
+        expected = self._oracle.log_densities(contender.formulation)
+        return tree.attrs.get("reference_log_densities") == _texts(expected)
 
     def _finish(self, row: EngineRow) -> None:
         self.rows[row.name] = row
