@@ -170,7 +170,7 @@ def _read(
         ]
         try:
             with parquet.ParquetFile(
-                file.path, read_dictionary=text, buffer_size=_BUFFER
+                file.path, read_dictionary=text, buffer_size=_BUFFER, pre_buffer=False
             ) as opened:
                 for record in opened.iter_batches(batch_rows, columns=wanted):
                     stop = start + record.num_rows
