@@ -7,6 +7,7 @@ import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from nestor.auto import not_marginalizable
 from nestor.backend import Capabilities
 from nestor.errors import Unsupported
 
@@ -46,6 +47,8 @@ class PyMCBackend:
             dtypes=frozenset({"float64"}),
             chain_methods=frozenset({"sequential", "parallel"}),
             reasons=REASONS,
+            likelihoods=frozenset({"rows", "statistics"}),
+            coefficients=frozenset({"sampled", "marginalized"}),
         )
 
     def versions(self) -> Mapping[str, str]:
@@ -80,7 +83,8 @@ class PyMCBackend:
         Raises
         ------
         Unsupported
-            For a GPU, for float32, and for a family or sampler that there is not.
+            For a GPU, for float32, for a family or sampler that there is not, and for a formulation that
+            does not apply to the problem.
         """
         if device != "cpu":
             raise Unsupported(f"pymc does not run on {device!r} ({REASONS['gpu']}). Use cpu.")
@@ -95,6 +99,8 @@ class PyMCBackend:
                 f"pymc does not have family {problem.spec.family!r} (not yet ours); "
                 f"it has {', '.join(sorted(families))}."
             )
+        if formulation.is_marginalized and (reason := not_marginalizable(problem)) is not None:
+            raise Unsupported(f"pymc cannot marginalize: {reason}.")
         from nestor_pymc.compiled import PyMCModel
 
         return PyMCModel.build(problem, formulation, sampler)

@@ -29,20 +29,25 @@ class PyMCModel:
 
     Parameters
     ----------
-    problem : Problem
-        Model and data.
+    variables : Variables
+        Model and data, and its free random variables.
     density : LogDensity
         Its density.
     sampler : NutpieSampler or PyMCSampler or None
         What was compiled; None for densities only.
     """
 
-    problem: Problem
+    variables: Variables
     density: LogDensity
     sampler: NutpieSampler | PyMCSampler | None
 
     #: The data stay on the host.
     upload_seconds: ClassVar[float] = 0.0
+
+    @property
+    def problem(self) -> Problem:
+        """Model and data."""
+        return self.variables.problem
 
     @classmethod
     def build(cls, problem: Problem, formulation: Formulation, sampler: str | None) -> Self:
@@ -53,7 +58,7 @@ class PyMCModel:
         problem : Problem
             Model and data.
         formulation : Formulation
-            Which levels are centred.
+            Which levels are centred; rows or statistics; whether coefficients are sampled.
         sampler : {"nutpie", "pymc"} or None
             What to compile for; None compiles the density only.
         """
@@ -61,7 +66,7 @@ class PyMCModel:
         density = LogDensity(variables)
         if sampler is None:
             density.compile()
-        return cls(problem, density, _compile(variables, sampler))
+        return cls(variables, density, _compile(variables, sampler))
 
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return the model for another outcome; both share every compiled function.
@@ -76,9 +81,9 @@ class PyMCModel:
         DataError
             If it has another shape or a value that is not finite.
         """
-        problem = self.problem.with_outcome(y)
-        sampler = None if self.sampler is None else self.sampler.with_outcome(problem.y)
-        return replace(self, problem=problem, sampler=sampler)
+        variables = self.variables.with_outcome(y)
+        sampler = None if self.sampler is None else self.sampler.with_outcome(variables)
+        return replace(self, variables=variables, sampler=sampler)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables.
@@ -86,9 +91,10 @@ class PyMCModel:
         Parameters
         ----------
         point : mapping of str to ndarray
-            Every variable of `Problem.variables`, natural scale. With a sampler, the first call compiles.
+            Every variable of `Problem.variables`, natural scale; what is marginalized is ignored. With a
+            sampler, the first call compiles.
         """
-        return self.density(point, self.problem.y)
+        return self.density(point, self.variables.observed)
 
     def sampled_density(self) -> Walked:
         """What the sampler walks on, with its gradient; see `Differentiable`.

@@ -25,7 +25,8 @@ def log_jacobian(variables: Variables, values: Values) -> NDArray[np.float64]:
     """Return log |d canonical / d unconstrained| at each draw.
 
     The samplers see log x of a positive parameter x, log((x - a) / (b - x)) of one in (a, b), and the
-    deviations z = (beta - beta of the parent) / tau of a non-centred level.
+    deviations z = (beta - beta of the parent) / tau of a non-centred level, and nothing of marginalized
+    coefficients.
 
     Parameters
     ----------
@@ -59,8 +60,9 @@ def _parameters(
     """Each prior with the draws of the parameters that have it, (chain, draw, ...)."""
     problem = variables.problem
     priors = problem.priors
-    beta = values["beta"][..., problem.population_mask]
-    vectors = [(priors.beta, beta)]
+    vectors = []
+    if variables.beta is not None:
+        vectors.append((priors.beta, values["beta"][..., problem.population_mask]))
     vectors += [(priors.tau[name], values[f"tau_{name}"]) for name in variables.tau]
     if variables.gamma is not None:
         vectors.append((priors.gamma, values["gamma"]))

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor_pymc.distributions import declare
+from nestor_pymc.marginal import log_marginal
+from nestor_pymc.variables import OUTCOME
 
 if TYPE_CHECKING:
     import pymc as pm
     from numpy.typing import NDArray
 
     from nestor.problem import LevelDesign, Problem
+    from nestor_pymc.leaf_rows import LeafRows
     from nestor_pymc.variables import Variables, Vector
 
 
@@ -36,12 +39,8 @@ class _Coefficient:
         return self.values if self.index is None else self.values[self.index]
 
 
-#: Name of the shared variable that holds the outcome.
-OUTCOME = "outcome"
-
-
-def build_model(variables: Variables, *, transformed: bool) -> tuple[pm.Model, Any]:
-    """Build the PyMC model, and the shared variable that holds its outcome.
+def build_model(variables: Variables, *, transformed: bool) -> tuple[pm.Model, tuple[Any, ...]]:
+    """Build the PyMC model, and the shared variables that hold its outcome: `Variables.observed`.
 
     Compiled functions read the outcome when they run, so that models which differ in it only share them.
     Everything else is constant: PyTensor and LLVM know the design when they optimize.
@@ -57,19 +56,56 @@ def build_model(variables: Variables, *, transformed: bool) -> tuple[pm.Model, A
     import pymc as pm
     import pytensor
 
-    problem = variables.problem
     # Its shape is part of its type, as a constant's is: nothing about it is found out at run time.
-    outcome = pytensor.shared(problem.y, name=OUTCOME, shape=problem.y.shape)
+    observed = {
+        name: pytensor.shared(value, name=name, shape=value.shape)
+        for name, value in variables.observed.items()
+    }
     # Scales are positive by construction, so PyMC's run-time checks of parameters can never fail.
     with pm.Model(check_bounds=False) as model:
-        coefficients = _population(variables, transformed)
-        for level in problem.levels:
-            coefficients = _descend(variables, level, coefficients, transformed)
-        gamma = _declare_vector(variables.gamma, (), transformed)
-        family = _family_parameters(problem, transformed)
+        if variables.formulation.is_marginalized:
+            _marginalized(variables, observed, transformed)
+        else:
+            _sampled(variables, observed, transformed)
+    return model, tuple(observed.values())
+
+
+def _marginalized(variables: Variables, observed: dict[str, Any], transformed: bool) -> None:
+    """Declare scales, and the density of the outcome given them."""
+    import pymc as pm
+
+    problem = variables.problem
+    scales = {
+        f"tau_{level.name}": _declare_tau(variables, level, transformed)
+        for level in problem.levels
+        if level.name in variables.tau
+    }
+    scales |= _family_parameters(problem, transformed)
+    pm.Potential("y", log_marginal(problem, variables.rows, observed, scales))
+
+
+def _sampled(variables: Variables, observed: dict[str, Any], transformed: bool) -> None:
+    """Declare coefficients and scales, and the density of the outcome given them all."""
+    import pymc as pm
+
+    problem = variables.problem
+    coefficients = _population(variables, transformed)
+    for level in problem.levels:
+        coefficients = _descend(variables, level, coefficients, transformed)
+    gamma = _declare_vector(variables.gamma, (), transformed)
+    family = _family_parameters(problem, transformed)
+    if variables.formulation.likelihood == "statistics":
+        density = _by_statistics(variables.rows, observed, coefficients, gamma, family["sigma"])
+        pm.Potential("y", density)
+    else:
         eta = _linear_predictor(problem, coefficients, gamma)
-        _declare_outcome(problem, eta, family, outcome)
-    return model, outcome
+        _declare_outcome(problem, eta, family, observed[OUTCOME])
+
+
+def _declare_tau(variables: Variables, level: LevelDesign, transformed: bool) -> Any:
+    """Standard deviations of a level, (q,) or (q, n_parents)."""
+    lead = (level.n_parents,) if level.per_parent else ()
+    return _declare_vector(variables.tau[level.name], lead, transformed)
 
 
 def _declare_vector(vector: Vector | None, lead: tuple[int, ...], transformed: bool) -> Any:
@@ -107,8 +143,7 @@ def _descend(
     below = [coefficient.down(level.parent) for coefficient in above]
     if level.name not in variables.node:
         return below
-    lead = (level.n_parents,) if level.per_parent else ()
-    tau = _declare_vector(variables.tau[level.name], lead, transformed)
+    tau = _declare_tau(variables, level, transformed)
     name, shape = variables.node[level.name], (len(level.varying), level.n)
     nodes = np.arange(level.n)
     if variables.is_centered(level):
@@ -135,6 +170,35 @@ def _linear_predictor(problem: Problem, coefficients: list[_Coefficient], gamma:
         column = np.ascontiguousarray(problem.X[:, j])
         eta = eta + (term if np.all(column == 1.0) else column * term)
     return eta if gamma is None else eta + problem.Z @ gamma
+
+
+def _by_statistics(
+    rows: LeafRows,
+    observed: dict[str, Any],
+    coefficients: list[_Coefficient],
+    gamma: Any,
+    sigma: Any,
+) -> Any:
+    """Log density of all rows by what the leaves say of their coefficients; see `LeafRows`."""
+    import pytensor.tensor as pt
+
+    beta = [coefficients[effect].gathered() for effect in rows.order]
+    away = np.ones(1)
+    delta = None
+    if gamma is not None:
+        delta = gamma - observed["outcome_pivot"]
+        away = pt.concatenate([np.ones(1), -delta])
+    squares = away @ observed["outcome_residual"] @ away
+    for j, weight in enumerate(rows.weights):
+        left = observed["outcome_fit"][j] - beta[j]
+        for k in range(j + 1, len(beta)):
+            left = left - rows.slopes[j, k] * beta[k]
+        if delta is not None:
+            left = left - delta @ rows.covariates[j]
+        squares = squares + (weight * left**2.0).sum()
+    n = np.array(float(rows.n_rows))
+    constant = np.array(0.5 * (rows.sum_log_weights - rows.n_rows * np.log(2.0 * np.pi)))
+    return constant - n * pt.log(sigma) - 0.5 * squares / sigma**2.0
 
 
 def _family_parameters(problem: Problem, transformed: bool) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 from nestor.backend import Draws, Timings
 from nestor.errors import Unsupported
 from nestor_pymc.jacobian import log_jacobian
-from nestor_pymc.model import OUTCOME, build_model
+from nestor_pymc.model import build_model
 from nestor_pymc.natural import Natural
 from nestor_pymc.nutpie_run import NutpieRun, Tables, rows
+from nestor_pymc.recovery import recovery_streams
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
 from nestor_pymc.walked import NutpieFunction, Walked
@@ -68,9 +69,10 @@ class NutpieSampler:
         # them once, at the end, for all draws together.
         return cls(variables, Natural(model), nutpie.compile_pymc_model(model, var_names=[]))
 
-    def with_outcome(self, y: NDArray[np.float64]) -> Self:
-        """Return a sampler of the same compiled functions that reads another outcome."""
-        return replace(self, compiled=self.compiled.with_data(**{OUTCOME: y}))
+    def with_outcome(self, variables: Variables) -> Self:
+        """Return a sampler of the same compiled functions that reads the outcome of `variables`."""
+        compiled = self.compiled.with_data(**variables.observed)
+        return replace(self, variables=variables, compiled=compiled)
 
     def sampled_density(self) -> Walked:
         """Return what the chains walk on: nutpie's own function."""
@@ -103,6 +105,7 @@ class NutpieSampler:
             if value is not None
         }
         settings = _settings(config, cores, options)
+        streams = recovery_streams(config.seed, config.chains)
         start = time.perf_counter()
         run = NutpieRun(self.compiled, config, looks[-1], cores, options, on_progress)
         try:
@@ -111,7 +114,7 @@ class NutpieSampler:
                 tables = run.until(config.warmup + look)
                 middle = time.perf_counter()
                 kept = slice(config.warmup + drawn, config.warmup + look)
-                values, stats = self._collect(tables, kept)
+                values, stats = self._collect(tables, kept, streams)
                 postprocess = time.perf_counter() - middle
                 timings = clock.stretch(middle - start, postprocess)
                 yield Draws(values=values, stats=stats, timings=timings, settings=settings)
@@ -120,7 +123,7 @@ class NutpieSampler:
             run.close()
 
     def _collect(
-        self, tables: Tables, kept: slice
+        self, tables: Tables, kept: slice, streams: Sequence[np.random.Generator]
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
         """Take the iterations `kept` of each chain out of nutpie's Arrow tables."""
         draws, stats = tables
@@ -133,7 +136,7 @@ class NutpieSampler:
             ours: np.stack([rows(b, theirs, kept) for b in stats]).astype(dtype)
             for theirs, ours, dtype in _STATS
         }
-        values = self.variables.to_canonical(self.natural(free))
+        values = self.variables.to_canonical(self.natural(free), streams)
         found["log_jacobian"] = log_jacobian(self.variables, values)
         return values, found
 

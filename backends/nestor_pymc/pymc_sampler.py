@@ -16,6 +16,7 @@ from nestor_pymc import REASONS
 from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import build_model
 from nestor_pymc.progress import progress_at
+from nestor_pymc.recovery import recovery_streams
 from nestor_pymc.settings import resolved_settings
 from nestor_pymc.timings import cores_used, split_wall
 from nestor_pymc.walked import PyMCFunction, Walked
@@ -81,21 +82,18 @@ class PyMCSampler:
     Parameters
     ----------
     variables : Variables
-        The free random variables.
+        The free random variables, and this sampler's outcome.
     model : pymc.FrozenModel
         The model with its compiled functions.
-    outcome : PyTensor's shared variable
-        What these read as the outcome; samplers that differ in theirs share it.
-    y : ndarray, (N,)
-        This sampler's outcome.
+    shared : tuple of PyTensor's shared variables
+        What these read of the outcome; samplers that differ in theirs share them.
     lock : threading.Lock
-        Held while a sampler uses `outcome`.
+        Held while a sampler uses `shared`.
     """
 
     variables: Variables
     model: Any
-    outcome: Any
-    y: NDArray[np.float64]
+    shared: tuple[Any, ...]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -103,10 +101,10 @@ class PyMCSampler:
         """Build the model and compile all that sampling needs."""
         from pymc.model.transform.optimization import freeze_model
 
-        model, outcome = build_model(variables, transformed=True)
+        model, shared = build_model(variables, transformed=True)
         # A frozen model keeps its compiled functions. Two iterations without a trajectory compile all
         # that `pymc.sample` needs, so that sampling compiles nothing.
-        sampler = cls(variables, freeze_model(model), outcome, variables.problem.y)
+        sampler = cls(variables, freeze_model(model), shared)
         sampler.run(
             draws=1,
             tune=1,
@@ -117,9 +115,9 @@ class PyMCSampler:
         )
         return sampler
 
-    def with_outcome(self, y: NDArray[np.float64]) -> Self:
-        """Return a sampler of the same compiled functions that reads another outcome."""
-        return replace(self, y=y)
+    def with_outcome(self, variables: Variables) -> Self:
+        """Return a sampler of the same compiled functions that reads the outcome of `variables`."""
+        return replace(self, variables=variables)
 
     def sample_in_looks(
         self,
@@ -141,7 +139,7 @@ class PyMCSampler:
         from pymc.blocking import DictToArrayBijection
 
         function = self.model.logp_dlogp_function(ravel_inputs=True)
-        evaluate = PyMCFunction(function, self.outcome, self.y, self.lock)
+        evaluate = PyMCFunction(function, self.shared, self.variables.observed, self.lock)
         return Walked.found(
             evaluate,
             lambda seed: DictToArrayBijection.map(self.model.initial_point(seed)).data,
@@ -164,7 +162,8 @@ class PyMCSampler:
         tree = self._run(config, cores, options, monitor)
         posterior = tree["posterior"].dataset
         free = {rv.name: np.asarray(posterior[rv.name]) for rv in self.model.free_RVs}
-        values = self.variables.to_canonical(free)
+        streams = recovery_streams(config.seed, config.chains)
+        values = self.variables.to_canonical(free, streams)
         stats = tree["sample_stats"].dataset
         found: dict[str, NDArray[np.generic]] = {
             name: np.asarray(stats[name]).astype(dtype) for name, dtype in _STATS
@@ -224,9 +223,10 @@ class PyMCSampler:
         from pymc.sampling.parallel import ParallelSamplingError
 
         try:
-            # Models that differ in their outcome share its variable: one samples at a time.
+            # Models that differ in their outcome share its variables: one samples at a time.
             with self.lock:
-                self.outcome.set_value(self.y)
+                for variable in self.shared:
+                    variable.set_value(self.variables.observed[variable.name])
                 return pm.sample(
                     model=self.model,
                     nuts_sampler="pymc",

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nestor.resolve import PriorBlock, blocks
+from nestor_pymc.leaf_rows import LeafRows
+from nestor_pymc.recovery import Recovery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from nestor.formulation import Formulation
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from nestor.problem import LevelDesign, Problem
 
 Arrays = Mapping[str, "NDArray[np.float64]"]
+
+#: Name of the shared variable that holds the outcome, where the likelihood is over rows.
+OUTCOME = "outcome"
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ class Variables:
         Group-level standard deviations; entries along the first axis, parents along the second.
     node : mapping of level to str
         The random variable of a level's nodes, (q, n): ``beta_<level>`` where it is centred, ``z_<level>``
-        (deviations from the parent in units of tau) where it is not.
+        (deviations from the parent in units of tau) where it is not. Empty, and beta and gamma None, where
+        coefficients are marginalized.
     family : tuple of str
         The outcome family's parameters that are not fixed.
     """
@@ -86,17 +95,41 @@ class Variables:
         priors = problem.priors
         self.problem = problem
         self.formulation = formulation
-        self.beta = _vector("beta", priors.beta)
-        self.gamma = _vector("gamma", priors.gamma)
+        self.beta = self.gamma = None
+        if not formulation.is_marginalized:
+            self.beta = _vector("beta", priors.beta)
+            self.gamma = _vector("gamma", priors.gamma)
         self.tau: dict[str, Vector] = {}
         self.node: dict[str, str] = {}
         for level in problem.levels:
             vector = _vector(f"tau_{level.name}", priors.tau[level.name])
             if vector is not None:
-                kind = "beta" if formulation.is_centered(level.name) else "z"
                 self.tau[level.name] = vector
-                self.node[level.name] = f"{kind}_{level.name}"
+                if not formulation.is_marginalized:
+                    kind = "beta" if formulation.is_centered(level.name) else "z"
+                    self.node[level.name] = f"{kind}_{level.name}"
         self.family = tuple(name for name, p in priors.family.items() if not p.is_fixed)
+
+    @cached_property
+    def rows(self) -> LeafRows:
+        """The problem's rows, reduced."""
+        return LeafRows.of(self.problem)
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """What draws marginalized coefficients."""
+        return Recovery(self.problem, self.rows)
+
+    @property
+    def observed(self) -> Arrays:
+        """What the model needs of the outcome, by the names of its shared variables."""
+        if self.formulation.likelihood == "statistics":
+            return self.rows.observed
+        return {OUTCOME: self.problem.y}
+
+    def with_outcome(self, y: NDArray[np.float64]) -> Variables:
+        """Return those of the same model for another outcome."""
+        return Variables(self.problem.with_outcome(y), self.formulation)
 
     def is_centered(self, level: LevelDesign) -> bool:
         """Whether the coefficients of `level` are sampled themselves."""
@@ -108,7 +141,8 @@ class Variables:
         Parameters
         ----------
         point : mapping of str to ndarray
-            Every canonical variable; standard deviations must be greater than zero.
+            Every canonical variable, but for coefficients that are marginalized; standard deviations must
+            be greater than zero.
 
         Returns
         -------
@@ -119,8 +153,12 @@ class Variables:
             minus sum log tau over the deviations of non-centred levels.
         """
         problem = self.problem
+        free = {name: point[name] for name in self.family}
+        for name, vector in self.tau.items():
+            free |= vector.scatter(np.asarray(point[f"tau_{name}"]).T)
+        if self.formulation.is_marginalized:
+            return free, 0.0
         filled = problem.with_inherited(point)
-        free = {name: filled[name] for name in self.family}
         if self.beta is not None:
             free |= self.beta.scatter(filled["beta"][problem.population_mask])
         if self.gamma is not None:
@@ -129,35 +167,49 @@ class Variables:
         for level in problem.levels:
             value = filled[f"beta_{level.name}"]
             if level.name in self.node:
-                tau = filled[f"tau_{level.name}"]
-                free |= self.tau[level.name].scatter(tau.T)
                 node = value[:, level.varying]
                 if not self.is_centered(level):
-                    scale = level.scale_of_nodes(tau)
+                    scale = level.scale_of_nodes(filled[f"tau_{level.name}"])
                     node = (node - above[level.parent][:, level.varying]) / scale
                     log_jacobian -= float(np.log(scale).sum())
                 free[self.node[level.name]] = np.ascontiguousarray(node.T)
             above = value
         return free, log_jacobian
 
-    def to_canonical(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
+    def to_canonical(
+        self, free: Arrays, streams: Sequence[np.random.Generator]
+    ) -> dict[str, NDArray[np.float64]]:
         """Map draws of the free random variables, natural scale, to the canonical variables.
 
         Parameters
         ----------
         free : mapping of str to ndarray, (chain, draw, *shape)
             One entry for each free random variable.
+        streams : sequence of Generator
+            One for each chain, what marginalized coefficients are drawn from: they go on from call to call.
 
         Returns
         -------
         dict of str to ndarray, (chain, draw, *shape)
             Every variable of `Problem.variables`, inherited and fixed entries filled in.
         """
+        found = {name: free[name] for name in self.family}
+        for name, vector in self.tau.items():
+            found[f"tau_{name}"] = np.moveaxis(vector.gather(free, 2), 2, -1)
+        if self.formulation.is_marginalized:
+            found |= self.recovery.drawn(found, streams)
+        else:
+            found |= self._coefficients(free)
+        return {
+            name: np.ascontiguousarray(found[name], dtype=np.float64)
+            for name in self.problem.variables
+        }
+
+    def _coefficients(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
+        """Coefficients of sampled nodes, (chain, draw, *shape)."""
         problem = self.problem
         lead = next(iter(free.values())).shape[:2]
-        found = {name: free[name] for name in self.family}
-        if self.gamma is not None:
-            found["gamma"] = self.gamma.gather(free, 2)
+        found = {} if self.gamma is None else {"gamma": self.gamma.gather(free, 2)}
         found["beta"] = np.zeros((*lead, len(problem.effects)))
         if self.beta is not None:
             found["beta"][..., problem.population_mask] = self.beta.gather(free, 2)
@@ -166,15 +218,12 @@ class Variables:
             # (chain, draw, p, n): by effect, as the model keeps it
             value = above[..., level.parent]
             if level.name in self.node:
-                tau = self.tau[level.name].gather(free, 2)
                 node = free[self.node[level.name]]
                 if not self.is_centered(level):
+                    tau = self.tau[level.name].gather(free, 2)
                     scale = tau[..., level.parent] if level.per_parent else tau[..., None]
                     node = value[..., level.varying, :] + scale * node
                 value[..., level.varying, :] = node
-                found[f"tau_{level.name}"] = np.moveaxis(tau, 2, -1)
             found[f"beta_{level.name}"] = np.moveaxis(value, 2, -1)
             above = value
-        return {
-            name: np.ascontiguousarray(found[name], dtype=np.float64) for name in problem.variables
-        }
+        return found

@@ -11,7 +11,7 @@ import numpy as np
 from nestor.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Lock
 
     from numpy.typing import NDArray
@@ -120,23 +120,24 @@ class PyMCFunction:
     ----------
     function : pymc's ValueGradFunction
         Of a flat point.
-    outcome : PyTensor's shared variable
-        What it reads as the outcome.
-    y : ndarray, (N,)
-        This model's outcome.
+    shared : sequence of PyTensor's shared variables
+        What it reads of the outcome.
+    observed : mapping of str to ndarray
+        This model's, by their names.
     lock : threading.Lock
-        Held while `outcome` is in use.
+        Held while `shared` are in use.
     """
 
     function: Any
-    outcome: Any
-    y: NDArray[np.float64]
+    shared: Sequence[Any]
+    observed: Mapping[str, NDArray[np.float64]]
     lock: Lock
 
     def __call__(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Evaluate at a point, (d,)."""
         with self.lock:
-            # Models that differ in their outcome share its variable; nothing is copied.
-            self.outcome.set_value(self.y, borrow=True)
+            # Models that differ in their outcome share its variables; nothing is copied.
+            for variable in self.shared:
+                variable.set_value(self.observed[variable.name], borrow=True)
             value, gradient = self.function(np.ascontiguousarray(z, dtype=np.float64))
         return float(value), np.array(gradient, np.float64)

@@ -1,0 +1,130 @@
+"""The rows of a gaussian outcome, as the few that say the same of each leaf's coefficients.
+
+By its statistics a leaf says of its coefficients beta, gamma given,
+
+    sum over j of d_j (v_j' beta - (rho_j - R_j' delta))^2 / sigma^2,     delta = gamma - pivot,
+
+one weighted row for each effect, v_j having a one at j and zeros before it: with U, m_y and M_z of
+`nestor.statistics.leaf`, d_j is the square of U's diagonal, v_j its row over the diagonal, rho_j = v_j' m_y
+and R_j = v_j' M_z. With an intercept, the first row is the mean of the leaf's rows, weighted by their number.
+Before, the outcome was taken less Z pivot, pivot being gamma's least-squares estimate, so that what is left
+of it is small wherever the covariates explain much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from nestor.names import INTERCEPT
+from nestor.statistics import leaf_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.problem import Problem
+    from nestor.statistics import LeafStatistics
+
+    type FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LeafRows:
+    """p weighted rows for each of n leaves; c covariates.
+
+    Parameters
+    ----------
+    order : ndarray of intp, (p,)
+        The effect of each column: an intercept comes first.
+    weights : ndarray, (p, n)
+        d; zero where a leaf says nothing.
+    slopes : ndarray, (p, p, n)
+        v: ``slopes[j, k]`` is the coefficient of effect ``order[k]`` in row j.
+    fit : ndarray, (p, n)
+        rho.
+    covariates : ndarray, (p, c, n)
+        R.
+    residual : ndarray, (1 + c, 1 + c)
+        Cross-products, outcome first, of what the leaves' own fits leave; see `LeafStatistics.residual`.
+    pivot : ndarray, (c,)
+        What delta is counted from.
+    n_rows : int
+        Rows of the data, N.
+    sum_log_weights : float
+        Of their weights.
+    """
+
+    order: NDArray[np.intp]
+    weights: FloatArray
+    slopes: FloatArray
+    fit: FloatArray
+    covariates: FloatArray
+    residual: FloatArray
+    pivot: FloatArray
+    n_rows: int
+    sum_log_weights: float
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Reduce a problem's rows.
+
+        Raises
+        ------
+        Unsupported
+            If the outcome is not gaussian.
+        """
+        statistics = leaf_statistics(problem)
+        pivot = _pivot(statistics)
+        if pivot.size:
+            # From the rows again: S of the first pass would lose what gamma explains to cancellation.
+            statistics = leaf_statistics(problem.with_outcome(problem.y - problem.Z @ pivot))
+        order = np.argsort([effect != INTERCEPT for effect in problem.effects], kind="stable")
+        root = statistics.root[:, order[:, None], order]
+        diagonal = np.diagonal(root, axis1=1, axis2=2)
+        known = diagonal > 0
+        slopes = root / np.where(known, diagonal, 1.0)[..., None]
+        slopes[:, range(len(order)), range(len(order))] = 1.0
+        right = np.moveaxis(slopes @ statistics.fit[:, order], 0, -1)
+        return cls(
+            order=order,
+            weights=np.ascontiguousarray(diagonal.T**2),
+            slopes=np.ascontiguousarray(np.moveaxis(slopes, 0, -1)),
+            fit=np.ascontiguousarray(right[:, 0]),
+            covariates=np.ascontiguousarray(right[:, 1:]),
+            residual=statistics.residual,
+            pivot=pivot,
+            n_rows=statistics.n_rows,
+            sum_log_weights=statistics.sum_log_weights,
+        )
+
+    @property
+    def n_covariates(self) -> int:
+        """Number of covariates, c."""
+        return len(self.pivot)
+
+    @property
+    def observed(self) -> Mapping[str, FloatArray]:
+        """What depends on the outcome, by the names of the model's shared variables."""
+        found = {"outcome_fit": self.fit, "outcome_residual": self.residual}
+        return found | {"outcome_pivot": self.pivot} if self.n_covariates else found
+
+
+def _pivot(statistics: LeafStatistics) -> FloatArray:
+    """Least-squares estimate of gamma from all rows, with one beta for all leaves, (c,).
+
+    Any pivot is exact: a direction about which the rows say next to nothing is left at zero.
+    """
+    p, c = statistics.n_effects, statistics.n_covariates
+    fits = statistics.root @ statistics.fit
+    design = np.concatenate([statistics.root, fits[..., 1:]], axis=2)
+    gram = np.einsum("nji,njk->ik", design, design)
+    linear = np.einsum("nji,nj->i", design, fits[..., 0])
+    gram[p:, p:] += statistics.residual[1:, 1:]
+    linear[p:] += statistics.residual[1:, 0]
+    scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
+    found, *_ = np.linalg.lstsq(gram / np.outer(scale, scale), linear / scale, rcond=1e-10)
+    return np.asarray((found / scale)[p:]) if c else np.zeros(0)

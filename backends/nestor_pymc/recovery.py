@@ -1,0 +1,246 @@
+"""Coefficients given the scales, drawn exactly and jointly: one pass up and one down, many draws at once.
+
+The pass up is `nestor_pymc.least_squares`, as in the sampled density, here with NumPy. Then gamma is drawn,
+from its precision and linear term in `nestor_pymc.marginal`, then the population, and from there down each
+node's deviations from its parent, effect by effect: eps ~ Normal(u_rho - u' beta, x / pi).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor_pymc.least_squares import Ascent, Deviation, Factor, ascended
+from nestor_pymc.marginal import covariate_prior, family_of, population
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nestor.problem import LevelDesign, Problem
+    from nestor_pymc.leaf_rows import LeafRows
+
+    type FloatArray = NDArray[np.float64]
+
+#: Tells these streams from others of the same seed.
+_STREAM = 0xC0EF
+
+#: Bytes of the arrays that a chunk of draws keeps at the same time.
+_CHUNK_BYTES = 16_000_000
+
+
+def recovery_streams(seed: int, chains: int) -> list[np.random.Generator]:
+    """One stream for each chain of a run."""
+    seeds = [np.random.SeedSequence([seed, chain, _STREAM]) for chain in range(chains)]
+    return [np.random.default_rng(one) for one in seeds]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFamily:
+    """Children and parents in arrays; see `nestor_pymc.least_squares.Family`.
+
+    Parameters
+    ----------
+    parent : ndarray of intp, (n,)
+        Parent of each node, non-decreasing; every parent has a child.
+    n_parents : int
+        How many there are.
+    """
+
+    parent: NDArray[np.intp]
+    n_parents: int
+    _starts: NDArray[np.intp] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", np.searchsorted(self.parent, np.arange(self.n_parents)))
+
+    def total(self, children: FloatArray) -> FloatArray:
+        """Sum over children."""
+        return np.add.reduceat(children, self._starts, axis=-1)
+
+    def copied(self, parents: FloatArray) -> FloatArray:
+        """Copy to children."""
+        return parents if self.n_parents == 1 else parents[..., self.parent]
+
+    def positive(self, weight: FloatArray) -> FloatArray:
+        """Ones for zeros."""
+        return np.where(weight > 0.0, weight, 1.0)
+
+
+class Recovery:
+    """Draws the coefficients of a problem that its scales' draws leave out.
+
+    Parameters
+    ----------
+    problem : Problem
+        Tree and priors.
+    rows : LeafRows
+        Its rows, reduced.
+    """
+
+    def __init__(self, problem: Problem, rows: LeafRows) -> None:
+        self._problem = problem
+        self._rows = rows
+        self._mean, self._sd = population(problem, rows.order)
+        self._gamma_mean, self._gamma_sd = covariate_prior(problem)
+        # From the leaves up, then the root.
+        self._levels = tuple(reversed(problem.levels))
+        self._families = [family_of(level, ArrayFamily) for level in self._levels]
+        column = np.argsort(rows.order)
+        self._varying = [[int(c) for c in column[level.varying]] for level in self._levels]
+        self._varying.append([int(j) for j in np.flatnonzero(self._sd > 0)])
+        nodes = [*(level.n for level in self._levels), 1]
+        self._noise = rows.n_covariates + sum(
+            n * len(varying) for n, varying in zip(nodes, self._varying, strict=True)
+        )
+        p = len(rows.order)
+        per_node = (p + 2) * (p + 1 + rows.n_covariates)
+        self._batch = max(1, _CHUNK_BYTES // (8 * per_node * sum(nodes)))
+
+    def drawn(
+        self, values: Mapping[str, FloatArray], streams: Sequence[np.random.Generator]
+    ) -> dict[str, FloatArray]:
+        """Draw beta, every beta_<level> and gamma once for each draw of the scales.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray, (chain, draw, *shape)
+            Every tau_<level>, and sigma unless it is fixed.
+        streams : sequence of Generator
+            One for each chain. Each draw takes the same number of normal numbers from its chain's, so that
+            draws do not depend on how they are cut into calls.
+
+        Returns
+        -------
+        dict of str to ndarray, (chain, draw, *shape)
+            Inherited and fixed entries filled in.
+        """
+        chains, draws = next(iter(values.values())).shape[:2] if values else (len(streams), 0)
+        names = [v.name for v in self._problem.variables.values() if v.name not in values]
+        shapes = {name: self._problem.variables[name].shape for name in names}
+        found = {name: np.empty((chains, draws, *shapes[name])) for name in names}
+        for chain, stream in enumerate(streams):
+            for begin in range(0, draws, self._batch):
+                part = slice(begin, min(begin + self._batch, draws))
+                scales = {name: array[chain, part] for name, array in values.items()}
+                eps = stream.standard_normal((part.stop - part.start, self._noise))
+                for name, array in self.given(scales, eps).items():
+                    found[name][chain, part] = array
+        return found
+
+    @property
+    def noise(self) -> int:
+        """How many normal numbers a draw takes."""
+        return self._noise
+
+    def given(self, scales: Mapping[str, FloatArray], eps: FloatArray) -> dict[str, FloatArray]:
+        """Coefficients of B draws, (B, *shape), from their noise, (B, noise); zeros give the means."""
+        variances = [self._variances(level, scales) for level in self._levels]
+        root = {j: np.square(self._sd[j]) for j in self._varying[-1]}
+        precision = self._sigma(scales, len(eps)) ** -2.0
+        ascent = ascended(
+            self._leaves(precision),
+            list(zip(variances, self._families, strict=True)),
+            (root, list(self._mean)),
+        )
+        found = {}
+        noise = _Noise(eps)
+        delta = np.zeros((len(eps), 0))
+        if self._rows.n_covariates:
+            delta = self._covariates(ascent, precision[:, 0], noise)
+            found["gamma"] = delta + self._rows.pivot
+        beta = [np.full((len(eps), 1), mean) for mean in self._mean]
+        _descend(beta, ascent.deviations[-1], root, delta, noise)
+        found["beta"] = self._ordered(beta)[:, 0]
+        steps = zip(self._levels, ascent.deviations[:-1], variances, strict=True)
+        for level, deviations, variance in reversed(list(steps)):
+            beta = [b[:, level.parent] for b in beta]
+            _descend(beta, deviations, variance, delta, noise)
+            found[f"beta_{level.name}"] = self._ordered(beta)
+        return found
+
+    def _sigma(self, scales: Mapping[str, FloatArray], batch: int) -> FloatArray:
+        prior = self._problem.priors.family["sigma"]
+        return np.full((batch, 1), prior.value) if prior.is_fixed else scales["sigma"][:, None]
+
+    def _variances(
+        self, level: LevelDesign, scales: Mapping[str, FloatArray]
+    ) -> dict[int, FloatArray]:
+        """Variances of a level's deviations by column, (B, n or 1)."""
+        if not len(level.varying):
+            return {}
+        squares = np.moveaxis(scales[f"tau_{level.name}"], -1, 0) ** 2.0
+        by_effect = squares[..., level.parent] if level.per_parent else squares[..., None]
+        columns = self._varying[self._levels.index(level)]
+        return dict(zip(columns, by_effect, strict=True))
+
+    def _leaves(self, precision: FloatArray) -> Factor:
+        rows, p = self._rows, len(self._rows.order)
+        found = []
+        for j in range(p):
+            row = {k: rows.slopes[j, k] for k in range(j + 1, p)} | {p: rows.fit[j]}
+            if rows.n_covariates:
+                row[p + 1] = rows.covariates[j][:, None]
+            found.append(row)
+        return Factor(tuple(w * precision for w in rows.weights), tuple(found))
+
+    def _covariates(self, ascent: Ascent, precision: FloatArray, noise: _Noise) -> FloatArray:
+        """Draw delta = gamma - pivot, (B, c): see `nestor_pymc.marginal` for its precision."""
+        within = precision[:, None, None] * self._rows.residual
+        zy, zz = within[:, 1:, 0].copy(), within[:, 1:, 1:].copy()
+        p = len(self._mean)
+        for remainder in ascent.remainders:
+            # (B, c, n)
+            right = np.moveaxis(remainder.right[p + 1], 0, 1)
+            weighted = right * remainder.weight[:, None]
+            zy += np.sum(weighted * remainder.right[p][:, None], axis=-1)
+            zz += weighted @ np.swapaxes(right, 1, 2)
+        sd = self._gamma_sd
+        root = np.linalg.cholesky(np.eye(len(sd)) + sd[:, None] * zz * sd)
+        linear = sd * zy + (self._gamma_mean - self._rows.pivot) / sd
+        g = np.linalg.solve(root, linear[..., None])
+        eps = noise.take(len(sd))[..., None]
+        return np.asarray(sd * np.linalg.solve(np.swapaxes(root, 1, 2), g + eps)[..., 0])
+
+    def _ordered(self, beta: Sequence[FloatArray]) -> FloatArray:
+        """(B, n, p), effects in the problem's order."""
+        return np.stack([beta[c] for c in np.argsort(self._rows.order)], axis=-1)
+
+
+class _Noise:
+    """Normal numbers, (B, noise), given out from the left."""
+
+    def __init__(self, eps: FloatArray) -> None:
+        self._eps = eps
+        self._taken = 0
+
+    def take(self, n: int) -> FloatArray:
+        """Give out the next (B, n)."""
+        begin, self._taken = self._taken, self._taken + n
+        return self._eps[:, begin : self._taken]
+
+
+def _descend(
+    beta: list[FloatArray],
+    deviations: Sequence[Deviation],
+    variances: Mapping[int, FloatArray],
+    delta: FloatArray,
+    noise: _Noise,
+) -> None:
+    """Add their deviations to the parents' coefficients `beta`, in place of these in the list."""
+    p = len(beta)
+    # The last that was integrated out is given nothing but the parent: it is drawn first.
+    for deviation in reversed(deviations):
+        j, gains = deviation.effect, deviation.gains
+        # (1 - u_j) beta_j, 1 - u_j = 1 / pi
+        mean = beta[j] / deviation.growth + gains[p]
+        for k in range(p):
+            if k != j:
+                mean = mean - gains[k] * beta[k]
+        for i, covariate in enumerate(delta.T):
+            mean = mean - gains[p + 1][i] * covariate[:, None]
+        sd = np.sqrt(variances[j] / deviation.growth)
+        beta[j] = mean + sd * noise.take(beta[j].shape[1])
