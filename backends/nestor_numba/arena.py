@@ -12,31 +12,30 @@ import numpy as np
 
 from nestor_numba import level as column
 from nestor_numba import priors
-from nestor_numba.layout import LANES, Slots, Tree
+from nestor_numba.emit import LANES
+from nestor_numba.layout import Slots, Tree
+from nestor_numba.sweeps import Shape
 
 if TYPE_CHECKING:
     from nestor.problem import LevelDesign, Problem
     from nestor.statistics import LeafStatistics
     from nestor_numba.layout import FloatArray, IntArray
 
-# Places of the header at the beginning of the integers.
-#: Levels, the population's among them; place of their table; numbers of effects and of columns (1 + c).
-LEVELS, TABLE, EFFECTS, COLUMNS = 0, 1, 2, 3
-#: Number of sampled scalars; place among the constants of their priors; place among the integers of where each
-#: one's square stands in the scratch (-1: nowhere) and of where its sum for the gradient does.
-SCALARS, PRIORS, SQUARES, GRADIENTS = 4, 5, 6, 7
-#: The scalar that is sigma, -1 if it is known; place among the constants of N, the known sigma, and the
-#: constant of the log density.
-SIGMA, NUMBERS = 8, 9
-#: Places among the constants of the remainders' cross-products and of gamma's prior means and variances.
-RESIDUAL, GAMMA_MEAN, GAMMA_VARIANCE = 10, 11, 12
-#: Places in the scratch: what must be zero before a pass (from, to), values and slopes of the scalars, the
-#: quadratic form, the factor, gamma's own, the state above the population.
-ZERO_FROM, ZERO_TO, VALUES, SLOPES, FORM, FACTOR, GAMMA, TOP = 13, 14, 15, 16, 17, 18, 19, 20
-#: Length of the scratch, and of one draw's noise; places of nodes' slots, pivots and effects.
-SCRATCH, NOISE = 21, 22
-NODES, SLOTS, PIVOTS, ORDER = 23, 24, 25, 26
-HEADER = 40
+# Places of the header, at the beginning of the integers.
+#: Levels, the population's among them, and the place of their table.
+LEVELS, TABLE = 0, 1
+#: Number of sampled scalars; place among the constants of their priors; places among the integers of where each
+#: one's square stands in the scratch, and its sum for the gradient; the scalar that is sigma, -1 if it is known.
+SCALARS, PRIORS, SQUARES, GRADIENTS, SIGMA = 2, 3, 4, 5, 6
+#: Places among the constants of N, the known sigma, and the constant of the log density; of the remainders'
+#: cross-products; of gamma's prior means and variances.
+NUMBERS, RESIDUAL, GAMMA_MEAN, GAMMA_VARIANCE = 7, 8, 9, 10
+#: Places in the scratch: what must be zero before a pass (from, to); the state above the population and its
+#: length; scalars and their slopes; squares of all scales, their sums for the gradient, and how many.
+ZERO_FROM, ZERO_TO, TOP, TOP_SIZE, SCALES, SLOPES, VARIANCES, SUMS, SCALE_COUNT = range(11, 20)
+#: Where each level's nodes are (integers: how many, their slots, the order of effects; constants: pivots).
+NODES, SLOTS, PIVOTS, ORDER = 20, 21, 22, 23
+HEADER = 24
 
 
 @dataclass
@@ -72,24 +71,23 @@ class Arena:
 
     Parameters
     ----------
+    shape : Shape
+        What the functions are written for.
     constants : ndarray of float64
         Square roots, shifts, priors and a few numbers.
     integers : ndarray of int64
         A header of places, the levels' table, and the layout of the tree.
+    scratch : ndarray of float64
+        What a piece of scratch holds at first.
+    noise : int
+        Standard normal numbers that one draw of all coefficients takes.
     """
 
+    shape: Shape
     constants: FloatArray
     integers: IntArray
-
-    @property
-    def scratch_size(self) -> int:
-        """Numbers of scratch that one call needs; zeros at first."""
-        return int(self.integers[SCRATCH])
-
-    @property
-    def noise_size(self) -> int:
-        """Standard normal numbers that one draw of all coefficients needs."""
-        return int(self.integers[NOISE])
+    scratch: FloatArray
+    noise: int
 
     @property
     def dimension(self) -> int:
@@ -108,30 +106,32 @@ class _Packing:
     def __init__(self, problem: Problem, statistics: LeafStatistics) -> None:
         self._problem, self._statistics = problem, statistics
         self._tree = Tree.of(problem, statistics)
-        self._p, self._m = statistics.n_effects, 1 + statistics.n_covariates
+        per_parent = any(level.per_parent for level in problem.levels)
+        self._shape = Shape(statistics.n_effects, 1 + statistics.n_covariates, per_parent)
         self._constants, self._integers, self._scratch = _Pile(), _Pile(), _Scratch()
         self._header = np.zeros(HEADER, np.int64)
         self._integers.put(self._header)
-        self._state_width = self._p * (self._p + 1) // 2 + self._p * self._m
+        own = Slots.of(np.zeros(1, np.int64), 1)
+        self._slots = (own, *self._tree.slots)
+        self._table = np.zeros((len(self._slots), column.WIDTH), np.int64)
 
     def arena(self) -> Arena:
-        header, p, m = self._header, self._p, self._m
-        header[EFFECTS], header[COLUMNS] = p, m
-        header[SCALARS] = 0
+        header, p = self._header, self._shape.p
         self._numbers()
+        self._states()
         self._levels()
+        self._scales()
         self._scalars()
-        from nestor_numba.kernel_any import local_size
-
-        local = self._scratch.room(LANES * local_size.py_func(p, m))
-        self._table[:, column.LOCAL] = local
         self._nodes()
         header[LEVELS] = len(self._table)
         header[TABLE] = self._integers.put(self._table)
-        header[SCRATCH] = self._scratch.length
         integers = self._integers.together(np.int64)
         integers[:HEADER] = header
-        return Arena(self._constants.together(np.float64), integers)
+        scratch = np.zeros(self._scratch.length)
+        scratch[header[VARIANCES] : header[VARIANCES] + p] = self._population()[1]
+        noise = sum(p * slots.size for slots in self._slots) + self._shape.m - 1
+        constants = self._constants.together(np.float64)
+        return Arena(self._shape, constants, integers, scratch, noise)
 
     def _numbers(self) -> None:
         header, s, problem = self._header, self._statistics, self._problem
@@ -144,59 +144,59 @@ class _Packing:
         header[GAMMA_MEAN] = self._constants.put(gamma[:, 0])
         header[GAMMA_VARIANCE] = self._constants.put(gamma[:, 1] ** 2)
 
-    def _levels(self) -> None:
-        """Fill the table: the population as a level of one node, then the problem's."""
-        p, m, header = self._p, self._m, self._header
-        mean, variance = self._population()
-        own = Slots.of(np.zeros(1, np.int64), 1)
-        top = np.zeros((p, m, own.size))
-        top[:, :, 0] = mean - self._tree.root_pivot
-        slots = (own, *self._tree.slots)
-        shifts = (top, *self._tree.shifts)
-        # The state above the population: one slot, and nobody's.
-        size, state = 2 * LANES, self._scratch.room(self._state_width * 2 * LANES)
-        header[TOP], header[ZERO_FROM] = state, state
-        self._table = np.zeros((len(slots), column.WIDTH), np.int64)
-        states = []
-        for k in range(len(slots) - 1):
-            states.append(self._scratch.room(self._state_width * slots[k].size))
-        header[FORM] = self._scratch.room(m * m)
-        header[ZERO_TO] = self._scratch.length
-        header[FACTOR] = self._scratch.room(m * m)
-        header[GAMMA] = self._scratch.room(4 * m * m + 4 * m)
-        designs: tuple[LevelDesign | None, ...] = (None, *self._problem.levels)
-        above = np.zeros(1, np.int64)
-        for k, (places, design) in enumerate(zip(slots, designs, strict=True)):
-            row = self._table[k]
-            row[column.SIZE], row[column.GROUPS] = places.size, len(places.first)
-            row[column.FIRST] = self._integers.put(places.first)
-            row[column.COUNT] = self._integers.put(places.count)
-            slot_of_parent = np.append(above, size - LANES)
-            row[column.PARENT_SLOT] = self._integers.put(slot_of_parent[places.parent])
+    def _states(self) -> None:
+        """Make room for the states of all levels but the leaves, and above the population."""
+        header, width = self._header, self._shape.state
+        # One slot, and nobody's.
+        size = 2 * LANES
+        header[TOP], header[TOP_SIZE] = self._scratch.room(width * size), width * size
+        header[ZERO_FROM] = header[TOP]
+        state, above = header[TOP], np.zeros(1, np.int64)
+        for row, slots in zip(self._table, self._slots, strict=True):
             row[column.PARENT_STATE], row[column.PARENT_SIZE] = state, size
-            row[column.SHIFT] = self._constants.put(shifts[k])
-            if k < len(states):
-                state, size, above = states[k], places.size, places.slot
+            of_parent = np.append(above, size - LANES)
+            row[column.PARENT_SLOT] = self._integers.put(of_parent[slots.parent])
+            if slots is not self._slots[-1]:
+                state, size, above = self._scratch.room(width * slots.size), slots.size, slots.slot
                 row[column.STATE] = state
-                row[column.STEPS] = self._scratch.room(p * (p + m + 1) * size)
-            else:
-                triangle = [(i, j) for i in range(p) for j in range(i, p)]
-                roots = np.stack([self._tree.root[i, j] for i, j in triangle])
-                row[column.ROOT] = self._constants.put(roots)
-            per_parent = design is not None and design.per_parent
-            scales = design.n_parents + 1 if design is not None and per_parent else 1
-            row[column.PER_PARENT], row[column.SCALES] = per_parent, scales
-            row[column.PARENT_NODE] = self._integers.put(places.parent if per_parent else [])
-            row[column.VARIANCE] = self._scratch.room(p * scales)
-            row[column.SUMS] = self._scratch.room(p * scales)
-            row[column.EFFECTS], row[column.COLUMNS] = p, m
-            row[column.FORM], row[column.FACTOR] = header[FORM], header[FACTOR]
-        self._slots = slots
-        self._root_variance = self._constants.put(variance)
+        header[ZERO_TO] = self._scratch.length
+
+    def _levels(self) -> None:
+        """Put down the layout and the shifts of each level, and the leaves' square roots."""
+        p, m = self._shape.p, self._shape.m
+        top = np.zeros((p, m, self._slots[0].size))
+        top[:, :, 0] = self._population()[0] - self._tree.root_pivot
+        shifts = (top, *self._tree.shifts)
+        for row, slots, shift in zip(self._table, self._slots, shifts, strict=True):
+            row[column.SIZE], row[column.GROUPS] = slots.size, len(slots.first)
+            row[column.FIRST] = self._integers.put(slots.first)
+            row[column.COUNT] = self._integers.put(slots.count)
+            row[column.SHIFT] = self._constants.put(shift)
+        triangle = [(i, j) for i in range(p) for j in range(i, p)]
+        roots = np.stack([self._tree.root[i, j] for i, j in triangle])
+        self._table[-1][column.ROOT] = self._constants.put(roots)
+
+    def _scales(self) -> None:
+        """Make room for the squares of all scales, and for their sums; the population's come first."""
+        header, p = self._header, self._shape.p
+        designs: tuple[LevelDesign | None, ...] = (None, *self._problem.levels)
+        for row, slots, design in zip(self._table, self._slots, designs, strict=True):
+            own = design is not None and design.per_parent
+            row[column.SCALES] = design.n_parents + 1 if design is not None and own else 1
+            if self._shape.per_parent:
+                nodes = slots.parent if own else np.zeros_like(slots.parent)
+                row[column.PARENT_NODE] = self._integers.put(nodes)
+        header[SCALE_COUNT] = p * self._table[:, column.SCALES].sum()
+        begin = np.cumsum(p * self._table[:, column.SCALES]) - p * self._table[:, column.SCALES]
+        header[VARIANCES] = self._scratch.room(int(header[SCALE_COUNT]))
+        header[SUMS] = self._scratch.room(int(header[SCALE_COUNT]))
+        self._table[:, column.VARIANCE] = header[VARIANCES] + begin
+        self._table[:, column.SUMS] = header[SUMS] + begin
 
     def _population(self) -> tuple[FloatArray, FloatArray]:
         """Prior mean, (p, m), and variance, (p,), of the population's effects, in the tree's order."""
-        mean, variance = np.zeros((self._p, self._m)), np.zeros(self._p)
+        p, m = self._shape.p, self._shape.m
+        mean, variance = np.zeros((p, m)), np.zeros(p)
         for place, j in enumerate(self._tree.effects):
             effect = self._problem.effects[j]
             if effect in self._problem.priors.beta:
@@ -223,22 +223,22 @@ class _Packing:
         if not sigma.is_fixed:
             header[SIGMA] = len(found)
             found.append(sigma)
-            squares.append(-1)
-            sums.append(-1)
+            nowhere = self._scratch.room(1)
+            squares.append(nowhere)
+            sums.append(nowhere)
         header[SCALARS] = len(found)
         header[PRIORS] = self._constants.put(priors.table(found))
         header[SQUARES] = self._integers.put(np.array(squares, np.int64))
         header[GRADIENTS] = self._integers.put(np.array(sums, np.int64))
-        header[VALUES] = self._scratch.room(len(found))
+        header[SCALES] = self._scratch.room(len(found))
         header[SLOPES] = self._scratch.room(len(found))
 
     def _nodes(self) -> None:
         """Put down what is needed to write coefficients in the problem's order."""
         header = self._header
         pivots = (self._tree.root_pivot[..., None], *self._tree.pivots)
+        flat = [np.moveaxis(pivot, -1, 0).ravel() for pivot in pivots]
         header[NODES] = self._integers.put(np.array([len(s.slot) for s in self._slots]))
         header[SLOTS] = self._integers.put(np.concatenate([s.slot for s in self._slots]))
-        header[PIVOTS] = self._constants.put(np.concatenate([np.ravel(v) for v in pivots]))
+        header[PIVOTS] = self._constants.put(np.concatenate(flat))
         header[ORDER] = self._integers.put(self._tree.effects)
-        header[NOISE] = sum(self._p * s.size for s in self._slots) + self._m - 1
-        header[HEADER - 1] = self._root_variance

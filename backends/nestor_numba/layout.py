@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.names import INTERCEPT
+from nestor_numba.emit import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
     type IntArray = NDArray[np.int64]
 
-#: Families side by side; equals `nestor_numba.simd.LANES`.
-LANES = 8
 #: What one group costs beside its children, in children of eight families.
 _GROUP_COST = 3.0
 

@@ -10,12 +10,11 @@ and Uniform(a, b) is the constant c0 on its bounds.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nestor.errors import Unsupported
-from nestor_numba.compiling import njit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.priors import Prior
+    from nestor_numba.emit import Code, Doubles, Number
 
 #: Numbers of a prior: c0 to c7, its lower bound, and its upper bound (infinite where it has none).
 WIDTH = 10
@@ -89,41 +89,61 @@ def table(priors: Sequence[Prior]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
 
 
-@njit
-def constrain(z, low, high):
-    """Return x of an unconstrained z, log |dx/dz|, dx/dz, and the derivative of log |dx/dz|."""
-    if high == math.inf:
-        x = math.exp(z)
-        return low + x, z, x, 1.0
-    # The smaller of two complementary shares keeps its digits.
-    small = math.exp(-abs(z))
-    share = 1.0 / (1.0 + small)
-    width = high - low
-    x = low + width * share if z > 0 else low + width * small * share
-    slope = width * small * share * share
-    jacobian = math.log(width) - abs(z) + 2.0 * math.log(share)
-    return x, jacobian, slope, 1.0 - 2.0 * (share if z > 0 else small * share)
+class Evaluated(NamedTuple):
+    """A scale and its prior at a point z of the unconstrained space.
+
+    Parameters
+    ----------
+    x, slope : Number
+        The scale, and dx/dz.
+    log_density, derivative : Number
+        log p(x) + log |dx/dz|, and its derivative by z.
+    """
+
+    x: Number
+    slope: Number
+    log_density: Number
+    derivative: Number
 
 
-@njit
-def evaluate(prior, x):
-    """Return log p(x) and its derivative; `prior` are the coefficients of one row of `table`."""
-    if prior[9] != math.inf:
-        return prior[0], 0.0
-    u = math.log(x)
-    square = x * x
-    value = (
-        prior[0]
-        + u * (prior[1] + u * prior[2])
-        + prior[3] * x
-        + prior[4] * square
-        + prior[5] / x
-        + prior[6] * math.log1p(prior[7] * square)
-    )
-    slope = (
-        (prior[1] + 2.0 * prior[2] * u - prior[5] / x) / x
-        + prior[3]
-        + 2.0 * prior[4] * x
-        + prior[6] * 2.0 * prior[7] * x / (1.0 + prior[7] * square)
-    )
-    return value, slope
+def evaluate(code: Code, prior: Doubles, z: Number) -> Evaluated:
+    """Write what evaluates one row of `table` at z."""
+    low, high = prior[8], prior[9]
+    x, slope = code.variable(0.0), code.variable(0.0)
+    log_density, derivative = code.variable(prior[0]), code.variable(0.0)
+    bounded = high.less(math.inf)
+    with code.when(bounded):
+        # The smaller of two complementary shares keeps its digits.
+        size = z.call("fabs")
+        small = (0.0 - size).call("exp")
+        share = 1.0 / (1.0 + small)
+        right = code.real(0.0).less(z)
+        own = code.select(right, share, small * share)
+        width = high - low
+        x.set(low + width * own)
+        slope.set(width * small * share * share)
+        log_density.add(width.call("log") - size + 2.0 * share.call("log"))
+        derivative.set(1.0 - 2.0 * own)
+    with code.when(code.builder.not_(bounded)):
+        value = z.call("exp")
+        x.set(value)
+        slope.set(value)
+        c = [prior[i] for i in range(8)]
+        square = c[7] * value * value
+        log_density.add(
+            z * (c[1] + 1.0 + z * c[2])
+            + c[3] * value
+            + c[4] * value * value
+            + c[5] / value
+            + c[6] * square.log1p()
+        )
+        derivative.set(
+            c[1]
+            + 1.0
+            + 2.0 * c[2] * z
+            + c[3] * value
+            + 2.0 * c[4] * value * value
+            - c[5] / value
+            + 2.0 * c[6] * square / (1.0 + square)
+        )
+    return Evaluated(x.get(), slope.get(), log_density.get(), derivative.get())

@@ -1,0 +1,237 @@
+"""A node with any number of effects and of covariates, integrated out one innovation at a time.
+
+A node's coefficients are its parent's plus independent innovations Normal(0, x_j), one for each effect. With
+P and h the precision and linear term about the node, they are integrated out in turn (alpha = 1 / (1 + x P_jj)):
+
+    P -= x alpha P_j P_j',   h -= x alpha h_j P_j,   quadratic form -= x alpha h_j^2,   log det += -log alpha;
+
+P_j and h_j then are alpha times what they were. This is the sequential update of the Kalman filter (Anderson and
+Moore 1979, chapter 6) with state and observation exchanged. On the way down, from the last innovation to the
+first, with the mean and covariance (z, S) of the vector without it, P_j and h_j as its step left them,
+
+    s = h_j - P_j'z,   d log p / dx = (s^2 + P_j'S P_j - P_jj) / 2,   innovation ~ Normal(x s, x alpha)
+
+(the derivative is that of a Gaussian by its variance: half its second derivative, the heat equation).
+
+At leaves P = V'V is kept as a square root, which the update leaves one (Potter's; Bierman 1977, chapter II):
+V -= kappa phi phi'V with phi = V_j, kappa = x alpha / (1 + sqrt(alpha)): half the digits of P are then enough.
+
+Covariates are further columns of h and of the shift e: with v = (1, -gamma), both are linear in v, and the
+quadratic form is v'G v. Means have as many columns, those of a factor F of E[v v'].
+
+Matrices are lists of rows, of numbers or of vectors; symmetric ones are kept whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from nestor_numba.emit import Number
+
+    type Vector = list[Number]
+    type Matrix = list[list[Number]]
+
+
+class Step(NamedTuple):
+    """What integrating one innovation out leaves: P_j, h_j (m), and alpha."""
+
+    row: Vector
+    term: Vector
+    alpha: Number
+
+
+class Message(NamedTuple):
+    """What a node tells its parent.
+
+    Parameters
+    ----------
+    P, h : Matrix
+        Precision (p, p) and linear term (p, m) about the parent.
+    form : Matrix
+        Added to the quadratic form, (m, m).
+    dets : Vector
+        Factors of the determinant, each at least 1.
+    """
+
+    P: Matrix
+    h: Matrix
+    form: Matrix
+    dets: Vector
+
+
+def dot(a: Vector, b: Vector) -> Number:
+    """Sum of products."""
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total = total + x * y
+    return total
+
+
+def column(A: Matrix, j: int) -> Vector:
+    """One column of a matrix."""
+    return [row[j] for row in A]
+
+
+def gram(A: Matrix, B: Matrix) -> Matrix:
+    """The product A'B."""
+    return [
+        [dot(column(A, i), column(B, j)) for j in range(len(B[0]))] for i in range(len(A[0]))
+    ]
+
+
+def step_full(P: Matrix, h: Matrix, j: int, x: Number) -> tuple[Step, Number, Matrix]:
+    """Integrate innovation `j` out of P and h, in place; returns it, 1 / alpha, and what the form loses."""
+    p, m = len(P), len(h[0])
+    det = 1.0 + x * P[j][j]
+    alpha = 1.0 / det
+    gain = x * alpha
+    row, term = list(P[j]), list(h[j])
+    loss = [[gain * term[c] * term[d] for d in range(m)] for c in range(m)]
+    new_row, new_term = [alpha * value for value in row], [alpha * value for value in term]
+    for k in range(p):
+        if k == j:
+            continue
+        for i in range(k, p):
+            if i != j:
+                P[k][i] = P[i][k] = P[k][i] - gain * row[k] * row[i]
+        h[k] = [h[k][c] - gain * row[k] * term[c] for c in range(m)]
+    for k in range(p):
+        P[j][k] = P[k][j] = new_row[k]
+    h[j] = new_term
+    return Step(new_row, new_term, alpha), det, loss
+
+
+def step_root(V: Matrix, j: int, x: Number, zero: Number) -> tuple[Step, Number]:
+    """Integrate innovation `j` out of P = V'V in place, h being zero; returns it and 1 / alpha."""
+    phi = column(V, j)
+    det = 1.0 + x * dot(phi, phi)
+    alpha = 1.0 / det
+    kappa = x * alpha / (1.0 + alpha.call("sqrt"))
+    row = [dot(phi, column(V, k)) for k in range(len(V))]
+    for i, value in enumerate(phi):
+        factor = kappa * value
+        V[i] = [V[i][k] - factor * row[k] for k in range(len(V))]
+    return Step([alpha * value for value in row], [zero], alpha), det
+
+
+def _steps(root: Matrix | None, P: Matrix, h: Matrix, x: Vector, zero: Number) -> list[Step]:
+    if root is not None:
+        V = [list(row) for row in root]
+        return [step_root(V, j, x[j], zero)[0] for j in range(len(x))]
+    P, h = [list(row) for row in P], [list(row) for row in h]
+    return [step_full(P, h, j, x[j])[0] for j in range(len(x))]
+
+
+def up(root: Matrix | None, P: Matrix, h: Matrix, e: Matrix, x: Vector) -> Message:
+    """Integrate a node out.
+
+    Parameters
+    ----------
+    root : Matrix or None
+        Square root of a leaf's P; then `P` and `h` are not looked at.
+    P, h : Matrix
+        About the node.
+    e : Matrix
+        Its shift, (p, m).
+    x : Vector
+        Variances of its innovations, (p,).
+    """
+    p, m = len(x), len(e[0])
+    dets: Vector = []
+    if root is not None:
+        V = [list(row) for row in root]
+        zero = x[0] * 0.0
+        for j in range(p):
+            dets.append(step_root(V, j, x[j], zero)[1])
+        T = [[dot(V[i], column(e, c)) for c in range(m)] for i in range(p)]
+        linear = gram(V, T)
+        return Message(
+            gram(V, V), [[0.0 - value for value in row] for row in linear], gram(T, T), dets
+        )
+    P, h = [list(row) for row in P], [list(row) for row in h]
+    form: Matrix | None = None
+    for j in range(p):
+        _, det, loss = step_full(P, h, j, x[j])
+        dets.append(det)
+        form = [
+            [0.0 - loss[c][d] if form is None else form[c][d] - loss[c][d] for d in range(m)]
+            for c in range(m)
+        ]
+    assert form is not None  # noqa: S101 - there is at least one effect
+    T = [[dot(P[k], column(e, c)) for c in range(m)] for k in range(p)]
+    for c in range(m):
+        for d in range(m):
+            left = [T[k][d] - h[k][d] for k in range(p)]
+            form[c][d] = form[c][d] + dot(column(e, c), left) - dot(column(e, d), column(h, c))
+    return Message(P, [[h[k][c] - T[k][c] for c in range(m)] for k in range(p)], form, dets)
+
+
+def descend(step: Step, j: int, x: Number, terms: Vector, z: Matrix, S: Matrix) -> Number:
+    """Add innovation `j` to the mean z, (p, m), and covariance S, in place.
+
+    `terms` are the step's h_j times F. Returns s^2 + P_j'S P_j - P_jj.
+    """
+    p, m = len(S), len(z[0])
+    scores = [terms[r] - dot(step.row, column(z, r)) for r in range(m)]
+    z[j] = [z[j][r] + x * scores[r] for r in range(m)]
+    work = [dot(step.row, column(S, k)) for k in range(p)]
+    spread = dot(work, step.row)
+    for k in range(p):
+        value = S[j][k] - x * work[k]
+        if k == j:
+            value = value + x * (step.alpha + x * spread - work[j])
+        S[j][k] = S[k][j] = value
+    return dot(scores, scores) + spread - step.row[j]
+
+
+def down(
+    root: Matrix | None,
+    P: Matrix,
+    h: Matrix,
+    z: Matrix,
+    S: Matrix,
+    x: Vector,
+    F: Matrix | None,
+) -> tuple[Vector, Matrix, Matrix]:
+    """Moments of a node from its parent's.
+
+    Parameters
+    ----------
+    root, P, h, x
+        As for `up`.
+    z, S : Matrix
+        The parent's mean, shifted, and covariance.
+    F : Matrix or None
+        Factor of E[v v'], (m, m); None for one column of 1.
+
+    Returns
+    -------
+    sums : Vector
+        Twice the derivatives by the variances, (p,).
+    z, S : Matrix
+        Mean and covariance.
+    """
+    z, S = [list(row) for row in z], [list(row) for row in S]
+    steps = _steps(root, P, h, x, x[0] * 0.0)
+    sums: Vector = [step.alpha for step in steps]
+    for j in reversed(range(len(x))):
+        term = steps[j].term
+        if root is not None:
+            term = term * len(z[0])
+        elif F is not None:
+            term = [dot(term, column(F, r)) for r in range(len(F))]
+        sums[j] = descend(steps[j], j, x[j], term, z, S)
+    return sums, z, S
+
+
+def draw(
+    root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector
+) -> Vector:
+    """Draw a node's coefficients given its parent's, shifted: z; h is (p,), times v."""
+    z = list(z)
+    steps = _steps(root, P, [[value] for value in h], x, x[0] * 0.0)
+    for j in reversed(range(len(x))):
+        score = steps[j].term[0] - dot(steps[j].row, z)
+        z[j] = z[j] + x[j] * score + (x[j] * steps[j].alpha).call("sqrt") * noise[j]
+    return z

@@ -1,0 +1,291 @@
+"""The compiled functions: log posterior of the scales with its gradient, and draws of the coefficients.
+
+All pointers are in one array of int64 that the functions are given. Nothing is allocated; a call
+takes one of several pieces of scratch and gives it back, so that chains run at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from nestor_numba import any_effects, arena, priors, sweeps
+from nestor_numba import level as column
+from nestor_numba.emit import Code, Doubles, Longs, Number, Whole
+from nestor_numba.sweeps import Level, Memory, Shape
+
+if TYPE_CHECKING:
+    from nestor_numba.any_effects import Matrix, Step, Vector
+    from nestor_numba.emit import Variable
+
+#: Places in the array of pointers: constants, integers; scratch, numbers of each piece, how many pieces there
+#: are, and their locks; numbers of a draw's noise; where the draws of gamma and of each level go, from here on.
+CONSTANTS, INTEGERS, SCRATCH, SCRATCH_SIZE, PIECES, LOCKS, NOISE, VALUES = range(8)
+
+
+class Writer:
+    """Writes the functions for one shape.
+
+    Parameters
+    ----------
+    shape : Shape
+        What they are for.
+    builder : llvmlite.ir.IRBuilder
+        Where.
+    pointers : llvm value
+        Address of the array of pointers.
+    """
+
+    def __init__(self, shape: Shape, builder: Any, pointers: Any) -> None:
+        self.shape, self.code = shape, Code(builder)
+        self.pointers = self.code.longs(pointers)
+        self.constants = self.pointers.doubles(CONSTANTS)
+        self.integers = self.pointers.longs(INTEGERS)
+
+    def header(self, at: int) -> Whole:
+        """A number of the header."""
+        return self.integers[at]
+
+    def take(self) -> tuple[Memory, Whole]:
+        """Take a piece of scratch that nobody uses."""
+        code = self.code
+        locks, pieces = self.pointers.longs(LOCKS), self.pointers[PIECES]
+        turn = code.whole_variable(0)
+
+        def attempt() -> Any:
+            here = turn.get()
+            taken = locks.exchange(here, 1)
+            following = here + 1
+            wrapped = code.choose(following.compare("<", pieces), following, code.whole(0))
+            with code.when(taken.compare("!=", 0)):
+                turn.set(wrapped)
+            return taken.compare("==", 0)
+
+        code.until(attempt)
+        piece = turn.get()
+        scratch = self.pointers.doubles(SCRATCH) + self.pointers[SCRATCH_SIZE] * piece
+        return Memory(self.constants, self.integers, scratch), piece
+
+    def give_back(self, piece: Whole) -> None:
+        """Give a piece of scratch back."""
+        self.pointers.longs(LOCKS).exchange(piece, 0)
+
+    def level(self, memory: Memory, k: Whole, *, leaves: bool) -> Level:
+        """One level; the population is level 0."""
+        row = self.integers + (self.header(arena.TABLE) + k * column.WIDTH)
+        return Level(self.shape, self.code, memory, row, leaves)
+
+    def set_scales(self, z: Doubles, gradient: Doubles | None, memory: Memory) -> tuple[Number, Number]:
+        """Put squares of the scales in their places; returns the log prior with Jacobian, and sigma."""
+        code, scratch = self.code, memory.scratch
+        value = code.variable(0.0)
+        sigma = code.variable(self.constants[self.header(arena.NUMBERS) + 1])
+        with code.loop(self.header(arena.SCALARS)) as i:
+            prior = self.constants + (self.header(arena.PRIORS) + i * priors.WIDTH)
+            found = priors.evaluate(code, prior, z[i])
+            value.add(found.log_density)
+            if gradient is not None:
+                gradient[i] = found.derivative
+            scratch[self.header(arena.SCALES) + i] = found.x
+            scratch[self.header(arena.SLOPES) + i] = found.slope
+            square = self.integers[self.header(arena.SQUARES) + i]
+            scratch[square] = found.x * found.x
+            with code.when(i.compare("==", self.header(arena.SIGMA))):
+                sigma.set(found.x)
+        return value.get(), sigma.get()
+
+    def ascend(self, memory: Memory, precision: Number) -> tuple[Number, Number, list[Step]]:
+        """Integrate all coefficients out; returns quadratic form, log det, and the steps of gamma."""
+        code, shape = self.code, self.shape
+        zero_from = self.header(arena.ZERO_FROM)
+        with code.loop(self.header(arena.ZERO_TO) - zero_from) as i:
+            memory.scratch[zero_from + i] = 0.0
+        form = [
+            [
+                code.variable(precision * self.constants[self.header(arena.RESIDUAL) + c * shape.m + d])
+                for d in range(shape.m)
+            ]
+            for c in range(shape.m)
+        ]
+        last = self.header(arena.LEVELS) - 1
+        log_det = code.variable(
+            sweeps.up(self.level(memory, last, leaves=True), precision, form)
+        )
+        with code.loop(last) as above:
+            level = self.level(memory, last - 1 - above, leaves=False)
+            log_det.add(sweeps.up(level, precision, form))
+        # What the population tells its imaginary parent, which is fixed at zero.
+        with code.loop(self.header(arena.TOP_SIZE)) as i:
+            memory.scratch[self.header(arena.TOP) + i] = 0.0
+        quadratic, more, steps = self._covariates([[f.get() for f in row] for row in form])
+        return quadratic, log_det.get() + more, steps
+
+    def _gamma(self, begin: int) -> Vector:
+        at = self.header(begin)
+        return [self.constants[at + j] for j in range(self.shape.m - 1)]
+
+    def _covariates(self, form: Matrix) -> tuple[Number, Number, list[Step]]:
+        """Integrate gamma out of the quadratic form v'G v, about its prior mean."""
+        v = [self.code.real(1.0), *(0.0 - g for g in self._gamma(arena.GAMMA_MEAN))]
+        linear = [any_effects.dot(row, v) for row in form]
+        quadratic, log_det = any_effects.dot(v, linear), self.code.real(0.0)
+        P, h = [row[1:] for row in form[1:]], [[value] for value in linear[1:]]
+        steps = []
+        for j, x in enumerate(self._gamma(arena.GAMMA_VARIANCE)):
+            step, det, loss = any_effects.step_full(P, h, j, x)
+            steps.append(step)
+            quadratic, log_det = quadratic - loss[0][0], log_det + det.call("log")
+        return quadratic, log_det, steps
+
+    def _factor(self, steps: list[Step]) -> tuple[Matrix | None, Number]:
+        """Factor of E[v v'], None where there are no covariates, and the sum of x d(2 log p)/dx."""
+        c, zero = self.shape.m - 1, self.code.real(0.0)
+        if c == 0:
+            return None, zero
+        z, S, sums = [[zero] for _ in range(c)], [[zero] * c for _ in range(c)], zero
+        x = self._gamma(arena.GAMMA_VARIANCE)
+        for j in reversed(range(c)):
+            sums = sums + x[j] * any_effects.descend(steps[j], j, x[j], steps[j].term, z, S)
+        mean = self._gamma(arena.GAMMA_MEAN)
+        root = _cholesky(self.code, S)
+        rows = [[0.0 - mean[i] - z[i][0], *root[i]] for i in range(c)]
+        return [[self.code.real(1.0), *[zero] * c], *rows], sums
+
+    def value_and_gradient(self, z: Doubles, gradient: Doubles, memory: Memory) -> Number:
+        """Log density on the unconstrained space; all constants."""
+        code, numbers = self.code, self.constants + self.header(arena.NUMBERS)
+        prior, sigma = self.set_scales(z, gradient, memory)
+        precision = 1.0 / (sigma * sigma)
+        rows = numbers[0]
+        quadratic, log_det, steps = self.ascend(memory, precision)
+        value = prior + numbers[2] - rows * sigma.call("log") - 0.5 * (log_det + quadratic)
+        factors, more = self._factor(steps)
+        if self.shape.per_parent:
+            with code.loop(self.header(arena.SCALE_COUNT)) as i:
+                memory.scratch[self.header(arena.SUMS) + i] = 0.0
+        last = self.header(arena.LEVELS) - 1
+        with code.loop(last) as k:
+            sweeps.down(self.level(memory, k, leaves=False), precision, factors)
+        sweeps.down(self.level(memory, last, leaves=True), precision, factors)
+        weighted = code.variable(more)
+        variances = memory.scratch + self.header(arena.VARIANCES)
+        sums = memory.scratch + self.header(arena.SUMS)
+        with code.loop(self.header(arena.SCALE_COUNT)) as i:
+            weighted.add(variances[i] * sums[i])
+        with code.loop(self.header(arena.SCALARS)) as i:
+            slope = memory.scratch[self.header(arena.SLOPES) + i]
+            x = memory.scratch[self.header(arena.SCALES) + i]
+            at = self.integers[self.header(arena.GRADIENTS) + i]
+            change = code.variable(slope * x * memory.scratch[at])
+            with code.when(i.compare("==", self.header(arena.SIGMA))):
+                # All variances times s are the outcome's covariance times s: a change known in full.
+                change.set(slope * (quadratic - rows - weighted.get()) / sigma)
+            gradient[i] = gradient[i] + change.get()
+        return value
+
+    def verdict(self, value: Doubles, gradient: Doubles) -> Whole:
+        """0, 3 where the gradient is not finite, or 4 where the value is not."""
+        code = self.code
+        # x - x is 0 for finite numbers, and not a number for others.
+        wrong = code.variable(0.0)
+        with code.loop(self.header(arena.SCALARS)) as i:
+            wrong.add(gradient[i] - gradient[i])
+        of_gradient = wrong.get().equal(0.0)
+        found = code.choose(of_gradient, code.whole(0), code.whole(3))
+        of_value = (value[0] - value[0]).equal(0.0)
+        return code.choose(of_value, found, code.whole(4))
+
+    def draw_all(self, first: Any, draws: Any, z: Any, noise: Any) -> None:
+        """Draw coefficients for several sets of scales, one after another."""
+        code = self.code
+        begin, points, numbers = Whole(code, first), code.doubles(z), code.doubles(noise)
+        memory, piece = self.take()
+        values = self.pointers + VALUES
+        with code.loop(Whole(code, draws)) as i:
+            number = begin + i
+            at = points + self.header(arena.SCALARS) * number
+            self.draw(at, numbers + self.pointers[NOISE] * i, memory, values, number)
+        self.give_back(piece)
+
+    def draw(self, z: Doubles, noise: Doubles, memory: Memory, values: Longs, number: Whole) -> None:
+        """Draw all coefficients given the scales; write them as draw `number` of the arrays `values`."""
+        code, shape = self.code, self.shape
+        _, sigma = self.set_scales(z, None, memory)
+        precision = 1.0 / (sigma * sigma)
+        _, _, steps = self.ascend(memory, precision)
+        v = [code.real(1.0)]
+        if shape.m > 1:
+            gamma = self._draw_gamma(steps, noise)
+            at = values.doubles(0) + number * (shape.m - 1)
+            for j, value in enumerate(gamma):
+                at[j] = value
+                v.append(0.0 - value)
+        place = noise + (shape.m - 1)
+        last = self.header(arena.LEVELS) - 1
+        begin = code.whole_variable(0)
+        node = code.whole_variable(0)
+        with code.loop(last) as k:
+            level = self.level(memory, k, leaves=False)
+            sweeps.draw(level, precision, v, place + begin.get())
+            state = memory.scratch + level.row[column.STATE]
+            self._write(level, k, node, v, values, number, state, shape.triangle, shape.m)
+            begin.set(begin.get() + level.row[column.SIZE] * shape.p)
+        level = self.level(memory, last, leaves=True)
+        sweeps.draw(level, precision, v, place + begin.get())
+        self._write(level, last, node, v, values, number, place + begin.get(), 0, 1)
+
+    def _draw_gamma(self, steps: list[Step], noise: Doubles) -> Vector:
+        c, zero = self.shape.m - 1, self.code.real(0.0)
+        z, x = [zero] * c, self._gamma(arena.GAMMA_VARIANCE)
+        for j in reversed(range(c)):
+            score = steps[j].term[0] - any_effects.dot(steps[j].row, z)
+            z[j] = z[j] + x[j] * score + (x[j] * steps[j].alpha).call("sqrt") * noise[j]
+        return [m + value for m, value in zip(self._gamma(arena.GAMMA_MEAN), z, strict=True)]
+
+    def _write(
+        self,
+        level: Level,
+        k: Whole,
+        node: Any,
+        v: Vector,
+        values: Longs,
+        number: Whole,
+        source: Doubles,
+        first: int,
+        stride: int,
+    ) -> None:
+        """Write a level's values, pivots added, in the problem's order of nodes and effects."""
+        p, m, code = self.shape.p, self.shape.m, self.code
+        count = self.integers[self.header(arena.NODES) + k]
+        slots = self.integers + (self.header(arena.SLOTS) + node.get())
+        pivots = self.constants + (self.header(arena.PIVOTS) + node.get() * (p * m))
+        out = values.doubles(k + 1) + number * count * p
+        size = level.row[column.SIZE]
+        order = [self.integers[self.header(arena.ORDER) + j] for j in range(p)]
+        with code.loop(count) as i:
+            slot = slots[i]
+            for j in range(p):
+                value = (source + slot)[size * (first + j * stride)]
+                for c in range(m):
+                    value = value + v[c] * pivots[i * (p * m) + (j * m + c)]
+                out[i * p + order[j]] = value
+        node.set(node.get() + count)
+
+
+def _cholesky(code: Code, S: Matrix) -> Matrix:
+    """Lower triangular root of a semidefinite matrix of scalars."""
+    n, zero = len(S), code.real(0.0)
+    L = [[zero] * n for _ in range(n)]
+    for j in range(n):
+        left = S[j][j]
+        for k in range(j):
+            left = left - L[j][k] * L[j][k]
+        positive = zero.less(left)
+        pivot = code.select(positive, left, 1.0).call("sqrt")
+        L[j][j] = code.select(positive, pivot, 0.0)
+        for i in range(j + 1, n):
+            above = S[i][j]
+            for k in range(j):
+                above = above - L[i][k] * L[j][k]
+            L[i][j] = code.select(positive, above / pivot, 0.0)
+    return L
