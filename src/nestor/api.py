@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nestor.comparison import Comparison
+    from nestor.contender import Contender
     from nestor.events import Listener
     from nestor.problem import Problem
 
@@ -43,7 +44,8 @@ def fit(
     problem : Problem
         Model and data.
     engine : str
-        Contender, such as ``"numpyro@centered"``.
+        Contender, such as ``"numpyro"`` or ``"numpyro@centered"``; without a word for it the
+        formulation is chosen for the problem (see `nestor.auto.choose`) and stored with the draws.
     chains, warmup, draws, seed, target_accept, max_tree_depth, cores
         See `nestor.SamplerConfig`; None leaves the library's own setting.
     timeout : float, optional
@@ -64,35 +66,37 @@ def fit(
         If the engine crashes or runs out of time; the message has the end of its log.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    from nestor.session import check_problem, check_timeout, read_contender
+
+    check_problem(problem)
+    contender = read_contender(engine, problem)
+    check_timeout(timeout)
+    console = _console(progress)
+    _say_chosen([contender], console)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         log = Path(folder) / "engine.log"
-        tree, message = sample_one(problem, engine, config, log, timeout, _console(progress))
+        tree, message = sample_one(problem, contender, config, log, timeout, console)
         if tree is None:
             tail = (
                 log.read_text(errors="replace").strip().splitlines()[-25:] if log.exists() else []
             )
-            raise EngineFailed("\n".join([f"{engine}: {message}", *tail]))
+            raise EngineFailed("\n".join([f"{contender.name}: {message}", *tail]))
     return tree
 
 
 def sample_one(
     problem: Problem,
-    engine: str,
+    contender: Contender,
     config: SamplerConfig,
     log: Path,
     timeout: float | None,
     console: Console | None,
 ) -> tuple[xr.DataTree | None, str]:
     """Sample with one engine and show its progress; return its draws, or None and why not."""
-    from nestor.contender import Contender
     from nestor.events import WorkerEvent
     from nestor.runner.engine import sample
-    from nestor.session import check_problem, check_timeout
     from nestor.terminal.live import LiveProgress
 
-    check_problem(problem)
-    contender = Contender.parse_sampler(engine, problem.spec.level_names)
-    check_timeout(timeout)
     with contextlib.ExitStack() as stack:
         live = (
             None
@@ -137,7 +141,8 @@ def compare(
     problem : Problem
         Model and data.
     engines : sequence of str
-        Contenders, such as ``["pymc", "numpyro@centered"]``; at least two, all different.
+        Contenders, such as ``["pymc", "numpyro@centered"]``; at least two, all different. Formulations
+        that are not named are chosen for the problem.
     chains, warmup, draws, seed, target_accept, max_tree_depth, cores
         See `nestor.SamplerConfig`; None leaves each library's own setting.
     margin : float
@@ -172,8 +177,10 @@ def compare(
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_problem(problem)
     engines = engines if isinstance(engines, str) else list(engines)
-    names = [contender.name for contender in read_contenders(engines, problem)]
-    with _listener(_console(progress), names) as listener:
+    contenders = read_contenders(engines, problem)
+    console = _console(progress)
+    _say_chosen(contenders, console)
+    with _listener(console, [contender.name for contender in contenders]) as listener:
         return run(
             problem,
             engines,
@@ -217,6 +224,15 @@ def summary(
         raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
     tables: list[pd.DataFrame] = [arviz_summary(fit, var_names=[name], **options) for name in names]
     return pd.concat(tables)
+
+
+def _say_chosen(contenders: Sequence[Contender], console: Console | None) -> None:
+    from nestor.terminal.words import chosen_lines
+
+    if console is None:
+        return
+    for line in chosen_lines(contenders):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _console(progress: bool) -> Console | None:

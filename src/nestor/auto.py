@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nestor.formulation import Formulation
+from nestor.centering import data_over_prior
+from nestor.formulation import Centering, Formulation, Likelihood
 
 if TYPE_CHECKING:
     from nestor.backend import Capabilities
@@ -52,12 +53,51 @@ def not_marginalizable(problem: Problem) -> str | None:
 
 
 def choose(problem: Problem, can: Capabilities) -> Choice:
-    """Choose the formulation for a problem and what an engine can do."""
+    """Choose the formulation for a problem and what an engine can do.
+
+    Coefficients are marginalized where that is possible. Where they stay sampled, a gaussian likelihood
+    is summed over leaf statistics, and a level is centred where its data say more of a node than its prior
+    does (see `nestor.centering`); all as far as the engine can.
+
+    An engine that only marginalizes is not asked for anything else: where that is impossible the choice is
+    marginalized all the same, and it is for the engine to refuse the problem.
+    """
     levels = problem.spec.level_names
     refusal = not_marginalizable(problem)
-    if "marginalized" in can.coefficients and refusal is None:
-        return Choice(
-            Formulation.marginalized(levels),
-            "gaussian outcome and Normal population priors: coefficients integrate out exactly",
-        )
-    return Choice(Formulation.parse([], levels), refusal or "it cannot marginalize")
+    if "marginalized" in can.coefficients:
+        if refusal is None:
+            return Choice(
+                Formulation.marginalized(levels),
+                "gaussian outcome and Normal population priors: coefficients integrate out exactly",
+            )
+        if "sampled" not in can.coefficients:
+            reason = f"the engine can do nothing else, although {refusal}"
+            return Choice(Formulation.marginalized(levels), reason)
+    lacking = can.reasons.get("marginalized")
+    refusal = refusal or f"the engine cannot marginalize{f': {lacking}' if lacking else ''}"
+    centering, why = _centering(problem, can)
+    summed: Likelihood = "statistics" if _by_statistics(problem, can) else "rows"
+    return Choice(Formulation(levels, centering, summed), f"{refusal}; {why}")
+
+
+def _by_statistics(problem: Problem, can: Capabilities) -> bool:
+    if len(can.likelihoods) == 1:
+        return "statistics" in can.likelihoods
+    return problem.spec.family == "gaussian"
+
+
+def _centering(problem: Problem, can: Capabilities) -> tuple[tuple[Centering, ...], str]:
+    """Centred or not, level by level, and why."""
+    n = len(problem.levels)
+    if len(can.centering) < 2:
+        only: Centering = "centered" if "centered" in can.centering else "noncentered"
+        return (only,) * n, f"{only}, as the engine can do nothing else"
+    ratios = data_over_prior(problem)
+    found: tuple[Centering, ...] = tuple(
+        "centered" if ratios.get(level.name, 0.0) > 1 else "noncentered" for level in problem.levels
+    )
+    told = ", ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
+    return (
+        found,
+        f"centered where data say more of a node than its prior does ({told} times as much)",
+    )

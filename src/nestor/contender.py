@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -53,6 +53,8 @@ class Contender:
         How chains are run.
     auto : bool
         Whether the formulation is still to be chosen, by `settle`, for a problem.
+    reason : str
+        Why `settle` chose the formulation; empty where it was named, and no part of what a contender is.
     """
 
     backend: str
@@ -62,6 +64,7 @@ class Contender:
     dtype: DType
     chain_method: ChainMethod
     auto: bool = False
+    reason: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, text: str, levels: Sequence[str]) -> Contender:
@@ -112,8 +115,8 @@ class Contender:
             return self
         from nestor.auto import choose
 
-        can = registry.get(self.backend).backend.capabilities()
-        return replace(self, formulation=choose(problem, can).formulation, auto=False)
+        choice = choose(problem, registry.get(self.backend).backend.capabilities())
+        return replace(self, formulation=choice.formulation, auto=False, reason=choice.reason)
 
     @property
     def engine(self) -> str:
@@ -128,6 +131,11 @@ class Contender:
         chosen = (self.device, self.dtype, self.chain_method)
         words += [c for c, default in zip(chosen, defaults, strict=True) if c != default]
         return f"{self.engine}@{','.join(words)}"
+
+    @property
+    def asked(self) -> str:
+        """The name before `settle` chose the formulation; the same where it was named."""
+        return replace(self, auto=True).name if self.reason else self.name
 
     @property
     def file_stem(self) -> str:
@@ -184,8 +192,9 @@ def _check_capable(entry: registry.Entry, contender: Contender) -> None:
     ]
     if not contender.auto:
         how = contender.formulation
-        wanted += [(how.likelihood, can.likelihoods), (how.coefficients, can.coefficients)]
+        wanted.append((how.coefficients, can.coefficients))
         if not how.is_marginalized:
+            wanted.append((how.likelihood, can.likelihoods))
             wanted += [(centering, can.centering) for centering in how.centering]
     if contender.sampler is not None:
         wanted.append((contender.chain_method, can.chain_methods))

@@ -107,6 +107,9 @@ class EngineDocument(_Document):
     contender: str
     engine: str
     formulation: str
+    formulation_reason: str = Field(
+        default="", description="Why auto chose the formulation; empty where it was named"
+    )
     device: str
     dtype: str
     chain_method: str
@@ -188,6 +191,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "contender": row.name,
         "engine": contender.engine,
         "formulation": str(contender.formulation),
+        "formulation_reason": contender.reason,
         "device": contender.device,
         "dtype": contender.dtype,
         "chain_method": contender.chain_method,

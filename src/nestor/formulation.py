@@ -61,7 +61,8 @@ class Formulation:
     @classmethod
     def marginalized(cls, levels: Sequence[str]) -> Formulation:
         """Return the formulation that samples scales only."""
-        return cls(tuple(levels), ("noncentered",) * len(levels), "statistics", "marginalized")
+        centering: tuple[Centering, ...] = tuple("noncentered" for _ in levels)
+        return cls(tuple(levels), centering, "statistics", "marginalized")
 
     @classmethod
     def parse(cls, words: Iterable[str], levels: Sequence[str]) -> Formulation:

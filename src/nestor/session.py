@@ -103,19 +103,42 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
     Raises
     ------
     SpecError
-        If there are fewer than two, one is given twice, or one cannot sample.
+        If there are fewer than two, one is given twice (auto may choose what another names), or one
+        cannot sample.
     """
     if isinstance(engines, str):
         raise SpecError(
             f"engines is a list, such as ['pymc', 'numpyro'], not the text {engines!r}."
         )
-    contenders = [Contender.parse_sampler(text, problem.spec.level_names) for text in engines]
-    names = [contender.name for contender in contenders]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise SpecError(f"engine {repeated[0]!r} is given twice; name different ones.")
+    contenders = [read_contender(text, problem) for text in engines]
+    _check_different(contenders)
     if len(contenders) < 2:
         raise SpecError("a comparison takes at least two engines, such as pymc and numpyro.")
     return contenders
+
+
+def read_contender(engine: str, problem: Problem) -> Contender:
+    """Read a contender that can sample, its formulation chosen for the problem if it is not named.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        See `Contender.parse_sampler`.
+    """
+    return Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+
+
+def _check_different(contenders: Sequence[Contender]) -> None:
+    names = [contender.name for contender in contenders]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not repeated:
+        return
+    asked = {contender.asked for contender in contenders if contender.name == repeated[0]}
+    chosen = [name for name in sorted(asked) if name != repeated[0]]
+    what = f"engine {repeated[0]!r} is given twice"
+    if chosen:
+        what += f": {chosen[0]!r} is the same one, as auto chose its formulation"
+    raise SpecError(f"{what}; name different ones.")
 
 
 def check_problem(problem: object) -> None:

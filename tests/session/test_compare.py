@@ -86,12 +86,12 @@ def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
 
 def test_log_densities_at_other_points_are_not_used_again(small_problem, tmp_path, monkeypatch):
     """A later version may choose other points: old values must not be held against them."""
-    import nestor.lineup
+    import nestor.agreement.oracle
 
     out = tmp_path / "out"
     compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
-    points = nestor.lineup.density_points(small_problem, seed=1)
-    monkeypatch.setattr(nestor.lineup, "density_points", lambda _: points)
+    points = nestor.agreement.oracle.density_points(small_problem, seed=1)
+    monkeypatch.setattr(nestor.agreement.oracle, "density_points", lambda *_: points)
     again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
     assert [check.largest for check in again.densities] == [0.0, 0.0]
     assert not any(row.reused for row in again.rows)
@@ -129,13 +129,17 @@ def test_an_interrupt_keeps_what_is_finished(small_problem, tmp_path):
         (["exact"], SpecError, "at least two"),
         ([], SpecError, "at least two"),
         (["exact", "exact"], SpecError, "given twice"),
-        (["exact", "exact:iid@noncentered"], SpecError, "given twice"),
+        (
+            ["exact", "exact:iid@noncentered"],
+            SpecError,
+            "'exact:iid@noncentered' is given twice: 'exact:iid@auto' is the same one, as auto chose",
+        ),
         (["exact", "dense"], SpecError, "densities only"),
         (["exact", "stan"], SpecError, "unknown engine 'stan'"),
         (["exact", "exact2:nuts"], SpecError, "no sampler 'nuts'"),
         (["exact", "exact2@gpu"], Unsupported, "cannot run gpu"),
         (["exact", "exact2@vectorized"], Unsupported, "cannot run vectorized"),
-        (["exact", "exact2@marginalized"], Unsupported, "not supported yet"),
+        (["exact", "exact2@marginalized"], Unsupported, "cannot run marginalized"),
         (["exact", "exact2@cozy"], SpecError, "unknown word 'cozy'"),
         ("exact", SpecError, "a list"),
     ],

@@ -17,15 +17,24 @@ def parse(text, levels=LEVELS):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("exact", "exact:iid@noncentered"),
-        (" exact:iid ", "exact:iid@noncentered"),
+        ("exact", "exact:iid@auto"),
+        ("exact@auto", "exact:iid@auto"),
+        (" exact:iid@sequential ", "exact:iid@auto,sequential"),
+        ("exact@noncentered", "exact:iid@noncentered"),
         ("exact@rows,float64,cpu,parallel", "exact:iid@noncentered"),
         ("exact@centered", "exact:iid@centered"),
         ("exact@centered,centered,cpu,cpu", "exact:iid@centered"),
         ("exact@ sequential , state=centered", "exact:iid@noncentered,state=centered,sequential"),
         ("exact@degree=centered,state=centered", "exact:iid@centered"),
         ("exact@centered,degree=noncentered", "exact:iid@noncentered,state=centered"),
-        ("reference", "reference:exact@noncentered"),
+        ("reference", "reference:exact@auto"),
+        ("reference@statistics", "reference:exact@noncentered,statistics"),
+        (
+            "reference@statistics,state=centered",
+            "reference:exact@noncentered,state=centered,statistics",
+        ),
+        ("reference@marginalized", "reference:exact@marginalized"),
+        ("reference@statistics,marginalized", "reference:exact@marginalized"),
     ],
 )
 def test_every_spelling_has_one_name_that_reads_back(text, name):
@@ -61,9 +70,12 @@ def test_every_spelling_has_one_name_that_reads_back(text, name):
         ("exact@float32", Unsupported, "cannot run float32"),
         ("exact@vectorized", Unsupported, "cannot run vectorized"),
         ("reference@gpu", Unsupported, "cannot run gpu: never: the oracle is plain NumPy"),
-        ("exact@marginalized", Unsupported, "'marginalized' is not supported yet"),
-        ("exact@statistics", Unsupported, "'statistics' is not supported yet"),
-        ("exact@auto", Unsupported, "'auto' is not supported yet"),
+        ("exact@marginalized", Unsupported, "cannot run marginalized: its capabilities do not"),
+        ("exact@statistics", Unsupported, "cannot run statistics: its capabilities do not"),
+        ("reference@marginalized,rows", SpecError, "marginalized cannot be combined with 'rows'"),
+        ("reference@marginalized,centered", SpecError, "cannot be combined with 'centered'"),
+        ("reference@rows,statistics", SpecError, "both rows and statistics"),
+        ("exact@auto,centered", SpecError, "auto chooses the formulation; leave out 'centered'"),
     ],
 )
 def test_what_is_not_of_the_grammar_is_refused(text, error, message):
@@ -85,7 +97,7 @@ def test_a_backend_that_lacks_a_formulation_refuses_it(monkeypatch):
 
 
 def test_levels_may_be_called_like_words():
-    levels = ("rows", "gpu", "centered", "a=b", "a@b")
+    levels = ("rows", "gpu", "auto", "a=b", "a@b")
     found = parse("exact@gpu=centered,a=b=centered,a@b=centered", levels)
     assert [found.formulation.is_centered(level) for level in levels] == [0, 1, 0, 1, 1]
     assert found.device == "cpu"
@@ -95,9 +107,10 @@ def test_levels_may_be_called_like_words():
 @pytest.mark.parametrize(
     ("text", "stem"),
     [
-        ("exact", "exact-iid@noncentered"),
+        ("exact", "exact-iid@auto"),
+        ("exact@noncentered", "exact-iid@noncentered"),
         ("exact@state=centered,sequential", "exact-iid@noncentered,state=centered,sequential"),
-        ("reference", "reference-exact@noncentered"),
+        ("reference@marginalized", "reference-exact@marginalized"),
     ],
 )
 def test_file_names_are_the_names_with_a_dash(text, stem):
@@ -118,12 +131,13 @@ def test_odd_levels_give_file_names_that_can_be_written_and_differ(level, tmp_pa
 
 
 def test_seeds_are_stable_and_differ_between_contenders_and_seeds():
-    texts = ["exact", "exact@centered", "exact@sequential", "exact2", "exact@state=centered"]
+    texts = ["exact@noncentered", "exact@centered", "exact@noncentered,sequential"]
+    texts += ["exact2@noncentered", "exact@state=centered"]
     seeds = {parse(t).config(SamplerConfig(seed=s)).seed for t in texts for s in (0, 1, 2)}
     assert len(seeds) == 15
     assert all(0 <= seed < 2**31 for seed in seeds)
     # A run is resumed by its seed, so that this number may change only with a reason.
-    assert parse("exact").config(SamplerConfig(seed=1)).seed == STABLE
+    assert parse("exact@noncentered").config(SamplerConfig(seed=1)).seed == STABLE
 
 
 #: SeedSequence([1, the first 8 bytes of sha256("exact:iid@noncentered"), little-endian]), 31 bits.
@@ -140,7 +154,21 @@ def test_the_config_takes_the_chain_method_and_keeps_the_rest():
 
 def test_chains_on_a_gpu_are_vectorized_unless_told():
     """Said in the canonical name, so that no record leaves it open."""
-    found = Contender.parse("numpyro@gpu", ("g",))
+    found = Contender.parse("numpyro@gpu,noncentered", ("g",))
     assert found.chain_method == "vectorized"
     assert found.name == "numpyro:nuts@noncentered,gpu,vectorized"
     assert Contender.parse("numpyro@gpu,sequential", ("g",)).chain_method == "sequential"
+
+
+def test_what_auto_chose_is_a_contender_like_one_that_was_named(small_problem):
+    named = Contender.parse("reference@marginalized", ("g", "h"))
+    asked = Contender.parse("reference", ("g", "h"))
+    found = asked.settle(small_problem)
+    assert (asked.auto, found.auto) == (True, False)
+    assert found == named
+    assert found.config(SamplerConfig()) == named.config(SamplerConfig())
+    assert found.reason
+    assert found.asked == asked.name == "reference:exact@auto"
+    assert found.settle(small_problem) is found
+    assert named.settle(small_problem) is named
+    assert (named.reason, named.asked) == ("", named.name)

@@ -28,7 +28,7 @@ SETTINGS = {"max_tree_depth": 10, "step_size": math.nan, "metric": "diag"}
 
 
 def contender(problem, text):
-    return Contender.parse(text, problem.spec.level_names)
+    return Contender.parse(text, problem.spec.level_names).settle(problem)
 
 
 def finished(problem, text, seed):
@@ -133,8 +133,18 @@ def test_what_is_not_known_is_null_never_nan(good):
     assert (engine["draws"], engine["log"]) == (None, None)
 
 
+def test_what_auto_chose_is_said_with_its_reason(problems):
+    rows = [finished(problems[0], text, 3) for text in ("exact", "exact2@noncentered")]
+    chosen, named = validated(comparison(problems[0], *rows))["engines"]
+    assert chosen["formulation"] == str(rows[0].contender.formulation)
+    assert chosen["formulation_reason"].startswith("the engine cannot marginalize; centered where")
+    assert (named["formulation"], named["formulation_reason"]) == ("noncentered", "")
+
+
 def test_files_are_named_where_there_is_a_folder(problems, tmp_path):
-    row, other = (finished(problems[0], text, 3) for text in ("exact@h=centered", "exact2"))
+    row, other = (
+        finished(problems[0], text, 3) for text in ("exact@h=centered", "exact2@noncentered")
+    )
     failed = replace(
         row, status="failed", message="killed by signal 9", tree=None, summaries=None, gates=None
     )

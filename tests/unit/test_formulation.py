@@ -37,6 +37,30 @@ def test_words_read_back_and_name_only_the_exceptions(centering):
     assert [found.is_centered(level) for level in LEVELS] == [how == C for how in centering]
 
 
+@pytest.mark.parametrize(
+    ("words", "likelihood", "coefficients"),
+    [
+        (["rows"], "rows", "sampled"),
+        (["statistics"], "statistics", "sampled"),
+        (["centered", "statistics"], "statistics", "sampled"),
+        (["marginalized"], "statistics", "marginalized"),
+        (["marginalized", "statistics"], "statistics", "marginalized"),
+    ],
+)
+def test_words_of_the_likelihood_and_of_coefficients(words, likelihood, coefficients):
+    found = Formulation.parse(words, LEVELS)
+    assert (found.likelihood, found.coefficients) == (likelihood, coefficients)
+    assert found.is_centered("state") == ("centered" in words)
+    assert Formulation.parse(found.words, LEVELS) == found
+
+
+def test_marginalized_coefficients_have_no_other_choices():
+    with pytest.raises(SpecError, match="Write marginalized alone"):
+        Formulation(LEVELS, (C, N, N), "statistics", "marginalized")
+    with pytest.raises(SpecError, match="Write marginalized alone"):
+        Formulation(LEVELS, (N, N, N), "rows", "marginalized")
+
+
 def test_a_tie_is_named_noncentered():
     assert Formulation(("a", "b"), (C, N)).words == (N, "a=centered")
 
@@ -48,6 +72,9 @@ def test_a_tie_is_named_noncentered():
         (["state=centered", "state=noncentered"], "level 'state' cannot be both"),
         (["county=centered"], r"no level 'county'; the levels are \['degree', 'state', 'a=b'\]"),
         (["=centered"], "no level ''"),
+        (["rows", "statistics"], "both rows and statistics"),
+        (["marginalized", "state=centered"], "cannot be combined with 'state=centered'"),
+        (["marginalized", "rows"], "cannot be combined with 'rows'"),
         (["cozy"], "'cozy' is not a formulation"),
         (["state=cozy"], "'cozy' is not a formulation"),
         ([""], "'' is not a formulation"),

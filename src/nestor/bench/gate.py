@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor import registry
-from nestor.agreement.density import DensityCheck, compare_densities, density_points
-from nestor.formulation import Formulation
+from nestor.agreement.density import DensityCheck, compare_densities
+from nestor.agreement.oracle import Oracle
 from nestor.runner import engine
 
 if TYPE_CHECKING:
-    from nestor.backend import CompiledModel
     from nestor.bench.grid import Cell
     from nestor.bench.store import Results
     from nestor.problem import Problem
@@ -33,21 +31,13 @@ class Gate:
 
     Attributes
     ----------
-    reference : CompiledModel
-        The reference's density.
+    oracle : Oracle
+        The reference's densities.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.reference: CompiledModel = registry.get("reference").backend.compile(
-            problem,
-            Formulation.parse([], problem.spec.level_names),
-            sampler=None,
-            device="cpu",
-            dtype="float64",
-        )
-        self._points = density_points(problem, N_POINTS)
-        self._expected = [self.reference.log_density(point) for point in self._points]
+        self.oracle = Oracle(problem, N_POINTS)
         self._found: dict[str, tuple[Outcome, DensityCheck | None]] = {}
 
     def check(
@@ -67,7 +57,7 @@ class Gate:
             outcome, values = engine.evaluate(
                 self.problem,
                 cell.contender,
-                self._points,
+                self.oracle.points,
                 results.log(cell.id),
                 timeout=cell.timeout_s,
                 listener=listener,
@@ -75,7 +65,7 @@ class Gate:
             )
             check = None
             if values is not None:
-                dtype = cell.contender.dtype
-                check = compare_densities(cell.name, dtype, self._expected, values)
+                expected = self.oracle.log_densities(cell.contender.formulation)
+                check = compare_densities(cell.name, cell.contender.dtype, expected, values)
             self._found[cell.name] = (outcome, check)
         return self._found[cell.name]

@@ -15,9 +15,10 @@ from nestor.backend import SamplerConfig
 from nestor.bench.place import usable_cores
 from nestor.bench.problems import data_key, level_names
 from nestor.bench.record import SCHEMA_VERSION
-from nestor.bench.scenario import SAMPLER_SWEEPS, YARDSTICK
-from nestor.contender import Contender
+from nestor.bench.scenario import FORMULATIONS, SAMPLER_SWEEPS, YARDSTICK
+from nestor.contender import AUTO, Contender
 from nestor.errors import SpecError, Unsupported
+from nestor.formulation import is_formulation_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +44,8 @@ class Cell:
     name : str
         The contender, as it was asked for if it cannot be read.
     contender : Contender or None
-        None where it cannot run.
+        None where it cannot run. The grid is made before the data: one that is auto is settled when its
+        data are made, and its name stays.
     refusal : str
         Why it is skipped; empty if it is not.
     config : SamplerConfig
@@ -155,9 +157,10 @@ class _Maker:
             return
         # What is swept of a sampler leaves the posterior as it is: one yardstick serves all values.
         one = self._scenario.sweep and self._scenario.sweep.parameter in SAMPLER_SWEEPS
+        text = _with_formulation(self._scenario.yardstick)
         for value in values[:1] if one else values:
             seed, config = self._scenario.seeds[0], SamplerConfig()
-            yield self._cell(self._scenario.yardstick, YARDSTICK, config, value, seed)
+            yield self._cell(text, YARDSTICK, config, value, seed)
 
     def _cell(
         self,
@@ -217,6 +220,15 @@ def _texts(block: Block) -> Iterator[str]:
                     for method in block.chain_methods or ("",):
                         words = [formulation, device, dtype, *([method] if method else [])]
                         yield f"{engine}@{','.join(words)}"
+
+
+def _with_formulation(text: str) -> str:
+    """Name the formulation of a yardstick that names none: that of a block that names none."""
+    engine, _, tail = text.partition("@")
+    words = [word.strip() for word in tail.split(",") if word.strip()]
+    if any(word == AUTO or is_formulation_word(word) for word in words):
+        return text
+    return f"{engine}@{','.join([*FORMULATIONS, *words])}"
 
 
 def _read(text: str, levels: Sequence[str]) -> tuple[Contender | None, str]:

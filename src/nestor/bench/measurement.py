@@ -129,12 +129,7 @@ class _Run:
         self._listen("diagnostics", {})
         settings = dict(outcome.result.get("settings", {}))  # type: ignore[call-overload]
         measured = measure_draws(
-            self._gate.problem,
-            cell.name,
-            self._contender.dtype,
-            tree,
-            settings,
-            self._gate.reference,
+            self._gate.problem, cell.name, self._contender, tree, settings, self._gate.oracle
         )
         self._drop_empty_log()
         record = writer.measured(outcome, tree, measured, Again.of(again, files, self._files()))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.agreement.density import DensityCheck
-    from nestor.backend import CompiledModel, DType
+    from nestor.agreement.oracle import Oracle
+    from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
 
@@ -45,27 +46,38 @@ class Measured:
 def measure_draws(
     problem: Problem,
     name: str,
-    dtype: DType,
+    contender: Contender,
     tree: xr.DataTree,
     settings: dict[str, Any],
-    reference: CompiledModel,
+    oracle: Oracle,
 ) -> Measured:
     """Measure one run; the shared quantities are the random scalars of the problem.
 
     Parameters
     ----------
-    name, dtype : str
-        The contender and its precision.
+    name : str
+        The contender's, as it was asked for.
+    contender : Contender
+        What was run.
     tree : DataTree
         Its draws.
     settings : dict
         What the sampler really used.
-    reference : CompiledModel
-        The reference's density of the same problem.
+    oracle : Oracle
+        The reference's densities of the same problem.
     """
     values = posterior_of(problem, tree)
     stats = {str(n): a.to_numpy() for n, a in tree["sample_stats"].data_vars.items()}
-    check = check_sampled_density(problem, name, dtype, values, stats, reference.log_density)
+    how = contender.formulation
+    check = check_sampled_density(
+        problem,
+        name,
+        contender.dtype,
+        values,
+        stats,
+        oracle.model(how).log_density,
+        marginalized=how.is_marginalized,
+    )
     draws = problem.scalars.flatten(values)
     found = summaries(draws)
     checked = gates(

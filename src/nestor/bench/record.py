@@ -48,7 +48,10 @@ class CellDocument(_Document):
     track: Literal["defaults", "matched", "yardstick"]
     contender: str = Field(description="Engine with every choice resolved")
     engine: str
-    formulation: str
+    formulation: str = Field(description="As it was run; auto where auto was not settled")
+    formulation_reason: str = Field(
+        default="", description="Why auto chose the formulation; empty where it was named"
+    )
     device: str
     dtype: str
     chain_method: str

@@ -29,6 +29,8 @@ def _different(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+#: Formulations of a block that names none, and of a yardstick: one that means the same everywhere.
+FORMULATIONS = ("noncentered",)
 #: What is written as a number in the file, and nothing that could be read as one.
 Whole = Annotated[int, Field(strict=True)]
 Real = Annotated[float, Field(strict=True)]
@@ -124,7 +126,10 @@ class Block(_Part):
     """A block of the grid: all combinations of its lists."""
 
     engines: Words
-    formulations: Words = ("noncentered",)
+    formulations: Words = Field(
+        default=FORMULATIONS,
+        description="auto, marginalized, or words for centring and likelihood: centered,statistics",
+    )
     devices: Words = ("cpu",)
     dtypes: Words = ("float64",)
     chain_methods: Words | None = Field(

@@ -38,9 +38,9 @@ class Event:
 
     Parameters
     ----------
-    kind : {"checking", "planned", "begin", "doing", "end", "judging"}
-        The data of a size are made, to see whether they can be; cells were planned, one began, is doing
-        something, or ended; all are being judged.
+    kind : {"checking", "planned", "begin", "settled", "doing", "end", "judging"}
+        The data of a size are made, to see whether they can be; cells were planned, one began, had its
+        formulation chosen, is doing something, or ended; all are being judged.
     cells : tuple of Cell
         Those that are still to run, with "planned".
     cell : Cell or None
@@ -55,7 +55,7 @@ class Event:
         Sentences for the user, with "planned".
     """
 
-    kind: Literal["checking", "planned", "begin", "doing", "end", "judging"]
+    kind: Literal["checking", "planned", "begin", "settled", "doing", "end", "judging"]
     cells: tuple[Cell, ...] = ()
     cell: Cell | None = None
     doing: str = ""
@@ -221,9 +221,12 @@ class _Bench:
 
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
+        if cell.contender.auto:
+            cell = replace(cell, contender=cell.contender.settle(gate.problem))
+            self._listener(Event("settled", cell=cell))
         warm = self._scenario.warm_compile and cell.track != YARDSTICK
         finished = run_cell(cell, gate, self._results, warm=warm, listen=listen)
-        if finished.record.status == "skipped" and cell.contender.device != "cpu":
+        if finished.record.status == "skipped" and where[1] != "cpu":
             # A device that is not there is not looked for again by every cell.
             self._absent[where] = finished.record.message
         return finished

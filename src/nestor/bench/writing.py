@@ -22,6 +22,7 @@ from nestor.bench.record import (
     SizeDocument,
 )
 from nestor.comparison import TIMINGS
+from nestor.contender import AUTO
 from nestor.diagnostics.plain import as_plain
 from nestor.document import DensityDocument
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.bench.grid import Cell
     from nestor.bench.measuring import Measured
+    from nestor.contender import Contender
     from nestor.problem import Problem
     from nestor.runner.job import Outcome
 
@@ -162,7 +164,8 @@ def _cell_document(cell: Cell) -> CellDocument:
         track=cell.track,
         contender=cell.name,
         engine=engine_name if contender is None else contender.engine,
-        formulation="" if contender is None else str(contender.formulation),
+        formulation=_formulation(contender),
+        formulation_reason="" if contender is None else contender.reason,
         device="" if contender is None else contender.device,
         dtype="" if contender is None else contender.dtype,
         chain_method="" if contender is None else contender.chain_method,
@@ -175,6 +178,12 @@ def _cell_document(cell: Cell) -> CellDocument:
         memory_bytes=cell.memory_bytes,
         target_ess=cell.target_ess,
     )
+
+
+def _formulation(contender: Contender | None) -> str:
+    if contender is None:
+        return ""
+    return AUTO if contender.auto else str(contender.formulation)
 
 
 def _size_document(problem: Problem) -> SizeDocument:

@@ -113,8 +113,12 @@ def calibrate(
     from rich.console import Console
 
     from nestor.terminal.calibrating import Bar
+    from nestor.terminal.words import chosen_lines
 
-    bar = Bar(Console(stderr=True), contender.name)
+    console = Console(stderr=True)
+    for line in chosen_lines([contender]):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    bar = Bar(console, contender.name)
     with bar.bars:
         return run(bar)
 
@@ -136,10 +140,9 @@ def check_study(
         With what is wrong.
     """
     from nestor.calibration.session import one_at_a_time
-    from nestor.contender import Contender
-    from nestor.session import check_timeout
+    from nestor.session import check_timeout, read_contender
 
-    contender = one_at_a_time(Contender.parse_sampler(engine, problem.spec.level_names))
+    contender = one_at_a_time(read_contender(engine, problem))
     _whole("simulations", simulations, 1)
     _whole("ranked_draws", ranked_draws, 9)
     if jobs is not None:

@@ -163,6 +163,8 @@ class Calibration:
         return {
             "engine": self.contender.engine,
             "contender": self.contender.name,
+            "formulation": str(self.contender.formulation),
+            "formulation_reason": self.contender.reason,
             "around": self.around,
             "simulations": len(self.records),
             "ranked_draws": self.ranked_draws,

@@ -64,8 +64,18 @@ Engines = Annotated[
     list[str] | None,
     typer.Option(
         "--engine",
-        help="Contender such as pymc, pymc:pymc@centered, numpyro@state=centered,vectorized. "
-        "Repeatable; at least two.",
+        help="Contender such as pymc, pymc:pymc@centered, numpyro@state=centered,vectorized. Words for the "
+        "formulation: auto (default; chosen for the model), marginalized, centered, noncentered, "
+        "LEVEL=centered, rows, statistics. Repeatable; at least two.",
+    ),
+]
+OneEngine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Contender such as numpyro or pymc:nutpie@centered,statistics. Words for the formulation: "
+        "auto (default; chosen for the model), marginalized, centered, noncentered, LEVEL=centered, rows, "
+        "statistics.",
     ),
 ]
 Margin = Annotated[

@@ -14,6 +14,7 @@ from nestor.cli.arguments import (
     MaxTreeDepth,
     Missing,
     Offset,
+    OneEngine,
     Out,
     PriorOption,
     ScaleOption,
@@ -31,7 +32,7 @@ def calibrate(
     data: Data,
     formula: Formula = None,
     *,
-    engine: Annotated[str, typer.Option(help="Contender such as numpyro or pymc:nutpie@centered.")],
+    engine: OneEngine,
     simulations: Annotated[
         int, typer.Option(help="Number of simulations; a later run with more goes on.")
     ] = 500,

@@ -23,7 +23,11 @@ from nestor.cli.arguments import (
 
 def verify(
     engine: Annotated[
-        str, typer.Argument(help="Contender such as numpyro or pymc:nutpie@centered.")
+        str,
+        typer.Argument(
+            help="Contender such as numpyro, or pymc:nutpie@centered; auto, unless words say otherwise, "
+            "chooses a formulation for each problem."
+        ),
     ],
     *,
     problem: Annotated[

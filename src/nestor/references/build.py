@@ -16,7 +16,6 @@ import numpy as np
 from nestor.agreement.run import Run
 from nestor.agreement.verdict import Verdict, judge
 from nestor.backend import SamplerConfig
-from nestor.contender import Contender
 from nestor.diagnostics import gates, summaries
 from nestor.errors import DataError, EngineFailed
 from nestor.likelihood import log_likelihood
@@ -26,11 +25,13 @@ from nestor.references.posterior import REQUIREMENTS, Posterior
 from nestor.references.problems import NAMES, problem
 from nestor.runner import engine
 from nestor.runner.store import write_json
+from nestor.session import read_contender
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
 
@@ -44,8 +45,12 @@ TARGET_ACCEPT = 0.99
 
 
 def engines_for(family: str) -> tuple[str, str]:
-    """Two engines with independent implementations; the exact one where there is one."""
-    return ("reference:exact", "numpyro") if family == "gaussian" else ("pymc", "numpyro")
+    """Two engines with independent implementations; the exact one where there is one.
+
+    Formulations are named: all sum over rows, so that formulations that do not are held to them.
+    """
+    first = "reference:exact" if family == "gaussian" else "pymc"
+    return f"{first}@noncentered", "numpyro@noncentered"
 
 
 def build(name: str) -> Posterior:
@@ -82,9 +87,9 @@ def build(name: str) -> Posterior:
 
 def _source(of: Problem, text: str) -> tuple[Run, dict[str, Any]]:
     """Sample with one engine, thinning until neighbouring draws are nearly independent."""
-    exact = text == "reference:exact"
+    exact = text.startswith("reference:exact")
+    contender = read_contender(text, of)
     for thin in (1,) if exact else THINNING:
-        contender = Contender.parse_sampler(text, of.spec.level_names)
         config = contender.config(
             SamplerConfig(CHAINS, WARMUP, KEPT * thin, SEED, None if exact else TARGET_ACCEPT)
         )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.backend import SamplerConfig
-from nestor.contender import Contender
 from nestor.document import engine_document, environment
 from nestor.errors import SpecError
 from nestor.events import Listener, ignore
@@ -22,12 +21,13 @@ from nestor.pairing import Pairing
 from nestor.quantities import Quantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
-from nestor.session import check_timeout
+from nestor.session import check_timeout, read_contender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nestor.comparison import EngineRow
+    from nestor.contender import Contender
 
 #: Twice the draws of a comparison: one run has to show equivalence with a posterior known almost exactly.
 DEFAULT = SamplerConfig(draws=2000)
@@ -153,7 +153,7 @@ def verify(
     if not names:
         raise SpecError(f"name at least one reference problem; there are {', '.join(NAMES)}.")
     of = {name: problem(name) for name in names}
-    contenders = {n: Contender.parse_sampler(engine, p.spec.level_names) for n, p in of.items()}
+    contenders = {n: read_contender(engine, p) for n, p in of.items()}
     for name, posing in of.items():
         load(name).check(posing)
     scores = []

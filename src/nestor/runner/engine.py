@@ -48,6 +48,7 @@ def evaluate(
     log_densities : list of float or None
         One per point; None if it did not end well.
     """
+    contender = contender.settle(problem)
     job = Job(problem, contender, points=tuple(points))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -72,6 +73,7 @@ def prepare(
     Outcome
         ``result["timings"]`` has import_s, upload_s, compile_s and total_s; all other phases are None.
     """
+    contender = contender.settle(problem)
     job = Job(problem, contender, config, prepare_only=True)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         return run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -101,6 +103,7 @@ def sample(
     tree : DataTree or None
         The draws with names; None if it did not end well.
     """
+    contender = contender.settle(problem)
     job = Job(problem, contender, config)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -137,6 +140,7 @@ def sample_in_looks(
     tree : DataTree or None
         All draws so far, timings added up; None if it did not end well.
     """
+    contender = contender.settle(problem)
     job = Job(problem, contender, config, looks=tuple(looks))
     parts: list[Draws] = []
     results: list[dict[str, object]] = []
@@ -213,6 +217,8 @@ def _attrs(
         "automatic_priors": sorted(problem.priors.automatic),
         "engine": contender.engine,
         "contender": contender.name,
+        "formulation": str(contender.formulation),
+        "formulation_reason": contender.reason,
         "config": asdict(config),
         "settings": outcome.result.get("settings", {}),
         "timings": outcome.result.get("timings", {}),

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 def backends_view() -> RenderableType:
     """List every announced backend with its samplers, versions, or how to install it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("backend", "samplers", "state"):
+    for heading in ("backend", "samplers", "formulations", "state"):
         table.add_column(heading, overflow="fold")
     for name, entry in registry.backends().items():
         samplers = ", ".join(entry.backend.samplers) or "densities only"
-        table.add_row(Text(name), Text(samplers), Text(_state(entry)))
+        table.add_row(Text(name), Text(samplers), Text(_formulations(entry)), Text(_state(entry)))
     return table
+
+
+def _formulations(entry: registry.Entry) -> str:
+    """Words that an engine of this backend takes, the one that auto prefers first."""
+    can = entry.backend.capabilities()
+    words = ["marginalized"] if "marginalized" in can.coefficients else []
+    if "sampled" in can.coefficients:
+        words += [*sorted(can.centering), *sorted(can.likelihoods)]
+    return ", ".join(words)
 
 
 def _state(entry: registry.Entry) -> str:

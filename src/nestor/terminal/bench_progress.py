@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from nestor.bench.metrics import metrics_of
-from nestor.terminal.words import count, duration
+from nestor.terminal.words import chosen_lines, count, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nestor.bench.grid import Cell
     from nestor.bench.record import BenchRecord
     from nestor.bench.session import Event
+    from nestor.formulation import Formulation
 
 
 class GridProgress:
@@ -36,6 +37,7 @@ class GridProgress:
     def __init__(self, console: Console, name: str, estimate: Estimate) -> None:
         self._console, self._estimate = console, estimate
         self._left: dict[str, float] = {}
+        self._said: set[tuple[str, Formulation]] = set()
         self._total, self._done = 0, 0
         self._spent = self._foreseen = self._begun = 0.0
         self.bars = Progress(
@@ -62,6 +64,8 @@ class GridProgress:
         elif event.cell is not None and event.kind == "begin":
             self._begun = time.monotonic()
             self.bars.update(self._task, doing=event.cell.label, left=self._seconds_left())
+        elif event.cell is not None and event.kind == "settled":
+            self._settled(event.cell)
         elif event.cell is not None and event.kind == "doing":
             text = f"{event.cell.label}: {_doing(event.doing, event.worker)}"
             self.bars.update(self._task, doing=text, left=self._seconds_left())
@@ -74,6 +78,14 @@ class GridProgress:
         self._left = {cell.id: self._estimate.seconds(cell) for cell in event.cells}
         self._total = len(event.cells)
         self.bars.update(self._task, total=sum(self._left.values()) or 1.0, count=self._count())
+
+    def _settled(self, cell: Cell) -> None:
+        """Say what auto chose for an engine, once for each choice."""
+        contender = cell.contender
+        if contender is not None and (said := (cell.name, contender.formulation)) not in self._said:
+            self._said.add(said)
+            for line in chosen_lines([contender]):
+                self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _ended(self, cell: Cell, record: BenchRecord) -> None:
         self._done += 1

@@ -14,7 +14,7 @@ from nestor.calibration.judge import Calibrated
 from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
 from nestor.runner import store
-from nestor.terminal.tables import problem_view
+from nestor.terminal.tables import chosen_view, problem_view
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def calibrate_and_print(
     """Calibrate an engine; print the problem, progress, the verdict and what was written."""
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(problem_view(problem))
+    printed.print(problem_view(problem), *chosen_view([contender]))
     try:
         bar = Bar(progress, contender.name)
         with bar.bars:

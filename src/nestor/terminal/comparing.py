@@ -8,7 +8,7 @@ from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.session import check_criteria, check_timeout, compare, read_contenders
 from nestor.terminal.live import LiveProgress
-from nestor.terminal.tables import problem_view, results_view
+from nestor.terminal.tables import chosen_view, problem_view, results_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +35,14 @@ def compare_and_print(
     """Compare engines; print the problem, live progress, tables, verdicts and what was written."""
     check_timeout(timeout)
     check_criteria(criteria, config)
-    names = [contender.name for contender in read_contenders(engines, problem)]
+    contenders = read_contenders(engines, problem)
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(problem_view(problem))
+    printed.print(problem_view(problem), *chosen_view(contenders))
     if foregone := criteria.foregone(config.chains, config.draws):
         progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:
-        with LiveProgress(progress, names) as live:
+        with LiveProgress(progress, [contender.name for contender in contenders]) as live:
             comparison = compare(
                 problem,
                 engines,

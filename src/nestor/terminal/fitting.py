@@ -13,12 +13,11 @@ from rich.text import Text
 
 from nestor.api import sample_one
 from nestor.comparison import EngineRow
-from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.measure import measure
 from nestor.runner import store
-from nestor.session import check_timeout
-from nestor.terminal.tables import EngineView, problem_view, row_notes
+from nestor.session import check_timeout, read_contender
+from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -47,11 +46,11 @@ def fit_and_print(
         If the file cannot be written.
     """
     check_timeout(timeout)
-    contender = Contender.parse_sampler(engine, problem.spec.level_names)
+    contender = read_contender(engine, problem)
     _check_target(out)
-    printed.print(problem_view(problem))
+    printed.print(problem_view(problem), *chosen_view([contender]))
     log = Path(tempfile.mkdtemp(prefix="nestor-")) / f"{contender.file_stem}.log"
-    tree, message = sample_one(problem, engine, config, log, timeout, progress)
+    tree, message = sample_one(problem, contender, config, log, timeout, progress)
     if tree is None:
         raise EngineFailed(f"{contender.name}: {message.rstrip('.')}. Its log: {log}")
     log.unlink()

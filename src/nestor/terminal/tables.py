@@ -15,6 +15,7 @@ from rich.text import Text
 from nestor.document import engine_document
 from nestor.terminal.words import (
     MISSING,
+    chosen_lines,
     count,
     duration,
     index_lines,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison, EngineRow
-    from nestor.index import NestedIndex
+    from nestor.contender import Contender
+    from nestor.index import TreeIndex
     from nestor.problem import Problem
 
 STYLES = {"AGREE": "bold green", "DISAGREE": "bold red", "INCONCLUSIVE": "bold yellow"}
@@ -50,7 +52,7 @@ _COLUMNS = (
 )
 
 
-def index_view(index: NestedIndex) -> RenderableType:
+def index_view(index: TreeIndex) -> RenderableType:
     """Nodes per level, rows per leaf, and labels that occur under several parents."""
     return Group(*(Text(line) for line in index_lines(index)))
 
@@ -61,6 +63,12 @@ def problem_view(problem: Problem) -> RenderableType:
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
     priors = (Text(line) for line in prior_lines(problem))
     return Group(head, index_view(problem.index), *priors, Text(""))
+
+
+def chosen_view(contenders: Sequence[Contender]) -> list[RenderableType]:
+    """What auto chose for the contenders whose formulation was not named; empty if there is none."""
+    lines = chosen_lines(contenders)
+    return [Group(*(Text(line) for line in lines), Text(""))] if lines else []
 
 
 def density_view(checks: Sequence[DensityCheck]) -> RenderableType:
@@ -191,7 +199,8 @@ def results_view(comparison: Comparison) -> RenderableType:
 
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Everything about a comparison, from the problem to the verdicts."""
-    return Group(problem_view(comparison.problem), results_view(comparison))
+    chosen = chosen_view([row.contender for row in comparison.rows])
+    return Group(problem_view(comparison.problem), *chosen, results_view(comparison))
 
 
 def as_text(comparison: Comparison, width: int = 120) -> str:

@@ -9,13 +9,14 @@ from nestor.agreement.verdict import Verdict
 from nestor.scalars import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison
-    from nestor.index import NestedIndex
+    from nestor.contender import Contender
+    from nestor.index import TreeIndex
     from nestor.priors import Prior
     from nestor.problem import Problem
 
@@ -42,7 +43,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def index_lines(index: NestedIndex) -> list[str]:
+def index_lines(index: TreeIndex) -> list[str]:
     """Describe a tree: nodes and children per level, rows per leaf, reused labels."""
     summary = index.summary()
     width = max(len(level.name) for level in summary.levels)
@@ -116,6 +117,19 @@ def independence(pair: PairResult, comparison: Comparison) -> str:
             f"Both use one model implementation ({a}), so this says nothing about its correctness."
         )
     return "Two independent model implementations."
+
+
+def chosen_lines(contenders: Iterable[Contender]) -> list[str]:
+    """What auto chose for each contender whose formulation was not named, and why: a line each."""
+    lines = []
+    for contender in contenders:
+        if contender.reason:
+            line = f"{contender.asked}: {contender.formulation} ({contender.reason})"
+            can = registry.get(contender.backend).backend.capabilities()
+            if not contender.formulation.is_marginalized and len(can.centering) > 1:
+                line += "; the word centered or noncentered overrides it"
+            lines.append(line)
+    return lines
 
 
 def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
