@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numba
 from numba import types
 from numba.extending import intrinsic
 
 from nestor_numba.functions import Writer
-
-if TYPE_CHECKING:
-    from nestor_numba.sweeps import Shape
+from nestor_numba.sweeps import Shape
 
 _POINTER = types.CPointer(types.float64)
 #: int64 (dimension, position, gradient, value, data): what nutpie calls.
@@ -32,32 +30,52 @@ def _digest() -> str:
     return found.hexdigest()
 
 
+def _shape(*literals: Any) -> Shape:
+    p, m, per_parent = (literal.literal_value for literal in literals)
+    return Shape(p, m, bool(per_parent))
+
+
+# The shape is given by literals, and not closed over: what a function closes over is part of the name that it is
+# kept under, and an intrinsic's own name is another one in each process.
+@intrinsic(prefer_literal=True)
+def _evaluate(
+    typing: Any, p: Any, m: Any, per_parent: Any, z: Any, gradient: Any, value: Any, data: Any
+) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        writer = Writer(_shape(p, m, per_parent), builder, args[6])
+        z, gradient, value = (writer.code.doubles(argument) for argument in args[3:6])
+        memory, piece = writer.take()
+        value[0] = writer.value_and_gradient(z, gradient, memory)
+        writer.give_back(piece)
+        return writer.verdict(value, gradient).value
+
+    return types.int64(p, m, per_parent, z, gradient, value, data), codegen
+
+
+@intrinsic(prefer_literal=True)
+def _draw(
+    typing: Any, p: Any, m: Any, per_parent: Any, first: Any, draws: Any, z: Any, noise: Any, data: Any
+) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        Writer(_shape(p, m, per_parent), builder, args[7]).draw_all(*args[3:7])
+        return context.get_dummy_value()
+
+    return types.void(p, m, per_parent, first, draws, z, noise, data), codegen
+
+
 @cache
 def density(shape: Shape) -> Any:
     """Compile the log density with its gradient, a C function of the type `DENSITY`.
 
     It returns 0; 3 where the gradient is not finite, 4 where the value is not.
     """
-
-    @intrinsic
-    def evaluate(typing: Any, z: Any, gradient: Any, value: Any, data: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            writer = Writer(shape, builder, args[3])
-            z, gradient, value = (writer.code.doubles(argument) for argument in args[:3])
-            memory, piece = writer.take()
-            value[0] = writer.value_and_gradient(z, gradient, memory)
-            writer.give_back(piece)
-            return writer.verdict(value, gradient).value
-
-        return types.int64(z, gradient, value, data), codegen
-
-    key = (_digest(), shape.p, shape.m, shape.per_parent)
+    p, m, per_parent, digest = shape.p, shape.m, int(shape.per_parent), _digest()
 
     @numba.cfunc(DENSITY, cache=True)  # type: ignore[untyped-decorator]
     def nestor_density(dimension, z, gradient, value, data):  # type: ignore[no-untyped-def]
-        # Part of what the function is kept under.
-        key  # noqa: B018
-        return evaluate(z, gradient, value, data)
+        # Part of the name that the function is kept under.
+        digest  # noqa: B018
+        return _evaluate(p, m, per_parent, z, gradient, value, data)
 
     return nestor_density
 
@@ -65,20 +83,11 @@ def density(shape: Shape) -> Any:
 @cache
 def drawing(shape: Shape) -> Any:
     """Compile what draws coefficients given the scales, a C function of the type `DRAW`."""
-
-    @intrinsic
-    def draw(typing: Any, first: Any, draws: Any, z: Any, noise: Any, data: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            Writer(shape, builder, args[4]).draw_all(*args[:4])
-            return context.get_dummy_value()
-
-        return types.void(first, draws, z, noise, data), codegen
-
-    key = (_digest(), shape.p, shape.m, shape.per_parent)
+    p, m, per_parent, digest = shape.p, shape.m, int(shape.per_parent), _digest()
 
     @numba.cfunc(DRAW, cache=True)  # type: ignore[untyped-decorator]
     def nestor_draw(first, draws, z, noise, data):  # type: ignore[no-untyped-def]
-        key  # noqa: B018
-        draw(first, draws, z, noise, data)
+        digest  # noqa: B018
+        _draw(p, m, per_parent, first, draws, z, noise, data)
 
     return nestor_draw

@@ -315,16 +315,19 @@ class Code:
 
     def intrinsic(self, name: str, value: Number) -> Number:
         """Call one of LLVM's functions."""
-        function = self.builder.module.declare_intrinsic(f"llvm.{name}", [value.value.type])
+        suffix = f"v{LANES}f64" if value.is_vector else "f64"
+        kind = ir.FunctionType(value.value.type, [value.value.type])
+        function = self._declared(f"llvm.{name}.{suffix}", kind)
         return Number(self, self.builder.call(function, [value.value]))
 
     def external(self, name: str, value: Number) -> Number:
         """Call a function of the C library."""
-        kind = ir.FunctionType(_DOUBLE, [_DOUBLE])
-        function = self.builder.module.globals.get(name) or ir.Function(
-            self.builder.module, kind, name
-        )
+        function = self._declared(name, ir.FunctionType(_DOUBLE, [_DOUBLE]))
         return Number(self, self.builder.call(function, [value.value]))
+
+    def _declared(self, name: str, kind: Any) -> Any:
+        module = self.builder.module
+        return module.globals[name] if name in module.globals else ir.Function(module, kind, name)
 
     def select(self, condition: Any, one: Real, other: Real) -> Number:
         """One scalar or another."""
