@@ -165,9 +165,9 @@ def _read(
 ) -> Iterator[Batch]:
     for file in files:
         start = 0
-        text = [
-            n for n in levels if pa.types.is_large_string(_label_type(file.schema.field(n).type))
-        ]
+        # What is stored as a dictionary comes as one anyway, and would lose the order of its labels.
+        types = {name: file.schema.field(name).type for name in levels}
+        text = [n for n, t in types.items() if pa.types.is_string(t) or pa.types.is_large_string(t)]
         try:
             with parquet.ParquetFile(
                 file.path, read_dictionary=text, buffer_size=_BUFFER, pre_buffer=False
