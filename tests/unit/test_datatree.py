@@ -108,6 +108,23 @@ def test_it_reads_back_from_netcdf(full, tmp_path):
     assert found.attrs["settings"] == '{"a": [1, true], "b": null}'
 
 
+def test_without_rows_it_says_so(full, tmp_path):
+    streamed = Problem.from_batches(full.spec, [TABLE.iloc[:20], TABLE.iloc[20:]])
+    tree = tree_of(streamed)
+    found = written_and_read(tree, tmp_path)
+    assert_same(tree, found)
+    xr.testing.assert_equal(tree["posterior"].to_dataset(), tree_of(full)["posterior"].to_dataset())
+    assert not tree["observed_data"].data_vars
+    constant = found["constant_data"]
+    assert set(constant.data_vars) == {"rows_per_leaf", "parent_of_county"}
+    counts = TABLE.groupby(["state", "county"]).size()
+    assert list(constant.rows_per_leaf.values) == list(counts)
+    assert list(constant.rows_per_leaf.county.values) == ["/".join(path) for path in counts.index]
+    for group in ("observed_data", "constant_data"):
+        assert found[group].attrs["rows"].startswith("read in batches and not kept")
+        assert "rows" not in tree_of(full)[group].attrs
+
+
 ODD = {
     "signs and unicode": table_of(["a/b", "é\\", "☃ \n"], ["/", "//", " "]),
     "empty": table_of(["", "a", "b"], ["", "/"]),

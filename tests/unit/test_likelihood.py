@@ -75,3 +75,35 @@ def test_draws_outside_the_support_give_no_number_and_no_warning(small_problem):
     found = log_likelihood(small_problem, values)
     assert not np.isfinite(found[[0, 1, 0], [0, 1, 1]]).any()
     assert np.isfinite(found[[0, 1, 1], [2, 0, 2]]).all()
+
+
+@pytest.mark.parametrize("chunk", [2_000_000, 5])
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ x + u + offset(o) + (x || g/h)", "y ~ x + (x || g/h)", "y ~ 0 + x + u + (0 + x || g)"],
+)
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_leaf_statistics_give_that_of_the_rows(small_table, formula, weights, chunk, monkeypatch):
+    monkeypatch.setattr(likelihood, "_CHUNK", chunk)
+    monkeypatch.setattr(likelihood, "_DRAWS", 4)
+    rng = np.random.default_rng(3)
+    table = small_table.assign(
+        w=np.exp(rng.normal(size=60)), o=rng.normal(size=60), u=rng.normal(size=60)
+    )
+    spec = ModelSpec.from_formula(formula, weights=weights)
+    whole = Problem(spec, table)
+    streamed = Problem.from_batches(spec, [table.iloc[:25], table.iloc[25:]])
+    values = draws_of(whole)
+    found = log_likelihood(streamed, values)
+    np.testing.assert_allclose(found, log_likelihood(whole, values), rtol=1e-11)
+
+
+def test_draws_outside_the_support_give_no_number_without_rows_either(small_table):
+    spec = ModelSpec.from_formula("y ~ x + (x || g/h)")
+    values = draws_of(Problem(spec, small_table))
+    values["sigma"][0, 0] = 0.0
+    values["sigma"][1, 1] = -1.0
+    values["beta_h"][0, 1] = np.nan
+    found = log_likelihood(Problem.from_batches(spec, [small_table]), values)
+    assert not np.isfinite(found[[0, 1, 0], [0, 1, 1]]).any()
+    assert np.isfinite(found[[0, 1, 1], [2, 0, 2]]).all()

@@ -168,3 +168,17 @@ def test_blocks_group_entries_by_family_and_keep_their_places():
     assert [list(column) for column in cauchy.args] == [[2], [3]]
     assert all(column.dtype == np.float64 for block in (normal, cauchy) for column in block.args)
     assert blocks({}) == ()
+
+
+def test_totals_of_batches_give_the_priors_of_all_rows():
+    # Weights take no part in automatic priors, whether rows are read at once or in batches.
+    table = TABLE.assign(w=[1.0, 2.0, 3.0, 4.0])
+    spec = ModelSpec.from_formula("y ~ x + z + b + offset(e) + (x || g)", weights="w")
+    found = Problem.from_batches(spec, [table.iloc[:1], table.iloc[1:3], table.iloc[3:]]).priors
+    assert numbers(found) == {
+        address: close(*flat) for address, flat in flattened(Problem(spec, table).priors).items()
+    }
+
+
+def flattened(priors):
+    return {address: (p.family, *p.args) for address, p in priors.by_address().items()}
