@@ -26,7 +26,6 @@ Estimation", chapter 6. Belief propagation on a tree is exact: Pearl (1988), cha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,9 @@ import numpy as np
 
 from nestor_reference.gaussian import covariate_moments, require_gaussian, root_moments
 from nestor_reference.leaves import leaf_roots
-from nestor_reference.rotations import angle, insert, multiply, rotate, solve
+from nestor_reference.rotations import insert
 from nestor_reference.siblings import merge, rounds
+from nestor_reference.steps import Noise, Step, draw, eliminate, known, whiten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,37 +46,9 @@ if TYPE_CHECKING:
 
     type FloatArray = NDArray[np.float64]
 
-#: (shape) -> noise of that shape: zeros for means, standard normal numbers for draws.
-Noise = Callable[[tuple[int, ...]], "NDArray[np.float64]"]
-
 #: Numbers in the largest array of a pass: as fast as more of them, in some 25 MB.
 _LARGEST_ARRAY = 450_000
 _LOG_TWO_PI = float(np.log(2 * np.pi))
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one level's coefficients became when they were integrated out; axes (..., node, draw).
-
-    Parameters
-    ----------
-    L : ndarray, (p, n or 1, B or 1)
-        Standard deviations about the parent; 0 where an effect does not vary.
-    R, T : ndarray, (p, p, n, B)
-        As in the module's formulas.
-    g : ndarray, (p, c + 1, n, B)
-        A column for each covariate, then one for y.
-    """
-
-    L: FloatArray
-    R: FloatArray
-    T: FloatArray
-    g: FloatArray
-
-    @property
-    def log_det(self) -> FloatArray:
-        """Sum of log diag R over effects and nodes, (B,)."""
-        return np.asarray(sum(np.log(self.R[j, j]).sum(axis=0) for j in range(len(self.R))))
 
 
 @dataclass(frozen=True)
@@ -163,15 +135,15 @@ class MessagePassing:
         A = leaves.A[..., None] / sigma
         steps = []
         for level, pairs in zip(reversed(problem.levels), reversed(self._rounds), strict=True):
-            step, A = _step(_spread(problem, level, scales), A)
+            step, A = eliminate(_spread(problem, level, scales), A)
             A = merge(A, pairs)
             steps.append(step)
-        root, A = _step(self._root_sd[:, None, None], A)
+        root, A = eliminate(self._root_sd[:, None, None], A)
         left = leaves.remainder[..., None, None] / sigma
-        for i, row in enumerate(_known(A, self._root_mean)):
+        for i, row in enumerate(known(A, self._root_mean)):
             insert(left, row, first=max(0, i - len(self._root_sd)))
-        gamma, left = _step(self._gamma_sd[:, None, None], left)
-        exponent = np.square(_known(left, self._gamma_mean)[:, 0, 0]).sum(axis=0)
+        gamma, left = eliminate(self._gamma_sd[:, None, None], left)
+        exponent = np.square(known(left, self._gamma_mean)[:, 0, 0]).sum(axis=0)
         log_marginal = (
             -leaves.n_rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
             + 0.5 * leaves.sum_log_weights
@@ -184,17 +156,53 @@ class MessagePassing:
         """Draw all coefficients jointly, or compute their means, given what `up` kept."""
         problem, values = self._problem, {}
         nothing = np.zeros((0, 1, len(up.log_marginal)))
-        gamma, log_density = _draw(up.gamma, self._gamma_mean[:, None, None], nothing, noise)
-        above, found = _draw(up.root, self._root_mean[:, None, None], gamma, noise)
+        gamma, log_density = draw(up.gamma, self._gamma_mean[:, None, None], nothing, noise)
+        above, found = draw(up.root, self._root_mean[:, None, None], gamma, noise)
         log_density = log_density + found
         values["beta"] = above[:, 0].T + self._pivot
         for level, step in zip(problem.levels, up.levels, strict=True):
-            above, found = _draw(step, above[:, level.parent], gamma, noise)
+            above, found = draw(step, above[:, level.parent], gamma, noise)
             log_density = log_density + found
             values[f"beta_{level.name}"] = above.T + self._pivot
         if len(gamma):
             values["gamma"] = gamma[:, 0].T + self._gamma_pivot
         return DownPass(values, log_density)
+
+    def whiten(self, up: UpPass, values: Mapping[str, FloatArray]) -> DownPass:
+        """Find the noise with which `down` returns given coefficients.
+
+        If these are exact draws, it is independent standard normal numbers, whatever the scales.
+
+        Parameters
+        ----------
+        up : UpPass
+            Of B sets of scales.
+        values : mapping of str to ndarray, (B, *shape)
+            beta, every beta_<level> and gamma.
+
+        Returns
+        -------
+        DownPass
+            The noise in place of the coefficients, 0 where these are inherited or fixed; and the log
+            density of the coefficients given the outcome and the scales.
+        """
+        problem, found = self._problem, {}
+        nothing = np.zeros((0, 1, len(up.log_marginal)))
+        own = nothing
+        if problem.spec.covariates:
+            own = (values["gamma"] - self._gamma_pivot).T[:, None]
+        mean = self._gamma_mean[:, None, None]
+        (found["gamma"], log_density), gamma = whiten(up.gamma, mean, own, nothing), own
+        own = (values["beta"] - self._pivot).T[:, None]
+        found["beta"], more = whiten(up.root, self._root_mean[:, None, None], own, gamma)
+        log_density = log_density + more
+        for level, step in zip(problem.levels, up.levels, strict=True):
+            parent, name = own[:, level.parent], f"beta_{level.name}"
+            own = (values[name] - self._pivot).T
+            found[name], more = whiten(step, parent, own, gamma)
+            log_density = log_density + more
+        shapes = {n: values[n].shape for n in found if n in values}
+        return DownPass({n: found[n].T.reshape(shape) for n, shape in shapes.items()}, log_density)
 
 
 def _spread(problem: Problem, level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
@@ -207,41 +215,3 @@ def _spread(problem: Problem, level: LevelDesign, scales: Mapping[str, FloatArra
     L = np.zeros((p, *by_node.shape[1::-1]))
     L[varying] = by_node.T
     return L
-
-
-def _step(L: FloatArray, A: FloatArray) -> tuple[Step, FloatArray]:
-    """Rotate a level's rows, those of A from the last up so that A stays a triangle; A is used up."""
-    p, m = len(L), A.shape[1]
-    above = np.zeros((p, p + m, *A.shape[2:]))
-    above[range(p), range(p)] = 1.0
-    for i in reversed(range(p)):
-        below, scaled = A[i, i:], L * A[i, :p]
-        for j in range(i, p):
-            cosine, sine = angle(above[j, j], scaled[j])
-            rotate(cosine, sine, above[j, j:p], scaled[j:])
-            rotate(cosine, sine, above[j, p + i :], below)
-    return Step(L, above[:, :p], above[:, p : 2 * p], above[:, 2 * p :]), A
-
-
-def _known(A: FloatArray, value: FloatArray) -> FloatArray:
-    """Rows of A, (r, m, ...), once the first coefficients have the values (p,): (r, m - p, ...)."""
-    p = len(value)
-    left = A[:, p:].copy()
-    left[:, -1] -= np.einsum("rj...,j->r...", A[:, :p], value)
-    return left
-
-
-def _draw(
-    step: Step, parent: FloatArray, gamma: FloatArray, noise: Noise
-) -> tuple[FloatArray, FloatArray]:
-    """Coefficients less their pivots, (p, n, B), and their log density where they vary, (B,)."""
-    rest = step.g[:, -1] - multiply(step.T, parent)
-    if len(gamma):
-        rest = rest - multiply(step.g[:, :-1], gamma)
-    eps = noise(rest.shape)
-    varies = step.L > 0
-    log_scale = np.log(np.where(varies, step.L, 1.0))
-    # diag R is 1 where an effect does not vary.
-    each = np.where(varies, -0.5 * (eps**2 + _LOG_TWO_PI) - log_scale, 0.0)
-    log_density = each.sum(axis=(0, 1)) + step.log_det
-    return parent + step.L * solve(step.R, rest + eps), log_density

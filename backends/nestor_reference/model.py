@@ -94,6 +94,56 @@ class ReferenceModel:
         one = {name: array[None] for name, array in scales.items()}
         return prior + float(passing.up(one).log_marginal[0])
 
+    def log_conditional(self, point: Mapping[str, NDArray[np.float64]]) -> float:
+        """Log density of a point's coefficients given the outcome and its scales, all of them jointly.
+
+        Raises
+        ------
+        Unsupported
+            If the model was compiled with sampled coefficients.
+        """
+        one = {name: np.asarray(array)[None, None] for name, array in point.items()}
+        return float(self._conditional(one)[1][0])
+
+    def whitened(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return the noise of the coefficients of draws: of exact ones, independent standard normal numbers.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray, (chain, draw, *shape)
+            Draws of every canonical variable.
+
+        Returns
+        -------
+        dict of str to ndarray, (chain, draw, *shape)
+            Of beta, every beta_<level> and gamma; 0 where an entry is inherited or fixed.
+
+        Raises
+        ------
+        Unsupported
+            If the model was compiled with sampled coefficients.
+        """
+        found, _ = self._conditional(values)
+        return {name: array.reshape(values[name].shape) for name, array in found.items()}
+
+    def _conditional(
+        self, values: Mapping[str, NDArray[np.float64]]
+    ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+        """Noise and log density of the coefficients of draws, one after another."""
+        if self._passing is None:
+            raise Unsupported("only a model with marginalized coefficients knows their density.")
+        passing = self._passing
+        filled = self._problem.with_inherited(values)
+        scales, _ = read_scales(self._problem, filled)
+        flat = {n: a.reshape(-1, *a.shape[2:]) for n, a in (filled | scales).items()}
+        n = len(flat["beta"])
+        parts = []
+        for begin in range(0, n, passing.batch):
+            some = {name: array[begin : begin + passing.batch] for name, array in flat.items()}
+            parts.append(passing.whiten(passing.up(some), some))
+        noise = {m: np.concatenate([part.values[m] for part in parts]) for m in parts[0].values}
+        return noise, np.concatenate([part.log_density for part in parts])
+
     def log_parts(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
         """Return the terms of the joint density: priors, one term per level, likelihood."""
         parts = {"priors": self._log_priors(values)}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nestor.backend import ChainMethod, Device, DType
 from nestor.families import FAMILIES
-from nestor.formulation import Centering
+from nestor.formulation import Centering, Coefficients, Formulation, Likelihood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nestor.backend import Backend, Capabilities
     from nestor.conformance.session import Session
@@ -26,6 +26,8 @@ UNIVERSE: dict[str, tuple[str, ...]] = {
     "devices": get_args(Device),
     "dtypes": get_args(DType),
     "chain_methods": get_args(ChainMethod),
+    "likelihoods": get_args(Likelihood),
+    "coefficients": get_args(Coefficients),
 }
 
 
@@ -107,14 +109,28 @@ class Subject:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Fields of the capabilities that concern this backend: chain methods only where chains are run."""
-        return tuple(name for name in UNIVERSE if name != "chain_methods" or self.samplers)
+        """Fields of the capabilities that concern this backend.
 
-    def centering(self, n_levels: int, *, prefer: str = "noncentered") -> tuple[Centering, ...]:
-        """Return one offered way of centring for all levels, the preferred one where it is offered."""
-        offered = self.offers("centering")
-        how = prefer if prefer in offered or not offered else offered[0]
-        return (how,) * n_levels  # type: ignore[return-value]
+        Chain methods only where chains are run, and centring only where coefficients are sampled.
+        """
+        unused = set() if self.samplers else {"chain_methods"}
+        if "sampled" not in self.offers("coefficients"):
+            unused.add("centering")
+        return tuple(name for name in UNIVERSE if name not in unused)
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """What is done with coefficients: sampled, marginalized or both; the first is the usual one."""
+        return self.offers("coefficients")
+
+    def formulation(self, levels: Sequence[str], coefficients: str | None = None) -> Formulation:
+        """Return one formulation that is offered: non-centred and over rows, where these are."""
+        if (coefficients or self.coefficients[0]) == "marginalized":
+            return Formulation.marginalized(levels)
+        ways, likelihoods = self.offers("centering"), self.offers("likelihoods")
+        how: Any = "noncentered" if "noncentered" in ways or not ways else ways[0]
+        likelihood: Any = likelihoods[0] if likelihoods else "rows"
+        return Formulation(tuple(levels), (how,) * len(levels), likelihood)
 
     @property
     def chain_method(self) -> str:
@@ -130,10 +146,45 @@ class Subject:
         return None
 
 
+@dataclass(frozen=True)
+class Engine:
+    """A sampler, and what it does with coefficients.
+
+    Parameters
+    ----------
+    sampler : str
+        Its name.
+    coefficients : {"sampled", "marginalized"}
+        What is asked of it.
+    case : str
+        How checks call it.
+    """
+
+    sampler: str
+    coefficients: str
+    case: str
+
+    def __str__(self) -> str:
+        return self.case
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What it needs."""
+        return frozenset({self.sampler, self.coefficients})
+
+
+def engines(subject: Subject, *, every: bool) -> Iterator[Engine]:
+    """Yield every sampler in the usual way, and if asked for also in the other one, where it is offered."""
+    for sampler in subject.samplers:
+        for i, how in enumerate(subject.coefficients[: None if every else 1]):
+            yield Engine(sampler, how, f"{sampler}, {how}" if i else sampler)
+
+
 def for_samplers(
     subject: Subject,
-    by_name: Mapping[str, Callable[[Session, str], str | None]],
+    by_name: Mapping[str, Callable[[Session, Engine], str | None]],
     *words: str,
+    every: bool = False,
 ) -> Iterator[Check]:
     """Yield api checks whose functions take a sampler, one for each sampler.
 
@@ -142,16 +193,20 @@ def for_samplers(
     subject : Subject
         The backend that is checked.
     by_name : mapping of str to callable
-        Takes the session and a sampler's name.
+        Takes the session and an engine.
     *words : str
         What the checks need beside the sampler.
+    every : bool
+        Whether to check each sampler both with sampled and with marginalized coefficients.
     """
-    for sampler in subject.samplers:
+    for engine in engines(subject, every=every):
         for name, run in by_name.items():
             yield Check(
-                "api", name, partial(_with, run, sampler), sampler, frozenset({sampler, *words})
+                "api", name, partial(_with, run, engine), engine.case, engine.words | set(words)
             )
 
 
-def _with(run: Callable[[Session, str], str | None], sampler: str, session: Session) -> str | None:
-    return run(session, sampler)
+def _with(
+    run: Callable[[Session, Engine], str | None], engine: Engine, session: Session
+) -> str | None:
+    return run(session, engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ from nestor.conformance.grid import models
 from nestor.conformance.session import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from nestor.backend import DType
     from nestor.conformance.grid import Model
     from nestor.conformance.session import Session
-    from nestor.formulation import Centering
+    from nestor.formulation import Formulation
     from nestor.priors import Prior
     from nestor.problem import Problem
 
@@ -31,51 +32,87 @@ def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of densities."""
     yield from exclusions(subject, "density")
     for model in models(subject.offers("families")):
-        for centering in _formulations(model, subject.offers("centering")):
-            yield _check(model, centering, "float64", "cpu")
-        if "float32" in subject.offers("dtypes") and not model.name.endswith("priors"):
-            yield _check(model, subject.centering(len(model.spec().levels)), "float32", "cpu")
-        if model.name.endswith("priors"):
-            yield _support_check(model, subject)
-    if "gpu" in subject.offers("devices"):
-        for model in models(subject.offers("families")):
-            if model.name == "everything at once":
-                centering = subject.centering(len(model.spec().levels))
-                yield from (_check(model, centering, d, "gpu") for d in subject.offers("dtypes"))
+        for formulation in formulations(model, subject):
+            yield _check(model, formulation, "float64", "cpu")
+        for usual in _usual(model, subject):
+            if "float32" in subject.offers("dtypes") and not model.is_of_priors:
+                yield _check(model, usual, "float32", "cpu")
+            if model.is_of_priors:
+                yield _support_check(model, usual)
+            if "gpu" in subject.offers("devices") and model.name == "everything at once":
+                yield from (_check(model, usual, d, "gpu") for d in subject.offers("dtypes"))
 
 
-def _formulations(model: Model, offered: Sequence[str]) -> list[tuple[Any, ...]]:
-    """All levels one way, and where both are offered and there are levels enough, alternately."""
-    n = len(model.spec().levels)
-    found: list[tuple[Any, ...]] = [(how,) * n for how in offered]
-    if len(offered) > 1 and n > 1 and not model.name.endswith("priors"):
-        found.append(tuple(offered[k % 2] for k in range(n)))
-    return found
+def _usual(model: Model, subject: Subject) -> list[Formulation]:
+    """One formulation for each way of treating coefficients that the model allows."""
+    levels = model.spec().level_names
+    ways = [how for how in subject.coefficients if how == "sampled" or model.marginalizes]
+    if model.name.endswith("priors of scales"):
+        ways = [how for how in ways if how == "marginalized"]
+    return [subject.formulation(levels, how) for how in ways]
 
 
-def _check(model: Model, centering: tuple[Centering, ...], dtype: Any, device: Any) -> Check:
-    how = centering[0] if len(set(centering)) == 1 else "mixed"
-    case = f"{model.name}, {model.family}, {how}" + "".join(
+def formulations(model: Model, subject: Subject) -> list[Formulation]:
+    """Formulations in which a model is looked at.
+
+    All levels centred one way, and where both are offered and there are levels enough, alternately; each
+    likelihood once; and with coefficients marginalized, where the model allows it. What does not depend
+    on coefficients, the priors of scales, is looked at once more where there are none.
+    """
+    levels = model.spec().level_names
+    marginalized = [how for how in _usual(model, subject) if how.is_marginalized]
+    if "sampled" not in subject.coefficients or model.name.endswith("priors of scales"):
+        return marginalized
+    usual = subject.formulation(levels, "sampled")
+    n, offered = len(levels), subject.offers("centering")
+    ways: list[tuple[Any, ...]] = [(how,) * n for how in offered]
+    if len(offered) > 1 and n > 1 and not model.is_of_priors:
+        ways.append(tuple(offered[k % 2] for k in range(n)))
+    sampled = [replace(usual, centering=way) for way in ways]
+    if not model.is_of_priors:
+        others = [word for word in subject.offers("likelihoods") if word != usual.likelihood]
+        sampled += [replace(usual, likelihood=word) for word in others]  # type: ignore[arg-type]
+    return sampled + marginalized
+
+
+def words_of(formulation: Formulation) -> frozenset[str]:
+    """Words under which a backend may explain that it refuses a formulation."""
+    if formulation.is_marginalized:
+        return frozenset({"marginalized", "statistics"})
+    return frozenset({*formulation.centering, formulation.likelihood, "sampled"})
+
+
+def name_of(formulation: Formulation) -> str:
+    """How checks call a formulation; over rows unless it says otherwise."""
+    if formulation.is_marginalized:
+        return "marginalized"
+    centering = set(formulation.centering)
+    how = formulation.centering[0] if len(centering) == 1 else "mixed"
+    return how if formulation.likelihood == "rows" else f"{how}, {formulation.likelihood}"
+
+
+def _check(model: Model, formulation: Formulation, dtype: Any, device: Any) -> Check:
+    case = f"{model.name}, {model.family}, {name_of(formulation)}" + "".join(
         f", {word}" for word in (dtype, device) if word not in ("float64", "cpu")
     )
     return Check(
         "density",
         "equals_the_reference",
-        partial(_equals, model=model, centering=centering, dtype=dtype, device=device),
+        partial(_equals, model=model, formulation=formulation, dtype=dtype, device=device),
         case,
-        frozenset({model.family, *centering, dtype, device, *model.features}),
+        words_of(formulation) | {model.family, dtype, device, *model.features},
         quick=model.quick and (dtype == "float64" or model.name == "everything at once"),
     )
 
 
 def _equals(
-    session: Session, model: Model, centering: tuple[Any, ...], dtype: DType, device: Any
+    session: Session, model: Model, formulation: Formulation, dtype: DType, device: Any
 ) -> str:
     problem = model.problem()
     points = density_points(problem, N_POINTS)
-    reference = session.reference(problem)
+    reference = session.reference(problem, marginalized=formulation.is_marginalized)
     wanted = [reference.log_density(point) for point in points]
-    compiled = session.model(Build(problem, centering, None, device, dtype))
+    compiled = session.model(Build(problem, formulation, None, device, dtype))
     found = [compiled.log_density(point) for point in points]
     result = compare_densities(session.subject.backend.name, dtype, wanted, found)
     worst = int(result.differences.argmax())
@@ -88,24 +125,26 @@ def _equals(
     return f"largest relative difference {result.largest:.0e}"
 
 
-def _support_check(model: Model, subject: Subject) -> Check:
-    centering = subject.centering(len(model.spec().levels))
+def _support_check(model: Model, formulation: Formulation) -> Check:
+    extra = ", marginalized" if formulation.is_marginalized else ""
     return Check(
         "density",
         "is_minus_infinity_where_a_prior_ends",
-        partial(_ends, model=model, centering=centering),
-        f"{model.name}, {model.family}",
-        frozenset({model.family, *centering, "float64", "cpu", *model.features}),
+        partial(_ends, model=model, formulation=formulation),
+        f"{model.name}, {model.family}{extra}",
+        words_of(formulation) | {model.family, "float64", "cpu", *model.features},
         quick=False,
     )
 
 
-def _ends(session: Session, model: Model, centering: tuple[Any, ...]) -> str:
+def _ends(session: Session, model: Model, formulation: Formulation) -> str:
     problem = model.problem()
-    compiled = session.model(Build(problem, centering))
+    compiled = session.model(Build(problem, formulation))
     (inside,) = density_points(problem, 1)
     n = 0
     for name, where, prior in _entries(problem):
+        if formulation.is_marginalized and problem.variables[name].role == "population":
+            continue
         for value in _beyond(prior):
             outside = {key: np.array(array) for key, array in inside.items()}
             outside[name][where] = value

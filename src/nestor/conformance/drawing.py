@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.backend import Draws, SamplerConfig, Timings
-from nestor.conformance.check import Check, NotOffered, Subject, expect, for_samplers
+from nestor.conformance.check import (
+    Check,
+    Engine,
+    NotOffered,
+    Subject,
+    engines,
+    expect,
+    for_samplers,
+)
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Run, Session
 
@@ -45,7 +53,7 @@ _SHAPES = "draws_have_every_variable_with_its_shape"
 
 def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of a run's draws."""
-    by_name: Mapping[str, Callable[[Session, str], str | None]] = {
+    by_name: Mapping[str, Callable[[Session, Engine], str | None]] = {
         _SHAPES: _shapes,
         "draws_are_float64_arrays_on_the_host": _host,
         "draws_are_finite_and_inside_the_support": _inside,
@@ -55,22 +63,23 @@ def checks(subject: Subject) -> Iterator[Check]:
         "timings_are_seconds": _timings,
         "settings_name_what_was_used": _settings,
     }
-    yield from for_samplers(subject, by_name)
-    for sampler in subject.samplers:
+    yield from for_samplers(subject, by_name, every=True)
+    for engine in engines(subject, every=False):
         for chains in (1, 3):
             yield Check(
                 "api",
                 "any_number_of_chains_runs",
-                partial(_chains, chains=chains, sampler=sampler),
-                case=f"{sampler}, {chains}",
-                words=frozenset({sampler}),
+                partial(_chains, chains=chains, engine=engine),
+                case=f"{engine}, {chains}",
+                words=engine.words,
             )
 
 
-def build(session: Session, sampler: str) -> Build:
+def build(session: Session, engine: Engine) -> Build:
     """Return the model on which the contract of draws is checked."""
     problem = contract()
-    return Build(problem, session.subject.centering(len(problem.levels)), sampler)
+    formulation = session.subject.formulation(problem.spec.level_names, engine.coefficients)
+    return Build(problem, formulation, engine.sampler)
 
 
 def config(session: Session, **changes: Any) -> SamplerConfig:
@@ -80,9 +89,9 @@ def config(session: Session, **changes: Any) -> SamplerConfig:
     return replace(base, **changes)
 
 
-def first(session: Session, sampler: str) -> Run:
+def first(session: Session, engine: Engine) -> Run:
     """Return the run that most checks look at."""
-    return session.run(build(session, sampler), config(session))
+    return session.run(build(session, engine), config(session))
 
 
 def misshapen(problem: Problem, run: Run) -> str | None:
@@ -102,28 +111,28 @@ def misshapen(problem: Problem, run: Run) -> str | None:
     return None
 
 
-def well_formed(session: Session, sampler: str, run: Run | None = None) -> Run:
+def well_formed(session: Session, engine: Engine, run: Run | None = None) -> Run:
     """Return a run whose draws have their names and shapes; else the check has nothing to look at."""
-    run = first(session, sampler) if run is None else run
+    run = first(session, engine) if run is None else run
     if what := misshapen(contract(), run):
-        raise NotOffered(f"not checked, since api.{_SHAPES}[{sampler}] fails: {what}")
+        raise NotOffered(f"not checked, since api.{_SHAPES}[{engine}] fails: {what}")
     return run
 
 
-def _shapes(session: Session, sampler: str) -> None:
-    what = misshapen(contract(), first(session, sampler))
+def _shapes(session: Session, engine: Engine) -> None:
+    what = misshapen(contract(), first(session, engine))
     expect(what is None, str(what))
 
 
-def _chains(session: Session, sampler: str, chains: int) -> None:
-    well_formed(session, sampler)
-    run = session.run(build(session, sampler), config(session, chains=chains))
+def _chains(session: Session, engine: Engine, chains: int) -> None:
+    well_formed(session, engine)
+    run = session.run(build(session, engine), config(session, chains=chains))
     what = misshapen(contract(), run)
     expect(what is None, str(what))
 
 
-def _host(session: Session, sampler: str) -> None:
-    draws = first(session, sampler).draws
+def _host(session: Session, engine: Engine) -> None:
+    draws = first(session, engine).draws
     for name, array in (*draws.values.items(), *draws.stats.items()):
         expect(type(array) is np.ndarray, f"{name} is a {type(array).__name__}, not a NumPy array")
         base: Any = array
@@ -136,8 +145,8 @@ def _host(session: Session, sampler: str) -> None:
         expect(array.flags.c_contiguous, f"{name} is not contiguous in memory")
 
 
-def _inside(session: Session, sampler: str) -> None:
-    values = first(session, sampler).draws.values
+def _inside(session: Session, engine: Engine) -> None:
+    values = first(session, engine).draws.values
     for name, array in values.items():
         bad = int(np.count_nonzero(~np.isfinite(array)))
         expect(not bad, f"{name} has {bad} draws that are not finite")
@@ -147,8 +156,8 @@ def _inside(session: Session, sampler: str) -> None:
             expect(least > 0, f"{variable.name} has a draw of {least}, and is positive")
 
 
-def _inherited(session: Session, sampler: str) -> None:
-    values = well_formed(session, sampler).draws.values
+def _inherited(session: Session, engine: Engine) -> None:
+    values = well_formed(session, engine).draws.values
     filled = contract().with_inherited(values)
     for name, array in values.items():
         same = (array == filled[name]) | (np.isnan(array) & np.isnan(filled[name]))
@@ -156,8 +165,8 @@ def _inherited(session: Session, sampler: str) -> None:
         expect(not wrong, f"{name} has {wrong} entries that are not their parent's value, or zero")
 
 
-def _stats(session: Session, sampler: str) -> str:
-    run = first(session, sampler)
+def _stats(session: Session, engine: Engine) -> str:
+    run = first(session, engine)
     lead = (run.config.chains, run.config.draws)
     for name, array in run.draws.stats.items():
         for right, wrong in ALIASES.items():
@@ -170,8 +179,8 @@ def _stats(session: Session, sampler: str) -> str:
     return f"has {', '.join(run.draws.stats)}"
 
 
-def _possible(session: Session, sampler: str) -> None:
-    stats = first(session, sampler).draws.stats
+def _possible(session: Session, engine: Engine) -> None:
+    stats = first(session, engine).draws.stats
     for name in STATS:
         if name in stats:
             expect(np.isfinite(stats[name]).all(), f"{name} is not finite everywhere")
@@ -193,8 +202,8 @@ def _possible(session: Session, sampler: str) -> None:
         )
 
 
-def _timings(session: Session, sampler: str) -> None:
-    run = first(session, sampler)
+def _timings(session: Session, engine: Engine) -> None:
+    run = first(session, engine)
     timings = run.draws.timings
     expect(isinstance(timings, Timings), f"timings are a {type(timings).__name__}")
     for name in _PHASES:
@@ -215,8 +224,8 @@ def _timings(session: Session, sampler: str) -> None:
     )
 
 
-def _settings(session: Session, sampler: str) -> None:
-    settings = dict(first(session, sampler).draws.settings)
+def _settings(session: Session, engine: Engine) -> None:
+    settings = dict(first(session, engine).draws.settings)
     method = session.subject.chain_method
     expect(
         settings.get("chain_method") == method,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nestor.agreement.density import density_points
-from nestor.conformance.check import Check, Subject, expect, for_samplers
+from nestor.conformance.check import Check, Engine, Subject, expect, for_samplers
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -24,25 +25,32 @@ if TYPE_CHECKING:
 
 def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of how log densities are evaluated."""
-    yield Check("api", "log_density_is_a_python_float", _float)
-    yield Check("api", "log_density_leaves_its_point_alone", _untouched)
-    yield Check("api", "log_density_ignores_inherited_and_fixed_entries", _ignores)
-    yield Check("api", "log_density_is_minus_infinity_outside_the_support", _outside)
-    yield from for_samplers(subject, {"a_model_with_a_sampler_has_the_same_log_density": _same})
+    by_name: dict[str, Callable[..., None]] = {
+        "log_density_is_a_python_float": _float,
+        "log_density_leaves_its_point_alone": _untouched,
+        "log_density_ignores_inherited_and_fixed_entries": _ignores,
+        "log_density_is_minus_infinity_outside_the_support": _outside,
+    }
+    for i, how in enumerate(subject.coefficients):
+        for name, run in by_name.items():
+            case = how if i else ""
+            yield Check("api", name, partial(run, coefficients=how), case, frozenset({how}))
+    same = {"a_model_with_a_sampler_has_the_same_log_density": _same}
+    yield from for_samplers(subject, same, every=True)
 
 
-def _model(session: Session, sampler: str | None = None) -> CompiledModel:
+def _model(session: Session, coefficients: str, sampler: str | None = None) -> CompiledModel:
     problem = contract()
-    centering = session.subject.centering(len(problem.levels))
-    return session.model(Build(problem, centering, sampler))
+    formulation = session.subject.formulation(problem.spec.level_names, coefficients)
+    return session.model(Build(problem, formulation, sampler))
 
 
 def _points(n: int = 3) -> list[Point]:
     return [_copy(point) for point in density_points(contract(), n, seed=5)]
 
 
-def _float(session: Session) -> None:
-    model = _model(session)
+def _float(session: Session, coefficients: str) -> None:
+    model = _model(session, coefficients)
     for point in _points():
         value = model.log_density(point)
         expect(type(value) is float, f"log_density returns a {type(value).__name__}")
@@ -50,8 +58,8 @@ def _float(session: Session) -> None:
         expect(model.log_density(point) == value, "two evaluations at one point differ")
 
 
-def _untouched(session: Session) -> None:
-    model = _model(session)
+def _untouched(session: Session, coefficients: str) -> None:
+    model = _model(session, coefficients)
     for point in _points():
         before = _copy(point)
         model.log_density(point)
@@ -68,20 +76,27 @@ def _copy(point: Mapping[str, NDArray[np.float64]]) -> Point:
     return {name: np.array(array) for name, array in point.items()}
 
 
-def _ignores(session: Session) -> None:
-    model, problem = _model(session), contract()
+def _ignores(session: Session, coefficients: str) -> None:
+    model, problem = _model(session, coefficients), contract()
+    marginalized = coefficients == "marginalized"
+    what = "inherited from the parent or fixed at zero"
+    if marginalized:
+        what = "marginalized"
     for point in _points():
         other = {
-            name: np.where(v.random, point[name], 99.0) for name, v in problem.variables.items()
+            name: np.full_like(point[name], 99.0)
+            if marginalized and v.role in ("population", "node")
+            else np.where(v.random, point[name], 99.0)
+            for name, v in problem.variables.items()
         }
         expect(
             model.log_density(other) == model.log_density(point),
-            "log_density depends on entries that are inherited from the parent or fixed at zero",
+            f"log_density depends on entries that are {what}",
         )
 
 
-def _outside(session: Session) -> None:
-    model, problem = _model(session), contract()
+def _outside(session: Session, coefficients: str) -> None:
+    model, problem = _model(session, coefficients), contract()
     inside = _points(1)[0]
     for variable in problem.variables.values():
         if variable.role not in ("scale", "family"):
@@ -93,11 +108,12 @@ def _outside(session: Session) -> None:
             expect(found == -math.inf, f"log_density is {found} at {variable.name} = {value:g}")
 
 
-def _same(session: Session, sampler: str) -> None:
-    alone, sampling = _model(session), _model(session, sampler)
+def _same(session: Session, engine: Engine) -> None:
+    alone = _model(session, engine.coefficients)
+    sampling = _model(session, engine.coefficients, engine.sampler)
     for point in _points():
         a, b = alone.log_density(point), sampling.log_density(point)
         expect(
             abs(a - b) <= 1e-10 * max(1.0, abs(a)),
-            f"log_density is {a!r} compiled alone and {b!r} compiled with {sampler}",
+            f"log_density is {a!r} compiled alone and {b!r} compiled with {engine}",
         )

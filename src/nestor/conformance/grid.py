@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from nestor.auto import not_marginalizable
 from nestor.conformance.problems import table
 from nestor.demo import blog_spec
 from nestor.problem import Problem
@@ -60,6 +61,16 @@ class Model:
     features: tuple[str, ...] = ()
     quick: bool = False
 
+    @property
+    def is_of_priors(self) -> bool:
+        """Whether it is there for one family of priors."""
+        return self.name.endswith(("priors", "priors of scales"))
+
+    @property
+    def marginalizes(self) -> bool:
+        """Whether its coefficients integrate out exactly."""
+        return self.family == "gaussian" and not_marginalizable(self.problem()) is None
+
     def spec(self) -> ModelSpec:
         """Return the model's description."""
         return ModelSpec.from_formula(self.formula, family=self.family, **self.arguments)
@@ -99,6 +110,7 @@ def models(families: Sequence[str]) -> list[Model]:
         # What does not depend on the outcome family is looked at once.
         found += parts if family == families[0] else [m for m in parts if m.name in _OUTCOME]
     found += _priors(families[-1]) if families else []
+    found += _priors_of_scales() if "gaussian" in families else []
     if "student_t" in families:
         found += [
             Model("known nu and sigma", "y ~ x + (x || k1/k2)", "student_t",
@@ -148,6 +160,17 @@ def _parts(family: str) -> list[Model]:
         Model("everything at once", "y ~ x + z + (x + x2 || k1/k2) + (1 || k1/k2/k3)", family,
               _TREE[:3], arguments=everything,
               features=("weights", "offset", "covariates", "parent"), quick=True),
+    ]  # fmt: skip
+
+
+def _priors_of_scales() -> list[Model]:
+    """One model for each prior family on positive numbers, with coefficients that integrate out."""
+    normal = {"beta": "Normal(0.3, 2)", "gamma": "Normal(-0.1, 1.5)"}
+    return [
+        Model(f"{prior.partition('(')[0]} priors of scales", "y ~ x + z + z2 + (x || k1/k2)",
+              arguments={"priors": {**normal, "tau": prior, "sigma": prior}},
+              features=(prior.partition("(")[0],))
+        for prior in POSITIVE
     ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from nestor.conformance import (
     optional,
     options,
     posterior,
+    recovery,
     refusals,
     seeds,
 )
@@ -39,6 +40,7 @@ _MODULES = (
     options,
     optional,
     density,
+    recovery,
     posterior,
 )
 

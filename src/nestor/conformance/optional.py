@@ -14,6 +14,7 @@ from nestor.backend import Differentiable, Extensible, Preparable, Reusable
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,
+    Engine,
     NotOffered,
     Subject,
     expect,
@@ -34,18 +35,26 @@ if TYPE_CHECKING:
 def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of optional parts."""
     name = "lp_less_its_log_jacobian_is_the_references_density"
-    yield from for_samplers(subject, {name: _log_jacobian})
+    yield from for_samplers(subject, {name: _log_jacobian}, every=True)
     yield from for_samplers(subject, {"chains_go_on_from_where_they_stand": _looks}, "extend")
     yield from for_samplers(subject, {"another_outcome_needs_no_other_compilation": _with_outcome})
     yield from for_samplers(subject, {"preparing_leaves_nothing_to_compile": _prepare})
-    yield from for_samplers(subject, {"the_sampled_gradient_is_the_densitys": _gradient})
+    gradient = {"the_sampled_gradient_is_the_densitys": _gradient}
+    yield from for_samplers(subject, gradient, every=True)
 
 
-def _log_jacobian(session: Session, sampler: str) -> str:
-    draws = well_formed(session, sampler).draws
-    reference = session.reference(contract())
+def _log_jacobian(session: Session, engine: Engine) -> str:
+    draws = well_formed(session, engine).draws
+    marginalized = engine.coefficients == "marginalized"
+    reference = session.reference(contract(), marginalized=marginalized)
     found = check_sampled_density(
-        contract(), sampler, "float64", draws.values, draws.stats, reference.log_density
+        contract(),
+        engine.sampler,
+        "float64",
+        draws.values,
+        draws.stats,
+        reference.log_density,
+        marginalized=marginalized,
     )
     if found is None:
         raise NotOffered("optional: the sampler does not report both lp and log_jacobian")
@@ -53,16 +62,16 @@ def _log_jacobian(session: Session, sampler: str) -> str:
     return f"largest relative difference {found.largest:.0e}"
 
 
-def _looks(session: Session, sampler: str) -> None:
-    model = session.model(build(session, sampler))
+def _looks(session: Session, engine: Engine) -> None:
+    model = session.model(build(session, engine))
     if not isinstance(model, Extensible):
         raise Unsupported("the compiled model has no sample_in_looks")
-    well_formed(session, sampler)
+    well_formed(session, engine)
     # Chains that all go on must all be running: side by side, where the backend can.
     methods = session.subject.offers("chain_methods")
     method = "parallel" if "parallel" in methods else session.subject.chain_method
     base = config(session, chain_method=method)
-    whole = session.run(build(session, sampler), base)
+    whole = session.run(build(session, engine), base)
     looks = (base.draws, 2 * base.draws, 2 * base.draws + 10)
     stretches = list(model.sample_in_looks(base, looks))
     expect(len(stretches) == len(looks), f"{len(stretches)} looks came of {len(looks)}")
@@ -87,14 +96,17 @@ def _same(a: Draws, b: Draws, otherwise: str) -> None:
         expect(np.array_equal(array, b.values[name]), f"{otherwise} ({name})")
 
 
-def _with_outcome(session: Session, sampler: str) -> None:
-    model, problem = session.model(build(session, sampler)), contract()
+def _with_outcome(session: Session, engine: Engine) -> None:
+    model, problem = session.model(build(session, engine)), contract()
     if not isinstance(model, Reusable):
         raise NotOffered("optional: the compiled model has no with_outcome")
-    before = well_formed(session, sampler)
+    before = well_formed(session, engine)
     other = problem.with_outcome(problem.y[::-1] * 1.5 - 0.3)
     changed = model.with_outcome(other.y)
-    old, new = session.reference(problem), session.reference(other)
+    old, new = (
+        session.reference(one, marginalized=engine.coefficients == "marginalized")
+        for one in (problem, other)
+    )
     for point in density_points(problem, 6, seed=5):
         _close(changed.log_density(point), new.log_density(point), "the new outcome's density")
         _close(model.log_density(point), old.log_density(point), "the first model's density, after")
@@ -105,11 +117,11 @@ def _with_outcome(session: Session, sampler: str) -> None:
         raise ConformanceFailure("the model for another outcome has the draws of the first one")
 
 
-def _prepare(session: Session, sampler: str) -> None:
-    model = session.compile(build(session, sampler))
+def _prepare(session: Session, engine: Engine) -> None:
+    model = session.compile(build(session, engine))
     if not isinstance(model, Preparable):
         raise NotOffered("optional: the compiled model has no prepare")
-    usual = well_formed(session, sampler)
+    usual = well_formed(session, engine)
     model.prepare(usual.config)
     draws = model.sample(usual.config)
     compiling = draws.timings.compile
@@ -117,9 +129,9 @@ def _prepare(session: Session, sampler: str) -> None:
     _same(usual.draws, draws, "a prepared model has other draws")
 
 
-def _gradient(session: Session, sampler: str) -> None:
+def _gradient(session: Session, engine: Engine) -> None:
     """Compare with central differences: with step h they err by about eps |f| / h and h^2 of f's slopes."""
-    model = session.model(build(session, sampler))
+    model = session.model(build(session, engine))
     if not isinstance(model, Differentiable):
         raise NotOffered("optional: the compiled model has no sampled_density")
     density = model.sampled_density()

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.conformance.check import Check, ConformanceFailure, Subject, expect, for_samplers
+from nestor.conformance.check import (
+    Check,
+    ConformanceFailure,
+    Engine,
+    Subject,
+    engines,
+    expect,
+    for_samplers,
+)
 from nestor.conformance.drawing import build, config, first, misshapen, well_formed
 from nestor.conformance.problems import contract
 
@@ -42,21 +50,21 @@ def checks(subject: Subject) -> Iterator[Check]:
         "it_prints_nothing": _silent,
     }
     yield from for_samplers(subject, by_name)
-    for sampler in subject.samplers:
+    for engine in engines(subject, every=False):
         for method in subject.offers("chain_methods"):
             yield Check(
                 "api",
                 "every_chain_method_runs",
-                partial(_method, sampler=sampler, method=method),
-                case=f"{sampler}, {method}",
-                words=frozenset({sampler, method}),
+                partial(_method, engine=engine, method=method),
+                case=f"{engine}, {method}",
+                words=engine.words | {method},
             )
 
 
-def _honoured(session: Session, sampler: str, name: str, value: float) -> Run:
+def _honoured(session: Session, engine: Engine, name: str, value: float) -> Run:
     """Run with an option; fail unless the settings say so and the draws are not the default's."""
-    default = well_formed(session, sampler)
-    run = session.run(build(session, sampler), config(session, **{name: value}))
+    default = well_formed(session, engine)
+    run = session.run(build(session, engine), config(session, **{name: value}))
     found = run.draws.settings.get(name)
     expect(found == value, f"settings[{name!r}] is {found!r}; {value!r} was asked for")
     expect(
@@ -66,12 +74,12 @@ def _honoured(session: Session, sampler: str, name: str, value: float) -> Run:
     return run
 
 
-def _target_accept(session: Session, sampler: str) -> None:
-    _honoured(session, sampler, "target_accept", TARGET_ACCEPT)
+def _target_accept(session: Session, engine: Engine) -> None:
+    _honoured(session, engine, "target_accept", TARGET_ACCEPT)
 
 
-def _max_tree_depth(session: Session, sampler: str) -> None:
-    stats = _honoured(session, sampler, "max_tree_depth", MAX_TREE_DEPTH).draws.stats
+def _max_tree_depth(session: Session, engine: Engine) -> None:
+    stats = _honoured(session, engine, "max_tree_depth", MAX_TREE_DEPTH).draws.stats
     if "tree_depth" in stats:
         deepest = int(stats["tree_depth"].max())
         expect(deepest <= MAX_TREE_DEPTH, f"a tree of depth {deepest}, with at most 2 allowed")
@@ -80,10 +88,10 @@ def _max_tree_depth(session: Session, sampler: str) -> None:
         expect(most < 2**MAX_TREE_DEPTH, f"{most} steps in a tree of at most 2 doublings")
 
 
-def _metric(session: Session, sampler: str) -> None:
+def _metric(session: Session, engine: Engine) -> None:
     """An engine whose default this is already gives the same draws; any other one must give others."""
-    default = well_formed(session, sampler)
-    run = session.run(build(session, sampler), config(session, metric="diagonal_draws"))
+    default = well_formed(session, engine)
+    run = session.run(build(session, engine), config(session, metric="diagonal_draws"))
     found = run.draws.settings.get("metric_estimate")
     expect(found == "draws", f"settings['metric_estimate'] is {found!r}, not 'draws'")
     same = all(np.array_equal(a, run.draws.values[n]) for n, a in default.draws.values.items())
@@ -98,9 +106,9 @@ def _metric(session: Session, sampler: str) -> None:
     )
 
 
-def _method(session: Session, sampler: str, method: str) -> None:
-    well_formed(session, sampler)
-    run = session.run(build(session, sampler), config(session, chain_method=method))
+def _method(session: Session, engine: Engine, method: str) -> None:
+    well_formed(session, engine)
+    run = session.run(build(session, engine), config(session, chain_method=method))
     what = misshapen(contract(), run)
     expect(what is None, str(what))
     found = run.draws.settings.get("chain_method")
@@ -109,8 +117,8 @@ def _method(session: Session, sampler: str, method: str) -> None:
     expect(not np.array_equal(beta[0], beta[1]), "both chains have the same draws")
 
 
-def _progress(session: Session, sampler: str) -> None:
-    run = first(session, sampler)
+def _progress(session: Session, engine: Engine) -> None:
+    run = first(session, engine)
     total = run.config.warmup + run.config.draws
     for report in run.progress:
         expect(0 <= report.chain < run.config.chains, f"a report of chain {report.chain}")
@@ -136,8 +144,8 @@ class _Enough(Exception):  # noqa: N818 - it stands for Ctrl-C
     """What the callback of this check raises."""
 
 
-def _callback(session: Session, sampler: str) -> None:
-    model = session.model(build(session, sampler))
+def _callback(session: Session, engine: Engine) -> None:
+    model = session.model(build(session, engine))
 
     def stop(_: Progress) -> None:
         raise _Enough
@@ -151,12 +159,12 @@ def _callback(session: Session, sampler: str) -> None:
     )
 
 
-def _silent(session: Session, sampler: str) -> None:
-    first(session, sampler)  # what compilers say, they have said
+def _silent(session: Session, engine: Engine) -> None:
+    first(session, engine)  # what compilers say, they have said
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with _output() as printed:
-            session.run_again(build(session, sampler), config(session))
+            session.run_again(build(session, engine), config(session))
     expect(not printed, f"sample prints: {b''.join(printed)[:200].decode(errors='replace')!r}")
 
 

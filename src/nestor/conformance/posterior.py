@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from nestor.conformance import targets
 from nestor.conformance.answers import compare_with_answers, mixed
 from nestor.conformance.check import Check, ConformanceFailure, Subject
 from nestor.conformance.declaration import exclusions
+from nestor.conformance.density import name_of, words_of
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.session import Build
 from nestor.diagnostics import summaries
+from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,43 +46,62 @@ def checks(subject: Subject) -> Iterator[Check]:
 
 
 def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check]:
-    """Yield the checks of one target: each formulation, and once each other precision, method and device."""
-    offered = subject.offers("centering")
-    ways = [how for how in target.centering if how in offered][: 1 if target.one_way else None]
+    """Yield the checks of one target: each formulation, and once each other precision, method and device.
+
+    Sampled and marginalized coefficients count as two engines: what one does everywhere, the other does.
+    """
     plain: dict[str, Any] = {"method": subject.chain_method, "dtype": "float64", "device": "cpu"}
-    for how in ways:
-        yield _check(sampler, target, how, plain)
-    if not target.everywhere or not ways:
-        return
-    for method in subject.offers("chain_methods"):
-        if method != subject.chain_method:
-            yield _check(sampler, target, ways[0], plain | {"method": method})
-    if "float32" in subject.offers("dtypes"):
-        yield _check(sampler, target, ways[0], plain | {"dtype": "float32"})
-    if "gpu" in subject.offers("devices") and "vectorized" in subject.offers("chain_methods"):
-        yield _check(sampler, target, ways[0], plain | {"device": "gpu", "method": "vectorized"})
+    for ways in _formulations(subject, target):
+        for i, how in enumerate(ways):
+            yield _check(sampler, target, how, plain, quick=i == 0)
+        if not target.everywhere or not ways:
+            continue
+        for method in subject.offers("chain_methods"):
+            if method != subject.chain_method:
+                yield _check(sampler, target, ways[0], plain | {"method": method}, quick=True)
+        if "float32" in subject.offers("dtypes"):
+            yield _check(sampler, target, ways[0], plain | {"dtype": "float32"}, quick=True)
+        if "gpu" in subject.offers("devices") and "vectorized" in subject.offers("chain_methods"):
+            there = {"device": "gpu", "method": "vectorized"}
+            yield _check(sampler, target, ways[0], plain | there, quick=True)
 
 
-def _check(sampler: str, target: Target, how: str, choice: dict[str, Any]) -> Check:
+def _formulations(subject: Subject, target: Target) -> Iterator[list[Formulation]]:
+    """Yield the formulations of a target that sample coefficients, and the one that marginalizes them."""
+    levels = target.levels
+    if "sampled" in subject.coefficients:
+        usual = subject.formulation(levels, "sampled")
+        offered = subject.offers("centering")
+        centering: list[Any] = [how for how in target.centering if how in offered]
+        ways = [replace(usual, centering=(how,) * len(levels)) for how in centering]
+        if target.everywhere:
+            others = [word for word in subject.offers("likelihoods") if word != usual.likelihood]
+            ways += [replace(ways[0], likelihood=word) for word in others if ways]  # type: ignore[arg-type]
+        yield ways[:1] if target.one_way else ways
+    if "marginalized" in subject.coefficients and target.marginalizes:
+        yield [Formulation.marginalized(levels)]
+
+
+def _check(
+    sampler: str, target: Target, how: Formulation, choice: dict[str, Any], *, quick: bool
+) -> Check:
     extra = [choice["method"]] + [choice[k] for k in ("dtype", "device")]
     shown = [word for word in extra if word not in ("float64", "cpu")]
-    words = {sampler, target.family, how, "sampling", *extra, *target.features}
+    words = {sampler, target.family, "sampling", *words_of(how), *extra, *target.features}
     return Check(
         "posterior",
         "equals_the_exact_one",
         partial(_equals, sampler=sampler, target=target, how=how, choice=choice),
-        ", ".join([sampler, target.name, how, *shown]),
+        ", ".join([sampler, target.name, name_of(how), *shown]),
         frozenset(words),
-        quick=target.quick and how == target.centering[0] and len(shown) == 1,
+        quick=target.quick and quick and len(shown) == 1,
     )
 
 
 def _equals(
-    session: Session, sampler: str, target: Target, how: Any, choice: dict[str, Any]
+    session: Session, sampler: str, target: Target, how: Formulation, choice: dict[str, Any]
 ) -> str:
-    problem = target.problem()
-    centering = (how,) * len(problem.levels)
-    build = Build(problem, centering, sampler, choice["device"], choice["dtype"])
+    build = Build(target.problem(), how, sampler, choice["device"], choice["dtype"])
     draws = _mixed_draws(session, build, choice["method"], target)
     if target.answers is not None:
         return compare_with_answers(draws, target.answers(), session.level)

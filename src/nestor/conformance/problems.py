@@ -72,7 +72,7 @@ def contract() -> Problem:
 
 
 @cache
-def of_family(family: str) -> Problem:
-    """Make a small problem with an outcome family."""
-    spec = ModelSpec.from_formula("y ~ 1 + (1 || k1)", family=family)
+def of_family(family: str, **priors: str) -> Problem:
+    """Make a small problem with an outcome family and priors."""
+    spec = ModelSpec.from_formula("y ~ 1 + z + (1 || k1)", family=family, priors=priors)
     return Problem(spec, table([[3]], [4]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.conformance.check import Check, Subject, expect, for_samplers
+from nestor.conformance.check import Check, Engine, Subject, expect, for_samplers
 from nestor.conformance.drawing import build, config, first, well_formed
 from nestor.conformance.problems import contract
 
@@ -24,12 +24,12 @@ def checks(subject: Subject) -> Iterator[Check]:
         "another_seed_gives_other_draws": _other,
         "chains_differ_from_each_other": _chains,
     }
-    yield from for_samplers(subject, by_name)
+    yield from for_samplers(subject, by_name, every=True)
 
 
-def _same(session: Session, sampler: str) -> None:
-    before = first(session, sampler)
-    again = session.run_again(build(session, sampler), config(session))
+def _same(session: Session, engine: Engine) -> None:
+    before = first(session, engine)
+    again = session.run_again(build(session, engine), config(session))
     for name, array in before.draws.values.items():
         same = name in again.draws.values and np.array_equal(
             array, again.draws.values[name], equal_nan=True
@@ -37,9 +37,9 @@ def _same(session: Session, sampler: str) -> None:
         expect(same, f"two runs with seed {config(session).seed} have other draws of {name}")
 
 
-def _other(session: Session, sampler: str) -> None:
-    before = first(session, sampler)
-    other = session.run(build(session, sampler), config(session, seed=12))
+def _other(session: Session, engine: Engine) -> None:
+    before = first(session, engine)
+    other = session.run(build(session, engine), config(session, seed=12))
     for name, a, b in _random(before, other):
         for i, j in product(range(len(a)), range(len(b))):
             expect(
@@ -48,8 +48,8 @@ def _other(session: Session, sampler: str) -> None:
             )
 
 
-def _chains(session: Session, sampler: str) -> None:
-    run = well_formed(session, sampler)
+def _chains(session: Session, engine: Engine) -> None:
+    run = well_formed(session, engine)
     for name, array, _ in _random(run, run):
         for i, j in combinations(range(len(array)), 2):
             expect(

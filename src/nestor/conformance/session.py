@@ -25,8 +25,8 @@ class Build:
     ----------
     problem : Problem
         Model and data.
-    centering : tuple of {"centered", "noncentered"}
-        For each level.
+    formulation : Formulation
+        How the posterior is computed.
     sampler : str or None
         None for densities only.
     device, dtype : str
@@ -34,15 +34,10 @@ class Build:
     """
 
     problem: Problem
-    centering: tuple[Any, ...]
+    formulation: Formulation
     sampler: str | None = None
     device: Device = "cpu"
     dtype: DType = "float64"
-
-    @property
-    def formulation(self) -> Formulation:
-        """The formulation that `centering` spells."""
-        return Formulation(self.problem.spec.level_names, self.centering)
 
 
 @dataclass(frozen=True)
@@ -98,15 +93,14 @@ class Session:
             dtype=build.dtype,
         )
 
-    def reference(self, problem: Problem) -> CompiledModel:
-        """Return the reference's density of a problem."""
-        build = Build(problem, ("centered",) * len(problem.levels))
+    def reference(self, problem: Problem, *, marginalized: bool = False) -> CompiledModel:
+        """Return the reference's density of a problem: the joint one, or that of the scales alone."""
+        levels = problem.spec.level_names
+        words = Formulation.marginalized(levels) if marginalized else Formulation.parse([], levels)
         backend = registry.get("reference").backend
         return self._once(
-            ("reference", problem),
-            lambda: backend.compile(
-                problem, build.formulation, sampler=None, device="cpu", dtype="float64"
-            ),
+            ("reference", problem, marginalized),
+            lambda: backend.compile(problem, words, sampler=None, device="cpu", dtype="float64"),
         )
 
     def run(self, build: Build, config: SamplerConfig) -> Run:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.auto import not_marginalizable
 from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
@@ -65,6 +66,16 @@ class Target:
     one_way: bool = False
     everywhere: bool = False
     quick: bool = False
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the model's levels."""
+        return self.problem().spec.level_names
+
+    @property
+    def marginalizes(self) -> bool:
+        """Whether its coefficients integrate out exactly."""
+        return not_marginalizable(self.problem()) is None
 
     def problem(self) -> Problem:
         """Return model and data; one object for each target."""
