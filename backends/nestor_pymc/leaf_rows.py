@@ -13,7 +13,7 @@ of it is small wherever the covariates explain much.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from nestor.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
+
+
+#: Weight of differences between leaves in the pivot.
+_BETWEEN = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +81,8 @@ class LeafRows:
         Unsupported
             If the outcome is not gaussian.
         """
-        statistics = leaf_statistics(problem)
-        pivot = _pivot(statistics)
-        if pivot.size:
-            # From the rows again: S of the first pass would lose what gamma explains to cancellation.
-            statistics = leaf_statistics(problem.with_outcome(problem.y - problem.Z @ pivot))
+        pivot = _pivot(problem.statistics)
+        statistics = _less_pivot(problem, pivot)
         order = np.argsort([effect != INTERCEPT for effect in problem.effects], kind="stable")
         root = statistics.root[:, order[:, None], order]
         diagonal = np.diagonal(root, axis1=1, axis2=2)
@@ -113,16 +114,32 @@ class LeafRows:
         return found | {"outcome_pivot": self.pivot} if self.n_covariates else found
 
 
-def _pivot(statistics: LeafStatistics) -> FloatArray:
-    """Least-squares estimate of gamma from all rows, with one beta for all leaves, (c,).
+def _less_pivot(problem: Problem, pivot: FloatArray) -> LeafStatistics:
+    """Statistics with the outcome less Z pivot."""
+    statistics = problem.statistics
+    if not pivot.size:
+        return statistics
+    if problem.has_rows:
+        # From the rows again: the difference below loses what gamma explains to cancellation.
+        return leaf_statistics(problem.with_outcome(problem.y - problem.Z @ pivot))
+    fit, away = statistics.fit.copy(), np.eye(1 + len(pivot))
+    fit[..., 0] -= fit[..., 1:] @ pivot
+    away[1:, 0] = -pivot
+    return replace(statistics, fit=fit, residual=away.T @ statistics.residual @ away)
 
-    Any pivot is exact: a direction about which the rows say next to nothing is left at zero.
+
+def _pivot(statistics: LeafStatistics) -> FloatArray:
+    """Least-squares estimate of gamma, (c,): from what varies within leaves, wherever any of it does.
+
+    With little noise nothing else matters, and what differs between leaves counts next to nothing: it
+    decides about covariates of leaves, with one beta for all of them. Any pivot is exact; where the data
+    say nothing it is zero.
     """
     p, c = statistics.n_effects, statistics.n_covariates
     fits = statistics.root @ statistics.fit
     design = np.concatenate([statistics.root, fits[..., 1:]], axis=2)
-    gram = np.einsum("nji,njk->ik", design, design)
-    linear = np.einsum("nji,nj->i", design, fits[..., 0])
+    gram = _BETWEEN * np.einsum("nji,njk->ik", design, design)
+    linear = _BETWEEN * np.einsum("nji,nj->i", design, fits[..., 0])
     gram[p:, p:] += statistics.residual[1:, 1:]
     linear[p:] += statistics.residual[1:, 0]
     scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
