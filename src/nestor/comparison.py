@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nestor.agreement.criteria import Criteria
     from nestor.agreement.density import DensityCheck
+    from nestor.agreement.recovery import RecoveryCheck
     from nestor.backend import SamplerConfig
     from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
@@ -85,6 +86,9 @@ class EngineRow:
     sampled_density : DensityCheck or None
         The log density that was sampled, at some draws, against the reference's; None if the sampler
         does not report it.
+    recovery : RecoveryCheck or None
+        Whether marginalized coefficients were recovered exactly; None where they were sampled, or are in
+        single precision, whose rounding hides it.
     looks : tuple of int
         Draws per chain at each look at its chains; empty where they were looked at once.
     cannot_extend : str
@@ -108,6 +112,7 @@ class EngineRow:
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     sampled_density: DensityCheck | None = None
+    recovery: RecoveryCheck | None = None
     looks: tuple[int, ...] = ()
     cannot_extend: str = ""
 

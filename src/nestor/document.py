@@ -61,6 +61,19 @@ class DensityDocument(_Document):
     worst_found: float | None
 
 
+class RecoveryDocument(_Document):
+    """One contender's marginalized coefficients: exact draws given its scales, or not."""
+
+    contender: str
+    exact: bool
+    draws: int = Field(description="Draws looked at")
+    tests: int = Field(description="Means, variances and correlations of the coefficients' noise")
+    level: float = Field(description="False-alarm rate of the check")
+    smallest_p: float = Field(description="Times the number of tests")
+    detectable_correlation: float
+    message: str = Field(description="What is wrong; empty if nothing is")
+
+
 class DensitySection(_Document):
     """Step 0: before any sampling."""
 
@@ -126,6 +139,10 @@ class EngineDocument(_Document):
     sampled_density: DensityDocument | None = Field(
         description="The density that was sampled, at some draws, less its log-Jacobian, against the "
         "reference's; null where the sampler does not report it"
+    )
+    recovery: RecoveryDocument | None = Field(
+        description="Whether marginalized coefficients are exact draws given the scales; null where they "
+        "were sampled, or are in single precision"
     )
     looks: list[int] = Field(description="Draws per chain at each look; empty: one look at the end")
     cannot_extend: str = Field(description="Why its chains could not go on, where that was asked")
@@ -207,6 +224,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "settings": as_plain(dict(row.settings)),
         "versions": dict(row.versions),
         "sampled_density": None if row.sampled_density is None else row.sampled_density.to_dict(),
+        "recovery": None if row.recovery is None else row.recovery.to_dict(),
         "looks": list(row.looks),
         "cannot_extend": row.cannot_extend,
         "draws": f"{contender.file_stem}.nc" if keep and row.has_draws else None,

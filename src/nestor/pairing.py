@@ -70,6 +70,7 @@ class Pairing:
     def run(self, row: EngineRow, densities: Mapping[str, DensityCheck]) -> Run:
         """Return a row as one side of a comparison."""
         check, sampled = densities.get(row.name), row.sampled_density
+        recovery = row.recovery
         return Run(
             name=row.name,
             labels=self._quantities.labels,
@@ -77,6 +78,7 @@ class Pairing:
             gates=row.gates,
             density_ok=None if check is None else check.same,
             sampled_ok=None if sampled is None else sampled.same,
+            recovered_ok=None if recovery is None else recovery.exact,
             missing=f"{row.status.replace('_', ' ')}: {row.message}",
         )
 

@@ -82,7 +82,7 @@ def _constant(table):
     at = {name: leaf == name for name in ("n00", "n01", "n02")}
     table.loc[at["n00"], "x"] = 0.7
     table.loc[at["n01"], "x"] = -1.3e3
-    table.loc[at["n02"], "x"] = 2.0 + 1e-9 * np.arange(at["n02"].sum())
+    table.loc[at["n02"], "x"] = 2.0 + 1e-7 * np.arange(at["n02"].sum())
     return table
 
 

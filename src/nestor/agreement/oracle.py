@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nestor import registry
 from nestor.agreement.density import N_POINTS, density_points
 from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from nestor.backend import CompiledModel
     from nestor.problem import Problem
 
@@ -54,6 +59,13 @@ class Oracle:
                 dtype="float64",
             )
         return self._models[key]
+
+    def whitened(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return the noise of coefficients, (chain, draw, *shape); see `nestor.agreement.recovery`."""
+        levels = self._problem.spec.level_names
+        model: Any = self.model(Formulation.marginalized(levels))
+        found: dict[str, NDArray[np.float64]] = model.whitened(values)
+        return found
 
     def log_densities(self, formulation: Formulation) -> list[float]:
         """Its values at the points; errors are those of `model`."""

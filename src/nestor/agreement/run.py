@@ -34,6 +34,9 @@ class Run:
         None if it does not report it.
     missing
         Why there are no summaries.
+    recovered_ok
+        Whether its coefficients, if they were marginalized, are exact draws given its scales; None if
+        they were sampled or that was not checked.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Run:
     density_ok: bool | None = None
     sampled_ok: bool | None = None
     missing: str = ""
+    recovered_ok: bool | None = None
 
 
 def check_labels(a: Run, b: Run) -> None:

@@ -143,7 +143,7 @@ def judge(
 ) -> PairResult:
     """Give the verdict on two contenders. The first rule that applies decides.
 
-    1. Densities differ from the reference: DISAGREE.
+    1. Densities differ from the reference, or coefficients are not recovered exactly: DISAGREE.
     2. A run is missing, unfit for comparison or fails its gates: INCONCLUSIVE.
     3. A mean or sd is shown to differ by more than the margin: DISAGREE.
     4. Every mean and sd is shown equivalent within the margin, and nothing else is rejected:
@@ -227,6 +227,10 @@ def _decide(
     wrong = [run.name for run in (a, b) if run.sampled_ok is False]
     if wrong:
         text = "the log density that it sampled differs from the reference"
+        return Verdict.DISAGREE, tuple(f"{name}: {text}" for name in wrong)
+    wrong = [run.name for run in (a, b) if run.recovered_ok is False]
+    if wrong:
+        text = "its coefficients are no exact draws given the scales that it sampled"
         return Verdict.DISAGREE, tuple(f"{name}: {text}" for name in wrong)
     obstacles = (*unfit(a), *unfit(b), *same_draws(a, b))
     if obstacles or tests is None:
