@@ -34,6 +34,8 @@ class NumPyroBackend:
             devices=frozenset({"cpu", "gpu"}),
             dtypes=frozenset({"float64", "float32"}),
             chain_methods=frozenset({"sequential", "parallel", "vectorized"}),
+            likelihoods=frozenset({"rows", "statistics"}),
+            coefficients=frozenset({"sampled", "marginalized"}),
             reasons={
                 "correlated": "not yet ours: correlated effects are not part of a problem yet",
                 "gpu parallel": "not in the library: one GPU runs programs one after another; "
@@ -83,7 +85,8 @@ class NumPyroBackend:
         Raises
         ------
         Unsupported
-            For another sampler, outcome family or precision, or if JAX sees no such device.
+            For another sampler, outcome family or precision, if JAX sees no such device, or if the
+            formulation does not apply to the problem.
         """
         if sampler not in (None, *self.samplers):
             raise Unsupported(

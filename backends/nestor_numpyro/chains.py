@@ -50,6 +50,8 @@ class Run:
         What was kept of each draw, on the device; the chain's next stretch consumes them.
     rows : slice
         The stretch's rows of the buffers, along the axis of draws.
+    first : int
+        Number of the draw in the first of these rows, counted from the chain's first.
     divergences : ndarray of int, () or (lanes,)
         Among all kept draws so far.
     warmup, sampling : float
@@ -58,6 +60,7 @@ class Run:
 
     buffers: dict[str, Any]
     rows: slice
+    first: int
     divergences: NDArray[np.int64]
     warmup: float
     sampling: float
@@ -184,10 +187,11 @@ class _Chain:
             self._divergences = self._divergences + found
             report("sampling", warmup + self._drawn + done, self._divergences)
         seconds = time.perf_counter() - begin
-        first = self._drawn % self._programs.plan.draws
+        number = self._drawn
+        row = number % self._programs.plan.draws
         self._drawn += draws
-        rows = slice(first, first + draws)
-        return Run(self._buffers, rows, self._divergences, spent, seconds)
+        rows = slice(row, row + draws)
+        return Run(self._buffers, rows, number, self._divergences, spent, seconds)
 
     def _warm_up(self, report: Report, stop: threading.Event | None) -> float:
         """Find a starting point and adapt; returns the seconds that it took."""

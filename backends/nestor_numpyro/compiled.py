@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from nestor.backend import Progress
 from nestor.errors import SpecError, Unsupported
-from nestor_numpyro.data import put_data, with_outcome
+from nestor_numpyro.data import RowsData, put_data, with_outcome
 from nestor_numpyro.density import LogDensity
-from nestor_numpyro.model import build_model
+from nestor_numpyro.form import form_of
 from nestor_numpyro.place import failing_allocations
 from nestor_numpyro.programs import Plan, Programs, compile_programs, unconstrained
 from nestor_numpyro.sampling import Sampling
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nestor.formulation import Formulation
     from nestor.problem import Problem
     from nestor_numpyro.data import ModelData
-    from nestor_numpyro.model import Model
+    from nestor_numpyro.form import Form
     from nestor_numpyro.place import Place
 
 
@@ -45,8 +45,8 @@ class NumPyroModel:
         Device and precision.
     data : ModelData
         The problem's arrays, there.
-    model : callable
-        The NumPyro model, a function of them.
+    form : Form
+        The NumPyro model, a function of them, and what is recovered after sampling.
     density : LogDensity
         Its density.
     upload_seconds : float
@@ -60,7 +60,7 @@ class NumPyroModel:
     sampler: str | None
     place: Place
     data: ModelData
-    model: Model
+    form: Form
     density: LogDensity
     upload_seconds: float
     programs: dict[Plan, Programs] = field(default_factory=dict)
@@ -70,13 +70,13 @@ class NumPyroModel:
         cls, problem: Problem, formulation: Formulation, *, sampler: str | None, place: Place
     ) -> Self:
         """Put the data on the device; compile the density if no sampler is asked for."""
+        form = form_of(problem, formulation)
         with failing_allocations(), place.scope():
-            data, seconds = put_data(problem, place)
-        model = build_model(problem, formulation)
-        density = LogDensity(problem, formulation, model, place)
+            data, seconds = put_data(form.arrays(problem), place)
+        density = LogDensity(problem, formulation, form.model, place)
         if sampler is None:
             density.compile(data)
-        return cls(problem, formulation, sampler, place, data, model, density, seconds)
+        return cls(problem, formulation, sampler, place, data, form, density, seconds)
 
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return the model for another outcome.
@@ -96,7 +96,11 @@ class NumPyroModel:
         """
         problem = self.problem.with_outcome(y)
         with self.place.scope():
-            data, seconds = with_outcome(self.data, problem, self.place)
+            if isinstance(self.data, RowsData):
+                data, seconds = with_outcome(self.data, problem, self.place)
+            else:
+                # The outcome is in most of the statistics.
+                data, seconds = put_data(self.form.arrays(problem), self.place)
         return replace(self, problem=problem, data=data, upload_seconds=seconds)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
@@ -175,8 +179,8 @@ class NumPyroModel:
         self._require_sampler()
         with failing_allocations():
             with self.place.scope():
-                shapes = unconstrained(self.model, self.data)
-            return compile_walked(self.model, shapes, self.data, self.place)
+                shapes = unconstrained(self.form.model, self.data)
+            return compile_walked(self.form.model, shapes, self.data, self.place)
 
     def _require_sampler(self) -> None:
         if self.sampler is None:
@@ -199,9 +203,7 @@ class NumPyroModel:
             for chain in range(config.chains):
                 on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
         with self.place.scope():
-            self.programs[plan], seconds = compile_programs(
-                self.model, tuple(self.problem.variables), self.data, plan
-            )
+            self.programs[plan], seconds = compile_programs(self.form, self.data, plan)
         return seconds
 
     def _sampling(self, config: SamplerConfig) -> Sampling:

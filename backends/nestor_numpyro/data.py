@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nestor_numpyro.pivot import about_gamma
+
 if TYPE_CHECKING:
     from nestor.problem import Problem
     from nestor_numpyro.place import Place
+    from nestor_numpyro.tree import TreeData
 
 
-class ModelData(NamedTuple):
-    """Arrays on the device, the model's argument.
+class RowsData(NamedTuple):
+    """Arrays of a likelihood over rows, the model's argument, on the device.
 
     They are an argument rather than constants of the compiled program, so that XLA does not spend time
     on folding them and does not copy them into every program.
@@ -45,34 +48,83 @@ class ModelData(NamedTuple):
     parents: tuple[Any, ...]
 
 
-def put_data(problem: Problem, place: Place) -> tuple[ModelData, float]:
-    """Copy the arrays of a problem to the device, in its precision; returns when they are there.
+class StatisticsData(NamedTuple):
+    """Arrays of a gaussian likelihood by leaf statistics (`nestor.statistics.LeafStatistics`).
 
-    Returns
-    -------
-    data : ModelData
-        The arrays there.
-    seconds : float
-        What bringing them there took.
+    Attributes
+    ----------
+    parents : tuple of Array of int32, (n,)
+        For each level each node's parent, non-decreasing.
+    root : Array, (p, p, n)
+        Square roots of the leaves.
+    fit : Array, (p, 1 + c, n)
+        Their least-squares coefficients of outcome and covariates.
+    residual : Array, (1 + c, 1 + c)
+        Cross-products of what these leave.
+    gamma_pivot : Array, (c,)
+        The outcome of these statistics is that less Z times this.
+    n_rows, sum_log_weights : Array, ()
+        Of the constants.
     """
 
-    def real(array: np.ndarray[Any, Any] | None) -> Any:
-        return None if array is None else np.ascontiguousarray(array, dtype=place.dtype)
+    parents: tuple[Any, ...]
+    root: Any
+    fit: Any
+    residual: Any
+    gamma_pivot: Any
+    n_rows: Any
+    sum_log_weights: Any
 
+
+type ModelData = RowsData | StatisticsData | TreeData
+
+
+def rows_arrays(problem: Problem) -> RowsData:
+    """Arrays of a likelihood over rows, on the host."""
     weights = problem.weights
-    host = ModelData(
-        y=real(problem.y),
-        X=real(problem.X.T),
-        Z=real(problem.Z.T),
-        offset=real(problem.offset),
-        scale_factor=None if weights is None else real(1.0 / np.sqrt(weights)),
-        leaf=problem.leaf.astype(np.int32),
-        parents=tuple(level.parent.astype(np.int32) for level in problem.levels),
+    return RowsData(
+        y=problem.y,
+        X=problem.X.T,
+        Z=problem.Z.T,
+        offset=problem.offset,
+        scale_factor=None if weights is None else 1.0 / np.sqrt(weights),
+        leaf=problem.leaf,
+        parents=tuple(level.parent for level in problem.levels),
     )
-    return _put(host, place)
 
 
-def with_outcome(data: ModelData, problem: Problem, place: Place) -> tuple[ModelData, float]:
+def statistics_arrays(problem: Problem) -> StatisticsData:
+    """Arrays of a likelihood by leaf statistics, on the host.
+
+    Raises
+    ------
+    Unsupported
+        If the outcome is not gaussian.
+    """
+    pivot, found = about_gamma(problem)
+    return StatisticsData(
+        parents=tuple(level.parent for level in problem.levels),
+        root=np.moveaxis(found.root, 0, -1),
+        fit=np.moveaxis(found.fit, 0, -1),
+        residual=found.residual,
+        gamma_pivot=pivot,
+        n_rows=np.float64(found.n_rows),
+        sum_log_weights=np.float64(found.sum_log_weights),
+    )
+
+
+def put_data[T: ModelData](host: T, place: Place) -> tuple[T, float]:
+    """Copy arrays to the device, in its precision; returns when they are there, and the seconds."""
+    import jax
+
+    def cast(array: Any) -> Any:
+        kind = np.asarray(array).dtype.kind
+        return np.ascontiguousarray(array, dtype=np.int32 if kind == "i" else place.dtype)
+
+    return _put(jax.tree.map(cast, host), place)
+
+
+def with_outcome(data: RowsData, problem: Problem, place: Place) -> tuple[RowsData, float]:
     """Return `data` with the outcome of `problem`, and the seconds; the other arrays stay where they are."""
     y, seconds = _put(np.ascontiguousarray(problem.y, dtype=place.dtype), place)
     return data._replace(y=y), seconds

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpyro.infer.util import log_density as site_log_density
 
 from nestor.resolve import blocks
-from nestor_numpyro.model import block_site, coefficient_site, deviation_site
+from nestor_numpyro.sites import block_site, coefficient_site, deviation_site
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,8 @@ class LogDensity:
         Names, shapes and priors of the variables.
     formulation : Formulation
         Which levels are centred: for the others the change of variables from deviations to
-        coefficients costs minus the sum of the logarithms of their scales.
+        coefficients costs minus the sum of the logarithms of their scales. Where coefficients are
+        marginalized, those of a point are not looked at.
     model : callable
         The NumPyro model.
     place : Place
@@ -70,15 +72,35 @@ class LogDensity:
 
     def __call__(self, point: Point, data: ModelData) -> float:
         """Log density at `point`, given `data`; minus infinity outside the support."""
-        if not all(_inside(prior, value) for prior, value in _entries(self._problem, point)):
+        entries = _scales(self._problem, point)
+        if not self._formulation.is_marginalized:
+            entries = itertools.chain(entries, _coefficients(self._problem, point))
+        if not all(_inside(prior, value) for prior, value in entries):
             return -math.inf
         program = self.compile(data)
-        sites, jacobian = self._sites(self._problem.with_inherited(point))
+        sites, jacobian = self._sites(point)
         with self._place.scope():
             return float(program(sites, data)) + jacobian
 
     def _sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
         """Values of the model's sites at a point, and the log Jacobian of getting there."""
+        problem, priors = self._problem, self._problem.priors
+        sites: dict[str, NDArray[Any]] = {}
+        for level in problem.levels:
+            if len(level.varying):
+                name = f"tau_{level.name}"
+                sites |= _block_values(name, priors.tau[level.name], np.asarray(point[name]))
+        for name, prior in priors.family.items():
+            if not prior.is_fixed:
+                sites[name] = np.asarray(point[name])
+        jacobian = 0.0
+        if not self._formulation.is_marginalized:
+            more, jacobian = self._coefficient_sites(problem.with_inherited(point))
+            sites |= more
+        return {n: np.ascontiguousarray(v, self._place.dtype) for n, v in sites.items()}, jacobian
+
+    def _coefficient_sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
+        """Values of the coefficients' sites, and the log Jacobian of getting from them to coefficients."""
         problem, priors = self._problem, self._problem.priors
         sites = _block_values("beta", priors.beta, point["beta"][problem.population_mask])
         if priors.gamma:
@@ -89,7 +111,6 @@ class LogDensity:
             own = point[f"beta_{level.name}"]
             if len(level.varying):
                 tau = point[f"tau_{level.name}"]
-                sites |= _block_values(f"tau_{level.name}", priors.tau[level.name], tau)
                 values = own[:, level.varying]
                 if self._formulation.is_centered(level.name):
                     sites[coefficient_site(level.name)] = values.T
@@ -99,10 +120,7 @@ class LogDensity:
                     sites[deviation_site(level.name)] = ((values - mean) / scale).T
                     jacobian -= float(np.log(scale).sum())
             above = own
-        for name, prior in priors.family.items():
-            if not prior.is_fixed:
-                sites[name] = np.asarray(point[name])
-        return {n: np.ascontiguousarray(v, self._place.dtype) for n, v in sites.items()}, jacobian
+        return sites, jacobian
 
 
 def _block_values(
@@ -115,17 +133,22 @@ def _block_values(
     }
 
 
-def _entries(problem: Problem, point: Point) -> Iterable[tuple[Prior, Any]]:
-    """Every prior with the values that it governs."""
+def _coefficients(problem: Problem, point: Point) -> Iterator[tuple[Prior, Any]]:
+    """Priors of the population's coefficients with the values that they govern."""
     priors = problem.priors
     beta = np.asarray(point["beta"])[problem.population_mask]
     yield from zip(priors.beta.values(), beta, strict=True)
+    if priors.gamma:
+        yield from zip(priors.gamma.values(), np.asarray(point["gamma"]), strict=True)
+
+
+def _scales(problem: Problem, point: Point) -> Iterator[tuple[Prior, Any]]:
+    """Priors of scales and of the family's parameters with the values that they govern."""
+    priors = problem.priors
     for level in problem.levels:
         if len(level.varying):
             tau = np.asarray(point[f"tau_{level.name}"])
             yield from zip(priors.tau[level.name].values(), tau.T, strict=True)
-    if priors.gamma:
-        yield from zip(priors.gamma.values(), np.asarray(point["gamma"]), strict=True)
     for name, prior in priors.family.items():
         if not prior.is_fixed:
             yield prior, point[name]

@@ -27,13 +27,14 @@ def log_jacobian(
 
     With u the unconstrained value, a positive parameter is exp(u), and one of (a, b) is
     a + (b - a) / (1 + exp(-u)). A coefficient of a non-centred level is its parent's plus tau times u.
+    Marginalized coefficients are no parameters.
 
     Parameters
     ----------
     problem : Problem
         Priors and tree.
     formulation : Formulation
-        Which levels are centred.
+        Which levels are centred, and whether coefficients are marginalized.
     values : mapping of str to ndarray, (chain, draw, *shape)
         Draws of every canonical variable.
 
@@ -44,15 +45,16 @@ def log_jacobian(
     """
     priors = problem.priors
     with np.errstate(divide="ignore"):
-        terms = _of_vector(priors.beta, values["beta"][..., problem.population_mask])
+        terms = []
+        if not formulation.is_marginalized:
+            terms += _of_vector(priors.beta, values["beta"][..., problem.population_mask])
+            terms += _of_vector(priors.gamma, values["gamma"]) if priors.gamma else []
         for level in problem.levels:
             if len(level.varying):
                 tau = values[f"tau_{level.name}"]
                 terms += _of_vector(priors.tau[level.name], tau)
-                if not formulation.is_centered(level.name):
+                if not (formulation.is_marginalized or formulation.is_centered(level.name)):
                     terms.append(_of_deviations(level, tau))
-        if priors.gamma:
-            terms += _of_vector(priors.gamma, values["gamma"])
         family = {name: p for name, p in priors.family.items() if not p.is_fixed}
         terms += [_of_support(prior, values[name]) for name, prior in family.items()]
         return np.sum([_per_draw(term) for term in terms], axis=0)

@@ -9,41 +9,32 @@ per leaf 160 us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-from nestor.resolve import blocks
-from nestor_numpyro.distributions import DISTRIBUTIONS
+from nestor_numpyro.sites import (
+    coefficient_site,
+    deviation_site,
+    sample_family,
+    sample_scales,
+    sample_vector,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nestor.formulation import Formulation
-    from nestor.priors import Prior
     from nestor.problem import LevelDesign, Problem
-    from nestor_numpyro.data import ModelData
+    from nestor_numpyro.data import ModelData, RowsData, StatisticsData
 
 Model = Callable[["ModelData"], None]
 
-
-def block_site(variable: str, family: str) -> str:
-    """Name of the site that holds those entries of a vector whose priors are of one family.
-
-    Sites that are not canonical variables carry a slash, which a level's name may not contain.
-    """
-    return f"{variable}/{family}"
-
-
-def deviation_site(level: str) -> str:
-    """Name of the site of a non-centred level's standardized deviations, (q, n)."""
-    return f"{level}/deviation"
-
-
-def coefficient_site(level: str) -> str:
-    """Name of the site of a centred level's coefficients, (q, n)."""
-    return f"{level}/coefficient"
+_LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
 def build_model(problem: Problem, formulation: Formulation) -> Model:
@@ -56,19 +47,21 @@ def build_model(problem: Problem, formulation: Formulation) -> Model:
     problem : Problem
         The model and its tree; the arrays come as the model's argument.
     formulation : Formulation
-        Which levels are centred.
+        Which levels are centred, and whether the likelihood is over rows or by leaf statistics.
 
     Returns
     -------
     callable
-        The model, a function of `ModelData`.
+        The model, a function of `RowsData` or `StatisticsData`.
     """
     priors = problem.priors
     population = [int(j) for j in problem.population_mask.nonzero()[0]]
 
-    def model(data: ModelData) -> None:
+    observe = _statistics if formulation.likelihood == "statistics" else _rows
+
+    def model(data: Any) -> None:
         beta = [jnp.zeros(())] * len(problem.effects)
-        for j, value in zip(population, _vector("beta", priors.beta), strict=True):
+        for j, value in zip(population, sample_vector("beta", priors.beta), strict=True):
             beta[j] = value
         numpyro.deterministic("beta", jnp.stack(beta))
 
@@ -76,21 +69,15 @@ def build_model(problem: Problem, formulation: Formulation) -> Model:
         for level, parent in zip(problem.levels, data.parents, strict=True):
             coefficients = [_spread(values, parent) for values in coefficients]
             if len(level.varying):
-                tau = _scales(level, priors.tau[level.name])
+                tau = sample_scales(level, priors.tau[level.name])
                 centered = formulation.is_centered(level.name)
                 _vary(coefficients, level, parent, tau, centered=centered)
             numpyro.deterministic(f"beta_{level.name}", jnp.stack(coefficients, axis=-1))
-
-        eta = sum(
-            x * _spread(values, data.leaf) for x, values in zip(data.X, coefficients, strict=True)
-        )
-        if data.offset is not None:
-            eta = eta + data.offset
+        gamma = []
         if priors.gamma:
-            gamma = _vector("gamma", priors.gamma)
+            gamma = sample_vector("gamma", priors.gamma)
             numpyro.deterministic("gamma", jnp.stack(gamma))
-            eta = eta + sum(g * z for g, z in zip(gamma, data.Z, strict=True))
-        _observe(problem, data, eta)
+        observe(problem, data, coefficients, gamma)
 
     return model
 
@@ -100,33 +87,6 @@ def _spread(values: Any, owner: Any) -> Any:
     if jnp.ndim(values) == 0:
         return jnp.broadcast_to(values, owner.shape)
     return values.at[owner].get(mode="promise_in_bounds", indices_are_sorted=True)
-
-
-def _vector(name: str, priors: Mapping[str, Prior], size: int | None = None) -> list[Any]:
-    """Sample the entries of a vector, one site for each family of priors among them.
-
-    Returns the entries in order, each a scalar, or with `size` a vector of `size` independent ones.
-    """
-    entries: list[Any] = [None] * len(priors)
-    for block in blocks(priors):
-        if size is None:
-            prior = DISTRIBUTIONS[block.family](*block.args).to_event(1)
-        else:
-            columns = (arg[:, None] for arg in block.args)
-            shape = (len(block.positions), size)
-            prior = DISTRIBUTIONS[block.family](*columns).expand(shape).to_event(2)
-        site = numpyro.sample(block_site(name, block.family), prior)
-        for position, value in zip(block.positions, site, strict=True):
-            entries[position] = value
-    return entries
-
-
-def _scales(level: LevelDesign, priors: Mapping[str, Prior]) -> list[Any]:
-    """Sample a level's standard deviations: per effect a scalar, or a vector (n_parents,)."""
-    name = f"tau_{level.name}"
-    tau = _vector(name, priors, level.n_parents if level.per_parent else None)
-    numpyro.deterministic(name, jnp.stack(tau, axis=-1))
-    return tau
 
 
 def _vary(
@@ -152,14 +112,18 @@ def _vary(
         coefficients[j] = values
 
 
-def _observe(problem: Problem, data: ModelData, eta: Any) -> None:
-    """Condition on the outcome; a weight w makes a row's scale sigma / sqrt(w)."""
-    parameters = {
-        name: prior.value
-        if prior.is_fixed
-        else numpyro.sample(name, DISTRIBUTIONS[prior.family](*prior.args))
-        for name, prior in problem.priors.family.items()
-    }
+def _rows(
+    problem: Problem, data: RowsData, coefficients: Sequence[Any], gamma: Sequence[Any]
+) -> None:
+    """Condition on the outcome of each row; a weight w makes its scale sigma / sqrt(w)."""
+    eta = sum(
+        x * _spread(values, data.leaf) for x, values in zip(data.X, coefficients, strict=True)
+    )
+    if data.offset is not None:
+        eta = eta + data.offset
+    if gamma:
+        eta = eta + sum(g * z for g, z in zip(gamma, data.Z, strict=True))
+    parameters = sample_family(problem)
     scale = parameters["sigma"]
     if data.scale_factor is not None:
         scale = scale * data.scale_factor
@@ -168,3 +132,22 @@ def _observe(problem: Problem, data: ModelData, eta: Any) -> None:
     else:
         outcome = dist.StudentT(parameters["nu"], eta, scale)
     numpyro.sample("y", outcome, obs=data.y)
+
+
+def _statistics(
+    problem: Problem, data: StatisticsData, coefficients: Sequence[Any], gamma: Sequence[Any]
+) -> None:
+    """Condition on each leaf's gaussian outcomes by its statistics; see `nestor.statistics.leaf`."""
+    sigma = sample_family(problem)["sigma"]
+    one = jnp.stack(
+        [jnp.ones(()), *(at - g for g, at in zip(gamma, data.gamma_pivot, strict=True))]
+    )
+    away = [
+        sum(g * m for g, m in zip(one, fit, strict=True)) - values
+        for fit, values in zip(data.fit, coefficients, strict=True)
+    ]
+    squares = one @ data.residual @ one
+    for row in data.root:
+        squares = squares + jnp.sum(sum(u * v for u, v in zip(row, away, strict=True)) ** 2)
+    constant = data.sum_log_weights - data.n_rows * (_LOG_TWO_PI + 2.0 * jnp.log(sigma))
+    numpyro.factor("y", 0.5 * (constant - squares / sigma**2))

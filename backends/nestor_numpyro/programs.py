@@ -18,6 +18,8 @@ import numpy as np
 from numpyro.infer import NUTS
 from numpyro.infer.util import constrain_fn
 
+from nestor_numpyro.recovery import recovery_words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
     from nestor.backend import SamplerConfig
     from nestor_numpyro.data import ModelData
+    from nestor_numpyro.form import Form
     from nestor_numpyro.model import Model
+    from nestor_numpyro.recovery import Recovery
 
 #: NumPyro's defaults, stated so that records hold what was used.
 TARGET_ACCEPT = 0.8
@@ -78,7 +82,7 @@ class Programs:
     plan : Plan
         What they were compiled for.
     variables : tuple of str
-        The canonical variables, in order; JAX returns mappings sorted by name.
+        The canonical variables of the model, in order; JAX returns mappings sorted by name.
     shapes : mapping of str to tuple of int
         Shape of each unconstrained site of one chain.
     key : callable
@@ -90,7 +94,11 @@ class Programs:
         (state, buffers, n, data) to (state, buffers, divergences): n more iterations, n being an
         ordinary argument; buffers are consumed. Divergences are counted within these n iterations.
     convert : callable
-        (unconstrained draws, data) to the canonical variables, (draws, *shape).
+        (unconstrained draws, data) to the canonical variables of the model, (draws, *shape).
+    recover : callable or None
+        Draws those that are not the model's, chunk by chunk: `Recovery.program`. None where there are none.
+    chunk : int
+        Draws of a chunk.
     """
 
     plan: Plan
@@ -100,11 +108,11 @@ class Programs:
     start: Callable[..., Any]
     advance: Callable[..., Any]
     convert: Callable[..., Any]
+    recover: Callable[..., Any] | None
+    chunk: int
 
 
-def compile_programs(
-    model: Model, variables: Sequence[str], data: ModelData, plan: Plan
-) -> tuple[Programs, float]:
+def compile_programs(form: Form, data: ModelData, plan: Plan) -> tuple[Programs, float]:
     """Trace and compile; call it inside the scope of a `Place`.
 
     Returns
@@ -115,6 +123,7 @@ def compile_programs(
         What it took.
     """
     begin = time.perf_counter()
+    model, variables = form.model, form.variables
     start, advance, convert = _start(model, plan), _advance(model, plan), _convert(model, variables)
     key: Callable[..., Any] = chain_key
     numbers = np.zeros(() if plan.lanes is None else plan.lanes, np.uint32)
@@ -137,8 +146,29 @@ def compile_programs(
     state, buffers = jax.eval_shape(start, keys, point, data)
     advanced = jax.jit(advance, donate_argnums=1).lower(state, buffers, count, data).compile()
     converted = jax.jit(convert).lower(buffers["z"], data).compile()
-    programs = Programs(plan, tuple(variables), shapes, keyed, started, advanced, converted)
+    recovered, chunk = None, 0
+    if form.recovery is not None:
+        scales = jax.eval_shape(convert, buffers["z"], data)
+        if plan.lanes is not None:
+            scales = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), scales)
+        recovered, chunk = _recover(form.recovery, scales, data, plan)
+    programs = Programs(
+        plan, variables, shapes, keyed, started, advanced, converted, recovered, chunk
+    )
     return programs, time.perf_counter() - begin
+
+
+def _recover(
+    recovery: Recovery, scales: Any, data: ModelData, plan: Plan
+) -> tuple[Callable[..., Any], int]:
+    """Compile the recovery from one chain's scales, (draws, *shape); returns it and its chunk of draws."""
+    chunk = recovery.chunk(plan.draws, jnp.result_type(float).itemsize)
+    number = np.zeros((), np.int32)
+    program = jax.jit(recovery.program(chunk))
+    compiled = program.lower(
+        recovery_words(0), np.uint32(0), number, number, scales, data
+    ).compile()
+    return compiled, chunk
 
 
 def seed_words(seed: int) -> NDArray[np.uint32]:

@@ -142,7 +142,7 @@ class Sampling:
         self, runs: Sequence[Run], seconds: _Seconds
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]]]:
         values, stats, postprocess, transfer = collect(
-            self._programs, runs, self._config.chains, self._data
+            self._programs, runs, self._config, self._data
         )
         seconds.postprocess += postprocess
         seconds.transfer += transfer

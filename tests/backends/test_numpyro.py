@@ -458,11 +458,11 @@ def test_parallel_chains_on_a_gpu_are_refused(conjugate):
 @pytest.mark.skipif(not _gpu(), reason="needs a GPU")
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_it_runs_where_it_was_told_to(conjugate, device):
-    from nestor_numpyro.data import put_data
+    from nestor_numpyro.data import put_data, rows_arrays
     from nestor_numpyro.place import find_place
 
     place = find_place(device, "float64")
-    assert put_data(conjugate, place).y.device.platform == device
+    assert put_data(rows_arrays(conjugate), place)[0].y.device.platform == device
 
 
 def test_no_finite_start_is_an_error(model, monkeypatch):

@@ -1,0 +1,68 @@
+"""A formulation in this backend: the model, the arrays that it reads, and what is recovered afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nestor.errors import Unsupported
+from nestor_numpyro.data import rows_arrays, statistics_arrays
+from nestor_numpyro.marginal import build_marginal_model
+from nestor_numpyro.model import build_model
+from nestor_numpyro.recovery import Recovery
+from nestor_numpyro.tree import build_tree, tree_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
+    from nestor_numpyro.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What a formulation comes down to.
+
+    Parameters
+    ----------
+    model : callable
+        The NumPyro model, a function of its arrays.
+    arrays : callable
+        From a problem, which may differ in its outcome from the one that the form was made for, to those
+        arrays, on the host.
+    variables : tuple of str
+        The canonical variables that the model has, in order.
+    recovery : Recovery or None
+        How the others are drawn; None where there are none.
+    """
+
+    model: Model
+    arrays: Callable[[Problem], Any]
+    variables: tuple[str, ...]
+    recovery: Recovery | None = None
+
+
+def form_of(problem: Problem, formulation: Formulation) -> Form:
+    """Bring a formulation of a problem into its form.
+
+    Raises
+    ------
+    Unsupported
+        If coefficients cannot be integrated out, or the outcome has no leaf statistics.
+    """
+    if formulation.is_marginalized:
+        tree, places = build_tree(problem)
+        return Form(
+            build_marginal_model(problem, tree),
+            lambda of: tree_arrays(of, places),
+            tuple(v.name for v in problem.variables.values() if v.role in ("scale", "family")),
+            Recovery(problem, tree),
+        )
+    arrays = statistics_arrays if formulation.likelihood == "statistics" else rows_arrays
+    if arrays is statistics_arrays and problem.spec.family != "gaussian":
+        raise Unsupported(
+            f"numpyro sums by statistics over gaussian outcomes only, and the outcome "
+            f"{problem.spec.outcome!r} is {problem.spec.family}. Use rows."
+        )
+    return Form(build_model(problem, formulation), arrays, tuple(problem.variables))

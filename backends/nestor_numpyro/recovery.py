@@ -1,0 +1,170 @@
+"""The coefficients that were integrated out, drawn exactly given each draw of the scales.
+
+The pass up is repeated for the draw; then gamma, the population and level by level the nodes are drawn given
+what lies above them, so that a draw of all coefficients is one of their joint distribution. Every draw has a
+random key of its own, made from the run's seed, the chain's number and the draw's number, so that neither
+chunks nor the way in which chains are run change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+import numpy as np
+
+from nestor_numpyro.children import pick, spread
+from nestor_numpyro.marginal import scales_of
+from nestor_numpyro.messages import pass_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from nestor.problem import Problem
+    from nestor_numpyro.messages import Up
+    from nestor_numpyro.precision import Stage
+    from nestor_numpyro.tree import Tree, TreeData
+
+#: Bytes of the intermediate arrays of one chunk of draws.
+CHUNK_BYTES = 64_000_000
+
+#: (number of the noise, shape) -> standard normal numbers of that shape; zeros for means.
+Noise = Callable[[int, tuple[int, ...]], Any]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How the coefficients of a problem are recovered.
+
+    Parameters
+    ----------
+    problem : Problem
+        Names and levels.
+    tree : Tree
+        Its layout.
+    """
+
+    problem: Problem
+    tree: Tree
+
+    def chunk(self, draws: int, itemsize: int) -> int:
+        """Draws at a time, such that their arrays fit in `CHUNK_BYTES`, and no more than `draws`."""
+        p, m = self.tree.p, 1 + self.tree.c
+        # P before each effect, h, the message, its shift, noise and values.
+        numbers = (2 * p * p + 4 * p * m + 6 * p) * sum(part.slots for part in self.tree.layouts)
+        return max(1, min(draws, CHUNK_BYTES // (numbers * itemsize)))
+
+    def program(self, chunk: int) -> Callable[..., Any]:
+        """Return the function to compile.
+
+        Parameters
+        ----------
+        chunk : int
+            Draws at a time.
+
+        Returns
+        -------
+        callable
+            (words of a seed, chain, offset, first, scales, data) to the coefficients, (chunk, *shape), by
+            name: those of rows ``first`` to ``first + chunk`` of the scales, (draws, *shape); row r holds
+            draw number offset + r of its chain.
+        """
+
+        def recover(words: Any, chain: Any, offset: Any, first: Any, scales: Any, data: Any) -> Any:
+            root = jax.random.wrap_key_data(words, impl="threefry2x32")
+            key = jax.random.fold_in(root, chain)
+            some = jax.tree.map(
+                lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk, axis=0), scales
+            )
+
+            def one(number: Any, values: Any) -> Any:
+                own = jax.random.fold_in(key, number)
+                return self.draw(data, values, _normal(own))
+
+            numbers = (offset + first + jnp.arange(chunk)).astype(jnp.uint32)
+            return jax.vmap(one)(numbers, some)
+
+        return recover
+
+    def draw(self, data: TreeData, scales: Mapping[str, Any], noise: Noise) -> dict[str, Any]:
+        """Coefficients given one draw of the scales, in canonical shapes; zero noise gives their means."""
+        sigma, variances = scales_of(self.problem, scales)
+        up = pass_up(self.tree, data, sigma, variances)
+        return self._down(data, up, noise)
+
+    def _down(self, data: TreeData, up: Up, noise: Noise) -> dict[str, Any]:
+        tree, found = self.tree, {}
+        one = [jnp.ones(())]
+        if up.gamma is not None:
+            eps = noise(0, up.gamma.half.shape)
+            units = jsl.solve_triangular(up.gamma.factor.T, up.gamma.half + eps, lower=False)
+            about = data.gamma_sd * units
+            found["gamma"] = data.gamma_pivot + about
+            one += [-g for g in about]
+        away = [-_combined(shift, one)[None] for shift in data.root_shift]
+        value = [mean[None] for mean in data.root_mean]
+        away, value = _deviate(up.root.stages, one, away, value, noise(1, (tree.p, 1)))
+        found["beta"] = jnp.concatenate(value)
+        for k, level in enumerate(self.problem.levels):
+            layout, where = tree.layouts[k], data.where[k]
+            away = [spread(layout, where, x) for x in away]
+            if k < len(data.shift):
+                moves = (_combined(shift, one) for shift in data.shift[k])
+                away = [x - move for x, move in zip(away, moves, strict=True)]
+            value = [spread(layout, where, x) for x in value]
+            eps = noise(2 + k, (tree.p, layout.slots))
+            away, value = _deviate(up.levels[k].stages, one, away, value, eps)
+            away, value = [pick(where, x) for x in away], [pick(where, x) for x in value]
+            found[f"beta_{level.name}"] = jnp.stack(value, axis=-1)
+        return found
+
+
+def recovery_words(seed: int) -> NDArray[np.uint32]:
+    """Two words for the key of the recovery, independent of those of the chains."""
+    return np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(2).astype(np.uint32)
+
+
+def _normal(key: Any) -> Noise:
+    return lambda number, shape: jax.random.normal(jax.random.fold_in(key, number), shape)
+
+
+def _combined(columns: Any, one: Sequence[Any]) -> Any:
+    """Of outcome and covariates, the outcome's less gamma times the covariates'."""
+    return sum(g * column for g, column in zip(one, columns, strict=True))
+
+
+def _deviate(
+    stages: Sequence[Stage], one: Sequence[Any], away: list[Any], value: list[Any], eps: Any
+) -> tuple[list[Any], list[Any]]:
+    """Draw the deviations of nodes from their parents, the effect that was integrated out last first.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        Of `nestor_numpyro.precision.integrate`.
+    one : sequence of Array, ()
+        1 and minus gamma.
+    away, value : list of Array, (n,)
+        By effect, the parents' coefficients, less the nodes' own pivots and as they are.
+    eps : Array, (p, n)
+        Noise.
+
+    Returns
+    -------
+    away, value : list of Array, (n,)
+        Those of the nodes.
+    """
+    away, value = list(away), list(value)
+    for stage in reversed(stages):
+        own = sum(P * x for P, x in zip(stage.column, away, strict=True))
+        pull = _combined(stage.linear, one) - own
+        deviation = stage.gain * pull + jnp.sqrt(stage.gain) * eps[stage.effect]
+        away[stage.effect] = away[stage.effect] + deviation
+        value[stage.effect] = value[stage.effect] + deviation
+    return away, value

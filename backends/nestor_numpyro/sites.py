@@ -1,0 +1,72 @@
+"""The sites of the models, and those that every formulation samples: scales and the family's parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpyro
+
+from nestor.resolve import blocks
+from nestor_numpyro.distributions import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nestor.priors import Prior
+    from nestor.problem import LevelDesign, Problem
+
+
+def block_site(variable: str, family: str) -> str:
+    """Name of the site that holds those entries of a vector whose priors are of one family.
+
+    Sites that are not canonical variables carry a slash, which a level's name may not contain.
+    """
+    return f"{variable}/{family}"
+
+
+def deviation_site(level: str) -> str:
+    """Name of the site of a non-centred level's standardized deviations, (q, n)."""
+    return f"{level}/deviation"
+
+
+def coefficient_site(level: str) -> str:
+    """Name of the site of a centred level's coefficients, (q, n)."""
+    return f"{level}/coefficient"
+
+
+def sample_vector(name: str, priors: Mapping[str, Prior], size: int | None = None) -> list[Any]:
+    """Sample the entries of a vector, one site for each family of priors among them.
+
+    Returns the entries in order, each a scalar, or with `size` a vector of `size` independent ones.
+    """
+    entries: list[Any] = [None] * len(priors)
+    for block in blocks(priors):
+        if size is None:
+            prior = DISTRIBUTIONS[block.family](*block.args).to_event(1)
+        else:
+            columns = (arg[:, None] for arg in block.args)
+            shape = (len(block.positions), size)
+            prior = DISTRIBUTIONS[block.family](*columns).expand(shape).to_event(2)
+        site = numpyro.sample(block_site(name, block.family), prior)
+        for position, value in zip(block.positions, site, strict=True):
+            entries[position] = value
+    return entries
+
+
+def sample_scales(level: LevelDesign, priors: Mapping[str, Prior]) -> list[Any]:
+    """Sample a level's standard deviations: per effect a scalar, or a vector (n_parents,)."""
+    name = f"tau_{level.name}"
+    tau = sample_vector(name, priors, level.n_parents if level.per_parent else None)
+    numpyro.deterministic(name, jnp.stack(tau, axis=-1))
+    return tau
+
+
+def sample_family(problem: Problem) -> dict[str, Any]:
+    """Sample the family's parameters; a known one is its value."""
+    return {
+        name: prior.value
+        if prior.is_fixed
+        else numpyro.sample(name, DISTRIBUTIONS[prior.family](*prior.args))
+        for name, prior in problem.priors.family.items()
+    }
