@@ -71,6 +71,8 @@ class PyMCModel:
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return the model for another outcome; both share every compiled function.
 
+        Where identical rows are merged, other rows are identical then: that model is compiled anew.
+
         Parameters
         ----------
         y : ndarray, (N,)
@@ -80,8 +82,13 @@ class PyMCModel:
         ------
         DataError
             If it has another shape or a value that is not finite.
+        Unsupported
+            If rows are merged, and with this outcome no two are the same.
         """
         variables = self.variables.with_outcome(y)
+        if variables.merged is not None:
+            name = None if self.sampler is None else self.sampler.name
+            return self.build(variables.problem, variables.formulation, name)
         sampler = None if self.sampler is None else self.sampler.with_outcome(variables)
         return replace(self, variables=variables, sampler=sampler)
 

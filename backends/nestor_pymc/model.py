@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.statistics import MergedRows
 from nestor_pymc.distributions import declare
 from nestor_pymc.marginal import log_marginal
 from nestor_pymc.variables import OUTCOME
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.problem import LevelDesign, Problem
+    from nestor.rows import Rows
     from nestor_pymc.leaf_rows import LeafRows
     from nestor_pymc.variables import Variables, Vector
 
@@ -94,12 +96,13 @@ def _sampled(variables: Variables, observed: dict[str, Any], transformed: bool) 
         coefficients = _descend(variables, level, coefficients, transformed)
     gamma = _declare_vector(variables.gamma, (), transformed)
     family = _family_parameters(problem, transformed)
-    if variables.formulation.likelihood == "statistics":
+    if variables.formulation.likelihood == "statistics" and variables.merged is None:
         density = _by_statistics(variables.rows, observed, coefficients, gamma, family["sigma"])
         pm.Potential("y", density)
     else:
-        eta = _linear_predictor(problem, coefficients, gamma)
-        _declare_outcome(problem, eta, family, observed[OUTCOME])
+        rows = problem.rows if variables.merged is None else variables.merged
+        eta = _linear_predictor(rows, coefficients, gamma)
+        _declare_outcome(problem, rows, eta, family, observed[OUTCOME])
 
 
 def _declare_tau(variables: Variables, level: LevelDesign, transformed: bool) -> Any:
@@ -162,14 +165,14 @@ def _descend(
     return below
 
 
-def _linear_predictor(problem: Problem, coefficients: list[_Coefficient], gamma: Any) -> Any:
+def _linear_predictor(rows: Rows | MergedRows, coefficients: list[_Coefficient], gamma: Any) -> Any:
     """eta_i = offset_i + x_i' beta_leaf(i) + z_i' gamma, (N,)."""
-    eta = np.zeros(()) if problem.offset is None else problem.offset
+    eta = np.zeros(()) if rows.offset is None else rows.offset
     for j, coefficient in enumerate(coefficients):
-        term = coefficient.down(problem.leaf).gathered()
-        column = np.ascontiguousarray(problem.X[:, j])
+        term = coefficient.down(rows.leaf).gathered()
+        column = np.ascontiguousarray(rows.X[:, j])
         eta = eta + (term if np.all(column == 1.0) else column * term)
-    return eta if gamma is None else eta + problem.Z @ gamma
+    return eta if gamma is None else eta + rows.Z @ gamma
 
 
 def _by_statistics(
@@ -217,14 +220,19 @@ def _family_parameters(problem: Problem, transformed: bool) -> dict[str, Any]:
     }
 
 
-def _declare_outcome(problem: Problem, eta: Any, family: dict[str, Any], outcome: Any) -> None:
+def _declare_outcome(
+    problem: Problem, rows: Rows | MergedRows, eta: Any, family: dict[str, Any], outcome: Any
+) -> None:
     import pymc as pm
 
     sigma = family["sigma"]
-    if problem.weights is not None:
+    if rows.weights is not None:
         # A product, since PyTensor 3.3 stumbles (and prints) over the sign of such a quotient.
-        sigma = sigma * (1.0 / np.sqrt(problem.weights))
+        sigma = sigma * (1.0 / np.sqrt(rows.weights))
     if problem.spec.family == "gaussian":
         pm.Normal("y", mu=eta, sigma=sigma, observed=outcome)
+    elif isinstance(rows, MergedRows):
+        each = pm.logp(pm.StudentT.dist(nu=family["nu"], mu=eta, sigma=sigma), outcome)
+        pm.Potential("y", (rows.count.astype(np.float64) * each).sum())
     else:
         pm.StudentT("y", nu=family["nu"], mu=eta, sigma=sigma, observed=outcome)

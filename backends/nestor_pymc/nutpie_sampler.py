@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class NutpieSampler:
     variables: Variables
     natural: Natural
     compiled: Any
+
+    name: ClassVar[str] = "nutpie"
 
     @classmethod
     def build(cls, variables: Variables) -> Self:

@@ -6,7 +6,7 @@ import inspect
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -95,6 +95,8 @@ class PyMCSampler:
     model: Any
     shared: tuple[Any, ...]
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    name: ClassVar[str] = "pymc"
 
     @classmethod
     def build(cls, variables: Variables) -> Self:

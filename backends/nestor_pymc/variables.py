@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.resolve import PriorBlock, blocks
+from nestor.statistics import merged_rows
 from nestor_pymc.leaf_rows import LeafRows
 from nestor_pymc.recovery import Recovery
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nestor.formulation import Formulation
     from nestor.priors import Prior
     from nestor.problem import LevelDesign, Problem
+    from nestor.statistics import MergedRows
 
 Arrays = Mapping[str, "NDArray[np.float64]"]
 
@@ -120,9 +122,18 @@ class Variables:
         """What draws marginalized coefficients."""
         return Recovery(self.problem, self.rows)
 
+    @cached_property
+    def merged(self) -> MergedRows | None:
+        """Distinct rows with counts, where they stand for an outcome that has no leaf statistics."""
+        if self.formulation.likelihood == "rows" or self.problem.spec.family == "gaussian":
+            return None
+        return merged_rows(self.problem)
+
     @property
     def observed(self) -> Arrays:
         """What the model needs of the outcome, by the names of its shared variables."""
+        if self.merged is not None:
+            return {OUTCOME: self.merged.y}
         if self.formulation.likelihood == "statistics":
             return self.rows.observed
         return {OUTCOME: self.problem.y}
