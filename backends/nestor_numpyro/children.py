@@ -27,30 +27,30 @@ class Where(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def sum_children(layout: Layout, where: Where, values: Any) -> Any:
-    """Sum over the children of each parent: (slots,) to (n_parents,). Padding must hold zeros."""
-    sums, begin = [], 0
+    """Sum over the children of each parent: (k, slots) to (k, n_parents). Padding must hold zeros."""
+    sums, begin, k = [], 0, len(values)
     for s in layout.slices:
-        part = values[begin : begin + s.slots].reshape(s.width // s.lanes, s.lanes * s.parents)
-        part = part.sum(axis=0)
+        part = values[:, begin : begin + s.slots]
+        part = part.reshape(k, s.width // s.lanes, s.lanes * s.parents).sum(axis=1)
         if s.lanes > 1:
             # Else XLA makes one sum of the two, a scalar one.
-            part = jax.lax.optimization_barrier(part).reshape(s.lanes, s.parents).sum(axis=0)
+            part = jax.lax.optimization_barrier(part).reshape(k, s.lanes, s.parents).sum(axis=1)
         sums.append(part)
         begin += s.slots
-    joined = sums[0] if len(sums) == 1 else jnp.concatenate(sums)
+    joined = sums[0] if len(sums) == 1 else jnp.concatenate(sums, axis=1)
     return joined if layout.in_order else _take(joined, where.rank)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def spread(layout: Layout, where: Where, values: Any) -> Any:
-    """Give each slot its parent's value: (n_parents,) to (slots,), padding included."""
+    """Give each slot its parent's values: (k, n_parents) to (k, slots), padding included."""
     ordered = values if layout.in_order else _take(values, where.order)
-    parts, begin = [], 0
+    parts, begin, k = [], 0, len(values)
     for s in layout.slices:
-        part = ordered[begin : begin + s.parents]
-        parts.append(jnp.broadcast_to(part, (s.width, s.parents)).reshape(s.slots))
+        part = ordered[:, None, begin : begin + s.parents]
+        parts.append(jnp.broadcast_to(part, (k, s.width, s.parents)).reshape(k, s.slots))
         begin += s.parents
-    return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
 
 
 sum_children.defvjp(
@@ -65,13 +65,13 @@ spread.defvjp(
 
 @partial(jax.custom_vjp, nondiff_argnums=())
 def place(where: Where, values: Any) -> Any:
-    """Put each node's value into its slot: (n,) to (slots,); zeros in padding."""
-    return values.at[where.node].get(mode="fill", fill_value=0)
+    """Put each node's values into its slot: (k, n) to (k, slots); zeros in padding."""
+    return values.at[:, where.node].get(mode="fill", fill_value=0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=())
 def pick(where: Where, values: Any) -> Any:
-    """Read each node's value from its slot: (slots,) to (n,)."""
+    """Read each node's values from its slot: (k, slots) to (k, n)."""
     return _take(values, where.slot)
 
 
@@ -84,4 +84,4 @@ pick.defvjp(
 
 
 def _take(values: Any, index: Any) -> Any:
-    return values.at[index].get(mode="promise_in_bounds", unique_indices=True)
+    return values.at[:, index].get(mode="promise_in_bounds", unique_indices=True)

@@ -82,7 +82,7 @@ class NumPyroModel:
         """Return the model for another outcome.
 
         Both share every program, also those that either of them compiles later: the data are arguments
-        of them all.
+        of them all. Only where identical rows are merged they do not: there may be others, more or fewer.
 
         Parameters
         ----------
@@ -95,6 +95,8 @@ class NumPyroModel:
             If it has another shape or a value that is not finite.
         """
         problem = self.problem.with_outcome(y)
+        if not self.form.keeps_shapes:
+            return self.build(problem, self.formulation, sampler=self.sampler, place=self.place)
         with self.place.scope():
             if isinstance(self.data, RowsData):
                 data, seconds = with_outcome(self.data, problem, self.place)

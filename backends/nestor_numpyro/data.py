@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nestor.statistics import merged_rows
 from nestor_numpyro.pivot import about_gamma
 
 if TYPE_CHECKING:
     from nestor.problem import Problem
+    from nestor.rows import Rows
+    from nestor.statistics import MergedRows
     from nestor_numpyro.place import Place
     from nestor_numpyro.tree import TreeData
 
@@ -35,6 +38,8 @@ class RowsData(NamedTuple):
         1 / sqrt(weight).
     leaf : Array of int32, (N,)
         Leaf of each row, non-decreasing.
+    count : Array, (N,), or None
+        How many rows are like it; None for one each.
     parents : tuple of Array of int32, (n,)
         For each level each node's parent, non-decreasing.
     """
@@ -45,6 +50,7 @@ class RowsData(NamedTuple):
     offset: Any
     scale_factor: Any
     leaf: Any
+    count: Any
     parents: tuple[Any, ...]
 
 
@@ -81,14 +87,31 @@ type ModelData = RowsData | StatisticsData | TreeData
 
 def rows_arrays(problem: Problem) -> RowsData:
     """Arrays of a likelihood over rows, on the host."""
-    weights = problem.weights
+    return _rows(problem, problem.rows, None)
+
+
+def merged_arrays(problem: Problem) -> RowsData:
+    """Arrays of a likelihood over distinct rows with counts, on the host.
+
+    Raises
+    ------
+    Unsupported
+        If no two rows are the same.
+    """
+    merged = merged_rows(problem)
+    return _rows(problem, merged, merged.count.astype(np.float64))
+
+
+def _rows(problem: Problem, rows: Rows | MergedRows, count: Any) -> RowsData:
+    weights = rows.weights
     return RowsData(
-        y=problem.y,
-        X=problem.X.T,
-        Z=problem.Z.T,
-        offset=problem.offset,
+        y=rows.y,
+        X=rows.X.T,
+        Z=rows.Z.T,
+        offset=rows.offset,
         scale_factor=None if weights is None else 1.0 / np.sqrt(weights),
-        leaf=problem.leaf,
+        leaf=rows.leaf,
+        count=count,
         parents=tuple(level.parent for level in problem.levels),
     )
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestor.errors import Unsupported
-from nestor_numpyro.data import rows_arrays, statistics_arrays
+from nestor_numpyro.data import merged_arrays, rows_arrays, statistics_arrays
 from nestor_numpyro.marginal import build_marginal_model
 from nestor_numpyro.model import build_model
 from nestor_numpyro.recovery import Recovery
@@ -35,12 +34,15 @@ class Form:
         The canonical variables that the model has, in order.
     recovery : Recovery or None
         How the others are drawn; None where there are none.
+    keeps_shapes : bool
+        Whether the arrays of another outcome have the same shapes, so that programs serve both.
     """
 
     model: Model
     arrays: Callable[[Problem], Any]
     variables: tuple[str, ...]
     recovery: Recovery | None = None
+    keeps_shapes: bool = True
 
 
 def form_of(problem: Problem, formulation: Formulation) -> Form:
@@ -49,7 +51,7 @@ def form_of(problem: Problem, formulation: Formulation) -> Form:
     Raises
     ------
     Unsupported
-        If coefficients cannot be integrated out, or the outcome has no leaf statistics.
+        If coefficients cannot be integrated out, or there is nothing to be saved by statistics.
     """
     if formulation.is_marginalized:
         tree, places = build_tree(problem)
@@ -59,10 +61,9 @@ def form_of(problem: Problem, formulation: Formulation) -> Form:
             tuple(v.name for v in problem.variables.values() if v.role in ("scale", "family")),
             Recovery(problem, tree),
         )
-    arrays = statistics_arrays if formulation.likelihood == "statistics" else rows_arrays
-    if arrays is statistics_arrays and problem.spec.family != "gaussian":
-        raise Unsupported(
-            f"numpyro sums by statistics over gaussian outcomes only, and the outcome "
-            f"{problem.spec.outcome!r} is {problem.spec.family}. Use rows."
-        )
-    return Form(build_model(problem, formulation), arrays, tuple(problem.variables))
+    model, variables = build_model(problem, formulation), tuple(problem.variables)
+    if formulation.likelihood == "rows":
+        return Form(model, rows_arrays, variables)
+    if problem.spec.family == "gaussian":
+        return Form(model, statistics_arrays, variables)
+    return Form(model, merged_arrays, variables, keeps_shapes=False)

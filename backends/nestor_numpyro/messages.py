@@ -29,11 +29,11 @@ from nestor_numpyro.leaves import leaf_left
 from nestor_numpyro.precision import Left, inner, integrate, multiply, of_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nestor_numpyro.children import Where
     from nestor_numpyro.layout import Layout
-    from nestor_numpyro.precision import Entries
+    from nestor_numpyro.precision import Entries, Precision
     from nestor_numpyro.tree import Tree, TreeData
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -100,16 +100,15 @@ def pass_up(tree: Tree, data: TreeData, sigma: Any, variances: Sequence[Variance
     for k in range(last, 0, -1):
         message = _to_parents(tree.layouts[k], data.where[k], moved)
         left, log_det = left + message.squares, log_det + message.log_det
-        above = data.where[k - 1]
-        P, h = of_entries(_placed(above, message.P)), _placed(above, message.h)
+        P, h = _read(place(data.where[k - 1], message.own), tree.p)
         found = integrate(P, h, _in_slots(tree, data, k - 1, variances[k - 1]))
         levels.insert(0, found)
         moved = _moved(found, _entries(data.shift[k - 1]))
     message = _to_parents(tree.layouts[0], data.where[0], moved)
     at_root = {j: data.root_variance[j] for j in tree.population}
-    root = integrate(of_entries(message.P), message.h, at_root)
+    root = integrate(*_read(message.own, tree.p), at_root)
     top = _moved(root, _entries(data.root_shift[..., None]))
-    left = left + message.squares + _matrix(top.squares, jnp.sum)
+    left = left + message.squares + jnp.stack([jnp.concatenate(row) for row in top.squares])
     log_det = log_det + message.log_det
     log_det = log_det + jnp.sum(root.log_det)
     gamma, log_left = _gamma(data, left)
@@ -119,17 +118,17 @@ def pass_up(tree: Tree, data: TreeData, sigma: Any, variances: Sequence[Variance
 
 def _in_slots(tree: Tree, data: TreeData, k: int, values: Variances) -> Variances:
     """Give every slot of level k its values: scalars as they are."""
-    if not tree.per_parent[k]:
+    if not (tree.per_parent[k] and values):
         return values
-    return {j: spread(tree.layouts[k], data.where[k], x) for j, x in values.items()}
+    in_slots = spread(tree.layouts[k], data.where[k], jnp.stack(list(values.values())))
+    return dict(zip(values, in_slots, strict=True))
 
 
 @dataclass(frozen=True)
 class _Message:
-    """What nodes tell their parents, about these' pivots."""
+    """What nodes tell their parents: entries of P and h, (k, n_parents); sums over all nodes."""
 
-    P: Entries
-    h: Entries
+    own: Any
     squares: Any
     log_det: Any
 
@@ -153,36 +152,38 @@ def _moved(found: Left, d: Entries) -> Left:
 
 def _to_parents(layout: Layout, where: Where, moved: Left) -> _Message:
     """Sum over the children of each parent; squares and determinants over all."""
+    m = len(moved.squares)
+    own = _lower(moved.P) + [value for row in moved.h for value in row]
+    sums = sum_children(layout, where, jnp.stack([*own, *_lower(moved.squares), moved.log_det]))
+    totals = sums[len(own) :].sum(axis=1)
+    squares = jnp.stack([jnp.stack(row) for row in _symmetric(totals[:-1], m)])
+    return _Message(sums[: len(own)], squares, totals[-1])
 
-    def children(values: Any) -> Any:
-        return sum_children(layout, where, values)
 
-    return _Message(
-        _symmetric(moved.P, children),
-        [[children(value) for value in row] for row in moved.h],
-        _matrix(moved.squares, lambda values: children(values).sum()),
-        children(moved.log_det).sum(),
-    )
+def _read(own: Any, p: int) -> tuple[Precision, Entries]:
+    """Precision and linear term of nodes from the entries of a message, (k, n)."""
+    lower = p * (p + 1) // 2
+    m = (len(own) - lower) // p
+    return of_entries(_symmetric(own[:lower], p)), [
+        [own[lower + j * m + i] for i in range(m)] for j in range(p)
+    ]
+
+
+def _lower(entries: Entries) -> list[Any]:
+    """Return one of each two equal entries, row by row."""
+    return [entries[j][k] for j in range(len(entries)) for k in range(j + 1)]
+
+
+def _symmetric(lower: Any, p: int) -> Entries:
+    """Return the matrix of which `_lower` gives these."""
+    return [
+        [lower[max(j, k) * (max(j, k) + 1) // 2 + min(j, k)] for k in range(p)] for j in range(p)
+    ]
 
 
 def _entries(array: Any) -> Entries:
     """Arrays (rows, columns, slots) as rows of arrays (slots,)."""
     return [[array[j, m] for m in range(array.shape[1])] for j in range(array.shape[0])]
-
-
-def _placed(where: Where, entries: Entries) -> Entries:
-    return [[place(where, values) for values in row] for row in entries]
-
-
-def _symmetric(entries: Entries, function: Callable[[Any], Any]) -> Entries:
-    """Apply a function to one of each two equal entries."""
-    lower = [[function(entries[j][k]) for k in range(j + 1)] for j in range(len(entries))]
-    return [[lower[max(j, k)][min(j, k)] for k in range(len(lower))] for j in range(len(lower))]
-
-
-def _matrix(entries: Entries, function: Callable[[Any], Any]) -> Any:
-    """Reduce each entry of a symmetric matrix to a scalar: Array, (m, m)."""
-    return jnp.stack([jnp.stack(row) for row in _symmetric(entries, function)])
 
 
 def _gamma(data: TreeData, left: Any) -> tuple[Gamma | None, Any]:

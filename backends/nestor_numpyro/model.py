@@ -47,7 +47,7 @@ def build_model(problem: Problem, formulation: Formulation) -> Model:
     problem : Problem
         The model and its tree; the arrays come as the model's argument.
     formulation : Formulation
-        Which levels are centred, and whether the likelihood is over rows or by leaf statistics.
+        Which levels are centred, and whether the likelihood is over rows or by statistics.
 
     Returns
     -------
@@ -57,7 +57,8 @@ def build_model(problem: Problem, formulation: Formulation) -> Model:
     priors = problem.priors
     population = [int(j) for j in problem.population_mask.nonzero()[0]]
 
-    observe = _statistics if formulation.likelihood == "statistics" else _rows
+    by_leaf = formulation.likelihood == "statistics" and problem.spec.family == "gaussian"
+    observe = _statistics if by_leaf else _rows
 
     def model(data: Any) -> None:
         beta = [jnp.zeros(())] * len(problem.effects)
@@ -131,7 +132,10 @@ def _rows(
         outcome = dist.Normal(eta, scale)
     else:
         outcome = dist.StudentT(parameters["nu"], eta, scale)
-    numpyro.sample("y", outcome, obs=data.y)
+    if data.count is None:
+        numpyro.sample("y", outcome, obs=data.y)
+    else:
+        numpyro.factor("y", jnp.sum(data.count * outcome.log_prob(data.y)))
 
 
 def _statistics(

@@ -113,15 +113,16 @@ class Recovery:
         found["beta"] = jnp.concatenate(value)
         for k, level in enumerate(self.problem.levels):
             layout, where = tree.layouts[k], data.where[k]
-            away = [spread(layout, where, x) for x in away]
+            both = spread(layout, where, jnp.stack([*away, *value]))
+            away, value = list(both[: tree.p]), list(both[tree.p :])
             if k < len(data.shift):
                 moves = (_combined(shift, one) for shift in data.shift[k])
                 away = [x - move for x, move in zip(away, moves, strict=True)]
-            value = [spread(layout, where, x) for x in value]
             eps = noise(2 + k, (tree.p, layout.slots))
             away, value = _deviate(up.levels[k].stages, one, away, value, eps)
-            away, value = [pick(where, x) for x in away], [pick(where, x) for x in value]
-            found[f"beta_{level.name}"] = jnp.stack(value, axis=-1)
+            both = pick(where, jnp.stack([*away, *value]))
+            away, value = list(both[: tree.p]), list(both[tree.p :])
+            found[f"beta_{level.name}"] = both[tree.p :].T
         return found
 
 
