@@ -28,13 +28,19 @@ LIBRARIES = ("nestor", "numpy", "pandas", "arviz-stats")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that says where engines are timed."""
+    """Add the options that say where engines are timed, and how many rows are read from files."""
     parser.addoption(
         "--device",
         choices=(*DEVICES, "auto"),
         default="auto",
         help="where engines are timed: cpu, gpu, or auto (both, if a backend sees a GPU). "
         "What cannot run there is skipped with the backend's reason.",
+    )
+    parser.addoption(
+        "--rows",
+        type=float,
+        default=1e7,
+        help="rows of the largest Parquet file that is made and read: 1e7, or 1e8 (3 GB of disk, a minute).",
     )
 
 

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.statistics import Moments, leaf_statistics, moments
+from nestor.statistics import Moments, leaf_statistics, sorted_rows
 from nestor.statistics.leaf import from_moments
 from nestor.statistics.moments import RunningMoments
 
 COUNTS = (1, 2, 3, 40, 1, 700)
 
 
-def sorted_rows(counts=COUNTS, d=2, seed=0, centre=0.0):
+def rows_by_leaf(counts=COUNTS, d=2, seed=0, centre=0.0):
     rng = np.random.default_rng(seed)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
     return centre + rng.normal(size=(d, starts[-1])), starts
@@ -71,7 +71,7 @@ def weights_of(kind, n, seed=1):
 @pytest.mark.parametrize("centre", [0.0, 1e8])
 def test_moments_are_those_of_exact_arithmetic(weighting, centre):
     # About 1e8, raw sums of squares would keep no digit: 1e16 * 2^-53 is 1.
-    columns, starts = sorted_rows(counts=(1, 2, 3, 40, 90), centre=centre)
+    columns, starts = rows_by_leaf(counts=(1, 2, 3, 40, 90), centre=centre)
     weights = weights_of(weighting, columns.shape[1])
     found = Moments.of_sorted(columns, weights, starts, centred=True)
     assert_close(found, *exact_moments(columns, weights, starts), rel=1e-13)
@@ -82,17 +82,17 @@ def test_moments_are_those_of_exact_arithmetic(weighting, centre):
 
 @pytest.mark.parametrize("block", [1, 50, 10**6])
 def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
-    columns, starts = sorted_rows()
+    columns, starts = rows_by_leaf()
     weights = weights_of("mild", columns.shape[1])
     whole = Moments.of_sorted(columns, weights, starts, centred=True)
-    monkeypatch.setattr(moments, "_BLOCK", block)
+    monkeypatch.setattr(sorted_rows, "BLOCK", block)
     found = Moments.of_sorted(columns, weights, starts, centred=True)
     np.testing.assert_allclose(found.cross, whole.cross, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-13)
 
 
 def test_moments_about_zero_are_plain_sums():
-    columns, starts = sorted_rows()
+    columns, starts = rows_by_leaf()
     weights = weights_of("mild", columns.shape[1])
     found = Moments.of_sorted(columns, weights, starts, centred=False)
     at = starts[:-1]
@@ -105,7 +105,7 @@ def test_moments_about_zero_are_plain_sums():
 @pytest.mark.parametrize("weighting", [None, "twelve orders"])
 @pytest.mark.parametrize(("parts", "centre"), [(2, 0.0), (7, 0.0), (7, 1e4)])
 def test_merged_moments_are_those_of_all_rows(centred, weighting, parts, centre):
-    columns, starts = sorted_rows(centre=centre)
+    columns, starts = rows_by_leaf(centre=centre)
     n, N = len(starts) - 1, columns.shape[1]
     weights = weights_of(weighting, N)
     leaf = np.repeat(np.arange(n), COUNTS)
@@ -129,7 +129,7 @@ def test_merged_moments_are_those_of_all_rows(centred, weighting, parts, centre)
 
 
 def test_merging_with_no_rows_changes_nothing():
-    columns, starts = sorted_rows()
+    columns, starts = rows_by_leaf()
     some = Moments.of_sorted(columns, None, starts, centred=True)
     none = Moments.empty(len(COUNTS), 2, centred=True)
     for merged in (none.merged(some), some.merged(none)):
@@ -140,7 +140,7 @@ def test_merging_with_no_rows_changes_nothing():
 
 def test_a_thousand_million_rows_merge_as_well_as_a_thousand():
     """Doubled 20 times, 1,000 rows are 1.05e9: sums double and means stay, each time to a rounding."""
-    columns, starts = sorted_rows(counts=(1000,), centre=1e6)
+    columns, starts = rows_by_leaf(counts=(1000,), centre=1e6)
     once = Moments.of_sorted(columns, None, starts, centred=True)
     many = once
     for _ in range(20):
@@ -301,6 +301,27 @@ def test_other_outcomes_have_none():
         leaf_statistics(p)
     with pytest.raises(Unsupported, match="gaussian outcomes only"):
         _ = p.statistics
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1e-7])
+@pytest.mark.parametrize("block", [1, 7, 60])
+@pytest.mark.parametrize(
+    "formula", ["y ~ x + z + (x || g)", "y ~ 0 + x + z + (0 + x || g)", "y ~ 1 + (1 || g)"]
+)
+def test_leaves_may_be_cut_into_pieces(formula, block, sigma, monkeypatch):
+    """Small residuals keep their digits, too: pieces, of one row at worst, are put together again."""
+    table = edge_table(sigma=sigma)
+    table["y"] += 2.0 * table.z - (3.0 + 2.0 * table.x if formula == "y ~ 1 + (1 || g)" else 0.0)
+    p = problem(formula, table, weights="w")
+    whole = leaf_statistics(p)
+    monkeypatch.setattr(sorted_rows, "BLOCK", block)
+    found = leaf_statistics(p)
+    rel = 1e-12 + 5e-15 / sigma
+    np.testing.assert_allclose(found.root, whole.root, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.fit, whole.fit, rtol=1e-9)
+    np.testing.assert_allclose(found.residual[0, 0], whole.residual[0, 0], rtol=rel)
+    np.testing.assert_allclose(found.residual, whole.residual, rtol=1e-9, atol=rel)
+    assert np.array_equal(found.rows_per_leaf, whole.rows_per_leaf)
 
 
 def test_a_problem_computes_them_once_and_does_not_send_them_along():

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     type FloatArray = NDArray[np.float64]
-
-#: Numbers of a block of rows, columns together: 512 KB, so that what is read once stays in the cache.
-_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,17 @@ class Moments:
     @classmethod
     def of_sorted(
         cls,
-        columns: FloatArray,
+        columns: FloatArray | Sequence[FloatArray],
         weights: FloatArray | None,
         starts: NDArray[np.intp],
         *,
         centred: bool,
-    ) -> Self:
+    ) -> Moments:
         """Moments of rows that are sorted by leaf.
 
         Parameters
         ----------
-        columns : ndarray, (d, N)
+        columns : ndarray, (d, N), or sequence of d ndarrays, (N,)
             What moments are wanted of.
         weights : ndarray, (N,), or None
             Positive; ones where None.
@@ -80,29 +79,10 @@ class Moments:
         centred : bool
             Whether to keep them about the leaves' means, or about zero.
         """
-        d, n = len(columns), len(starts) - 1
-        rows = np.diff(starts).astype(np.int64)
-        weight, mean, cross = np.empty(n), np.zeros((d, n)), np.empty((d, d, n))
-        for first, last in blocks(starts, max(1, _BLOCK // (d + 1))):
-            part, at = slice(starts[first], starts[last]), starts[first:last] - starts[first]
-            here = slice(first, last)
-            w = None if weights is None else weights[part]
-            weight[here] = rows[here] if w is None else np.add.reduceat(w, at)
-            centre = columns[:, part]
-            if centred:
-                means = _sums(centre, w, at) / weight[here]
-                # Twice: the mean of deviations from a rounded mean is what rounding left.
-                centre = centre - np.repeat(means, rows[here], axis=1)
-                rest = _sums(centre, w, at) / weight[here]
-                centre -= np.repeat(rest, rows[here], axis=1)
-                mean[:, here] = means + rest
-            for i in range(d):
-                weighted = centre[i] if w is None else w * centre[i]
-                for j in range(i + 1):
-                    cross[i, j, here] = np.add.reduceat(weighted * centre[j], at)
-                    cross[j, i, here] = cross[i, j, here]
-        log_weights = 0.0 if weights is None else float(np.log(weights).sum())
-        return cls(rows, weight, mean, cross, log_weights, centred)
+        from nestor.statistics.sorted_rows import cut, sorted_moments
+
+        pieces, owner = cut(starts)
+        return sorted_moments(columns, weights, pieces, centred=centred).moments.grouped(owner)
 
     def merged(self, other: Moments) -> Moments:
         """Moments of the rows of both; leaves are the same ones in the same order."""
@@ -117,6 +97,26 @@ class Moments:
             mean=self.mean + share * shift,
             cross=self.cross + other.cross + between,
             sum_log_weights=self.sum_log_weights + other.sum_log_weights,
+            centred=self.centred,
+        )
+
+    def grouped(self, starts: NDArray[np.intp]) -> Moments:
+        """Moments of n leaves of which these are pieces: leaf v has ``starts[v]:starts[v + 1]``, (n + 1,)."""
+        at, pieces = starts[:-1], np.diff(starts)
+        if (pieces == 1).all():
+            return self
+        weight = np.add.reduceat(self.weight, at)
+        first = self.mean[:, at]
+        apart = self.mean - np.repeat(first, pieces, axis=1)
+        mean = first + np.add.reduceat(self.weight * apart, at, axis=1) / weight
+        apart = self.mean - np.repeat(mean, pieces, axis=1)
+        cross = self.cross + self.weight * apart[:, None] * apart[None, :]
+        return Moments(
+            rows=np.add.reduceat(self.rows, at),
+            weight=weight,
+            mean=mean,
+            cross=np.add.reduceat(cross, at, axis=2),
+            sum_log_weights=self.sum_log_weights,
             centred=self.centred,
         )
 
@@ -184,18 +184,3 @@ class RunningMoments:
         here = slice(0, len(old.rows))
         self._held.rows[here], self._held.weight[here] = old.rows, old.weight
         self._held.mean[:, here], self._held.cross[..., here] = old.mean, old.cross
-
-
-def blocks(starts: NDArray[np.intp], size: int) -> list[tuple[int, int]]:
-    """Cut leaves into runs of about `size` rows, one leaf at least: pairs of first and last, exclusive."""
-    found, first, n = [], 0, len(starts) - 1
-    while first < n:
-        last = int(np.searchsorted(starts, starts[first] + size, side="right")) - 1
-        last = min(max(last, first + 1), n)
-        found.append((first, last))
-        first = last
-    return found
-
-
-def _sums(columns: FloatArray, weights: FloatArray | None, at: NDArray[np.intp]) -> FloatArray:
-    return np.stack([np.add.reduceat(c if weights is None else weights * c, at) for c in columns])

@@ -45,7 +45,7 @@ class Totals:
                 apart = column - first
                 rest = apart.mean()
                 mean[j] = first + rest
-                squares[j] = max(float(apart @ apart) - n * float(rest) ** 2, 0.0)
+                squares[j] = max(np.square(apart, out=apart).sum() - n * float(rest) ** 2, 0.0)
         return cls(n, mean, squares, columns.min(axis=1), columns.max(axis=1))
 
     def merged(self, other: Totals) -> Totals:
