@@ -13,10 +13,12 @@ first, with the mean and covariance (z, S) of the vector without it, P_j and h_j
 
 (the derivative is that of a Gaussian by its variance: half its second derivative, the heat equation).
 
-At leaves P = V'V is kept as a square root, which the update leaves one (Potter's; Bierman 1977, chapter II):
-V -= kappa phi phi'V with phi = V_j, kappa = x alpha / (1 + sqrt(alpha)): half the digits of P are then enough.
+What leaves know is |V delta + R|^2, a square root V of P and the remainder R of their own least-squares fit at
+the parent's pivot. The update leaves it one (Potter's; Bierman 1977, chapter II): with phi = V_j and
+kappa = x alpha / (1 + sqrt(alpha)), (V, R) -= kappa phi phi'(V, R). So half the digits of P are enough, and a leaf
+that says next to nothing about an effect, whose fit may be anywhere, costs none.
 
-Covariates are further columns of h and of the shift e: with v = (1, -gamma), both are linear in v, and the
+Covariates are further columns of h, R and the shift e: with v = (1, -gamma) all are linear in v, and the
 quadratic form is v'G v. Means have as many columns, those of a factor F of E[v v'].
 
 Matrices are lists of rows, of numbers or of vectors; symmetric ones are kept whole.
@@ -102,24 +104,30 @@ def step_full(P: Matrix, h: Matrix, j: int, x: Number) -> tuple[Step, Number, Ma
     return Step(new_row, new_term, alpha), det, loss
 
 
-def step_root(V: Matrix, j: int, x: Number, zero: Number) -> tuple[Step, Number]:
-    """Integrate innovation `j` out of P = V'V in place, h being zero; returns it and 1 / alpha."""
+def step_root(V: Matrix, R: Matrix, j: int, x: Number) -> tuple[Step, Number]:
+    """Integrate innovation `j` out of |V delta + R|^2, in place; returns it and 1 / alpha."""
+    p, m = len(V), len(R[0])
     phi = column(V, j)
     det = 1.0 + x * dot(phi, phi)
     alpha = 1.0 / det
     kappa = x * alpha / (1.0 + alpha.call("sqrt"))
-    row = [dot(phi, column(V, k)) for k in range(len(V))]
+    row = [dot(phi, column(V, k)) for k in range(p)]
+    left = [dot(phi, column(R, c)) for c in range(m)]
     for i, value in enumerate(phi):
         factor = kappa * value
-        V[i] = [V[i][k] - factor * row[k] for k in range(len(V))]
-    return Step([alpha * value for value in row], [zero], alpha), det
+        V[i] = [V[i][k] - factor * row[k] for k in range(p)]
+        R[i] = [R[i][c] - factor * left[c] for c in range(m)]
+    term = [0.0 - alpha * value for value in left]
+    return Step([alpha * value for value in row], term, alpha), det
 
 
-def _steps(root: Matrix | None, P: Matrix, h: Matrix, x: Vector, zero: Number) -> list[Step]:
+def steps(root: Matrix | None, P: Matrix, h: Matrix, x: Vector) -> list[Step]:
+    """Each step of integrating a node out; arguments as for `up`."""
+    h = [list(row) for row in h]
     if root is not None:
         V = [list(row) for row in root]
-        return [step_root(V, j, x[j], zero)[0] for j in range(len(x))]
-    P, h = [list(row) for row in P], [list(row) for row in h]
+        return [step_root(V, h, j, x[j])[0] for j in range(len(x))]
+    P = [list(row) for row in P]
     return [step_full(P, h, j, x[j])[0] for j in range(len(x))]
 
 
@@ -129,26 +137,24 @@ def up(root: Matrix | None, P: Matrix, h: Matrix, e: Matrix, x: Vector) -> Messa
     Parameters
     ----------
     root : Matrix or None
-        Square root of a leaf's P; then `P` and `h` are not looked at.
-    P, h : Matrix
-        About the node.
+        V of a leaf; then `P` is not looked at.
+    P : Matrix
+        Precision about the node.
+    h : Matrix
+        Linear term about the node; of a leaf its remainder R, about the parent.
     e : Matrix
-        Its shift, (p, m).
+        Shift of the node, (p, m); none of a leaf.
     x : Vector
         Variances of its innovations, (p,).
     """
-    p, m = len(x), len(e[0])
+    p, m = len(x), len(h[0])
     dets: Vector = []
     if root is not None:
-        V = [list(row) for row in root]
-        zero = x[0] * 0.0
+        V, R = [list(row) for row in root], [list(row) for row in h]
         for j in range(p):
-            dets.append(step_root(V, j, x[j], zero)[1])
-        T = [[dot(V[i], column(e, c)) for c in range(m)] for i in range(p)]
-        linear = gram(V, T)
-        return Message(
-            gram(V, V), [[0.0 - value for value in row] for row in linear], gram(T, T), dets
-        )
+            dets.append(step_root(V, R, j, x[j])[1])
+        linear = [[0.0 - value for value in row] for row in gram(V, R)]
+        return Message(gram(V, V), linear, gram(R, R), dets)
     P, h = [list(row) for row in P], [list(row) for row in h]
     form: Matrix | None = None
     for j in range(p):
@@ -201,7 +207,7 @@ def down(
     root, P, h, x
         As for `up`.
     z, S : Matrix
-        The parent's mean, shifted, and covariance.
+        The parent's mean, with an inner node's shift, and covariance.
     F : Matrix or None
         Factor of E[v v'], (m, m); None for one column of 1.
 
@@ -213,25 +219,23 @@ def down(
         Mean and covariance.
     """
     z, S = [list(row) for row in z], [list(row) for row in S]
-    steps = _steps(root, P, h, x, x[0] * 0.0)
-    sums: Vector = [step.alpha for step in steps]
+    found = steps(root, P, h, x)
+    sums: Vector = [step.alpha for step in found]
     for j in reversed(range(len(x))):
-        term = steps[j].term
-        if root is not None:
-            term = term * len(z[0])
-        elif F is not None:
+        term = found[j].term
+        if F is not None:
             term = [dot(term, column(F, r)) for r in range(len(F))]
-        sums[j] = descend(steps[j], j, x[j], term, z, S)
+        sums[j] = descend(found[j], j, x[j], term, z, S)
     return sums, z, S
 
 
 def draw(
     root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector
 ) -> Vector:
-    """Draw a node's coefficients given its parent's, shifted: z; h is (p,), times v."""
+    """Draw a node's coefficients given its parent's, z as for `down`; h is (p,), times v."""
     z = list(z)
-    steps = _steps(root, P, [[value] for value in h], x, x[0] * 0.0)
+    found = steps(root, P, [[value] for value in h], x)
     for j in reversed(range(len(x))):
-        score = steps[j].term[0] - dot(steps[j].row, z)
-        z[j] = z[j] + x[j] * score + (x[j] * steps[j].alpha).call("sqrt") * noise[j]
+        score = found[j].term[0] - dot(found[j].row, z)
+        z[j] = z[j] + x[j] * score + (x[j] * found[j].alpha).call("sqrt") * noise[j]
     return z

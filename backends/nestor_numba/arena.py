@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor_numba import level as column
-from nestor_numba import priors
+from nestor_numba import covariates, priors
 from nestor_numba.emit import LANES
 from nestor_numba.layout import Slots, Tree
 from nestor_numba.sweeps import Shape
@@ -28,14 +28,16 @@ LEVELS, TABLE = 0, 1
 #: one's square stands in the scratch, and its sum for the gradient; the scalar that is sigma, -1 if it is known.
 SCALARS, PRIORS, SQUARES, GRADIENTS, SIGMA = 2, 3, 4, 5, 6
 #: Places among the constants of N, the known sigma, and the constant of the log density; of the remainders'
-#: cross-products; of gamma's prior means and variances.
+#: cross-products; of gamma's prior means, less its pivot, and variances.
 NUMBERS, RESIDUAL, GAMMA_MEAN, GAMMA_VARIANCE = 7, 8, 9, 10
 #: Places in the scratch: what must be zero before a pass (from, to); the state above the population and its
 #: length; scalars and their slopes; squares of all scales, their sums for the gradient, and how many.
 ZERO_FROM, ZERO_TO, TOP, TOP_SIZE, SCALES, SLOPES, VARIANCES, SUMS, SCALE_COUNT = range(11, 20)
 #: Where each level's nodes are (integers: how many, their slots, the order of effects; constants: pivots).
 NODES, SLOTS, PIVOTS, ORDER = 20, 21, 22, 23
-HEADER = 24
+#: Place among the constants of what was taken from gamma.
+GAMMA_PIVOT = 24
+HEADER = 25
 
 
 @dataclass
@@ -104,7 +106,9 @@ class _Packing:
     """Puts a problem together, piece by piece."""
 
     def __init__(self, problem: Problem, statistics: LeafStatistics) -> None:
-        self._problem, self._statistics = problem, statistics
+        gamma = covariates.pivot(statistics)
+        statistics = covariates.less(problem, statistics, gamma)
+        self._problem, self._statistics, self._gamma = problem, statistics, gamma
         self._tree = Tree.of(problem, statistics)
         per_parent = any(level.per_parent for level in problem.levels)
         self._shape = Shape(statistics.n_effects, 1 + statistics.n_covariates, per_parent)
@@ -141,7 +145,8 @@ class _Packing:
         header[NUMBERS] = self._constants.put(np.array([float(s.n_rows), known, constant]))
         header[RESIDUAL] = self._constants.put(s.residual)
         gamma = np.array([prior.args for prior in problem.priors.gamma.values()]).reshape(-1, 2)
-        header[GAMMA_MEAN] = self._constants.put(gamma[:, 0])
+        header[GAMMA_MEAN] = self._constants.put(gamma[:, 0] - self._gamma)
+        header[GAMMA_PIVOT] = self._constants.put(self._gamma)
         header[GAMMA_VARIANCE] = self._constants.put(gamma[:, 1] ** 2)
 
     def _states(self) -> None:
@@ -165,8 +170,8 @@ class _Packing:
         """Put down the layout and the shifts of each level, and the leaves' square roots."""
         p, m = self._shape.p, self._shape.m
         top = np.zeros((p, m, self._slots[0].size))
-        top[:, :, 0] = self._population()[0] - self._tree.root_pivot
-        shifts = (top, *self._tree.shifts)
+        top[:, :, 0] = self._population()[0] - self._tree.pivots[0][..., 0]
+        shifts = (top, *self._tree.shifts, self._tree.remainder)
         for row, slots, shift in zip(self._table, self._slots, shifts, strict=True):
             row[column.SIZE], row[column.GROUPS] = slots.size, len(slots.first)
             row[column.FIRST] = self._integers.put(slots.first)
@@ -236,8 +241,7 @@ class _Packing:
     def _nodes(self) -> None:
         """Put down what is needed to write coefficients in the problem's order."""
         header = self._header
-        pivots = (self._tree.root_pivot[..., None], *self._tree.pivots)
-        flat = [np.moveaxis(pivot, -1, 0).ravel() for pivot in pivots]
+        flat = [np.moveaxis(pivot, -1, 0).ravel() for pivot in self._tree.pivots]
         header[NODES] = self._integers.put(np.array([len(s.slot) for s in self._slots]))
         header[SLOTS] = self._integers.put(np.concatenate([s.slot for s in self._slots]))
         header[PIVOTS] = self._constants.put(np.concatenate(flat))

@@ -125,30 +125,30 @@ class Writer:
         return [self.constants[at + j] for j in range(self.shape.m - 1)]
 
     def _covariates(self, form: Matrix) -> tuple[Number, Number, list[Step]]:
-        """Integrate gamma out of the quadratic form v'G v, about its prior mean."""
-        v = [self.code.real(1.0), *(0.0 - g for g in self._gamma(arena.GAMMA_MEAN))]
-        linear = [any_effects.dot(row, v) for row in form]
-        quadratic, log_det = any_effects.dot(v, linear), self.code.real(0.0)
-        P, h = [row[1:] for row in form[1:]], [[value] for value in linear[1:]]
-        steps = []
-        for j, x in enumerate(self._gamma(arena.GAMMA_VARIANCE)):
-            step, det, loss = any_effects.step_full(P, h, j, x)
-            steps.append(step)
-            quadratic, log_det = quadratic - loss[0][0], log_det + det.call("log")
-        return quadratic, log_det, steps
+        """Integrate gamma out of the quadratic form v'G v: a node whose parent is its prior mean."""
+        quadratic, log_det = form[0][0], self.code.real(0.0)
+        P, h = [row[1:] for row in form[1:]], [[row[0]] for row in form[1:]]
+        if not P:
+            return quadratic, log_det, []
+        mean = [[value] for value in self._gamma(arena.GAMMA_MEAN)]
+        x = self._gamma(arena.GAMMA_VARIANCE)
+        told = any_effects.up(None, P, h, mean, x)
+        for det in told.dets:
+            log_det = log_det + det.call("log")
+        return quadratic + told.form[0][0], log_det, any_effects.steps(None, P, h, x)
 
     def _factor(self, steps: list[Step]) -> tuple[Matrix | None, Number]:
         """Factor of E[v v'], None where there are no covariates, and the sum of x d(2 log p)/dx."""
         c, zero = self.shape.m - 1, self.code.real(0.0)
         if c == 0:
             return None, zero
-        z, S, sums = [[zero] for _ in range(c)], [[zero] * c for _ in range(c)], zero
+        z = [[value] for value in self._gamma(arena.GAMMA_MEAN)]
+        S, sums = [[zero] * c for _ in range(c)], zero
         x = self._gamma(arena.GAMMA_VARIANCE)
         for j in reversed(range(c)):
             sums = sums + x[j] * any_effects.descend(steps[j], j, x[j], steps[j].term, z, S)
-        mean = self._gamma(arena.GAMMA_MEAN)
         root = _cholesky(self.code, S)
-        rows = [[0.0 - mean[i] - z[i][0], *root[i]] for i in range(c)]
+        rows = [[0.0 - z[i][0], *root[i]] for i in range(c)]
         return [[self.code.real(1.0), *[zero] * c], *rows], sums
 
     def value_and_gradient(self, z: Doubles, gradient: Doubles, memory: Memory) -> Number:
@@ -217,8 +217,9 @@ class Writer:
         if shape.m > 1:
             gamma = self._draw_gamma(steps, noise)
             at = values.doubles(0) + number * (shape.m - 1)
+            pivot = self._gamma(arena.GAMMA_PIVOT)
             for j, value in enumerate(gamma):
-                at[j] = value
+                at[j] = value + pivot[j]
                 v.append(0.0 - value)
         place = noise + (shape.m - 1)
         last = self.header(arena.LEVELS) - 1
@@ -235,12 +236,12 @@ class Writer:
         self._write(level, last, node, v, values, number, place + begin.get(), 0, 1)
 
     def _draw_gamma(self, steps: list[Step], noise: Doubles) -> Vector:
-        c, zero = self.shape.m - 1, self.code.real(0.0)
-        z, x = [zero] * c, self._gamma(arena.GAMMA_VARIANCE)
+        c = self.shape.m - 1
+        z, x = self._gamma(arena.GAMMA_MEAN), self._gamma(arena.GAMMA_VARIANCE)
         for j in reversed(range(c)):
             score = steps[j].term[0] - any_effects.dot(steps[j].row, z)
             z[j] = z[j] + x[j] * score + (x[j] * steps[j].alpha).call("sqrt") * noise[j]
-        return [m + value for m, value in zip(self._gamma(arena.GAMMA_MEAN), z, strict=True)]
+        return z
 
     def _write(
         self,

@@ -21,7 +21,7 @@ from nestor_numba.emit import LANES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.problem import LevelDesign, Problem
+    from nestor.problem import Problem
     from nestor.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
@@ -114,20 +114,20 @@ class Tree:
         The problem's effect that stands at each place.
     root : ndarray, (p, p, size of the last level)
         U of each leaf: upper triangular, U'U = X'WX.
+    remainder : ndarray, (p, m, size of the last level)
+        U (pivot of the parent - m) of each leaf; m columns, of the outcome and of each covariate.
     shifts : tuple of ndarray, (p, m, size of the level)
-        Pivot of the parent less the node's own; m columns, of the outcome and of each covariate.
+        Of inner nodes: pivot of the parent less the node's own.
     pivots : tuple of ndarray, (p, m, n)
-        Of the nodes, by node, from the first level on.
-    root_pivot : ndarray, (p, m)
-        The population's.
+        By node, the population's first; a leaf's is its parent's.
     """
 
     slots: tuple[Slots, ...]
     effects: NDArray[np.intp]
     root: FloatArray
+    remainder: FloatArray
     shifts: tuple[FloatArray, ...]
     pivots: tuple[FloatArray, ...]
-    root_pivot: FloatArray
 
     @classmethod
     def of(cls, problem: Problem, statistics: LeafStatistics) -> Tree:
@@ -136,14 +136,25 @@ class Tree:
         slots = tuple(
             Slots.of(level.parent.astype(np.int64), level.n_parents) for level in problem.levels
         )
-        fit = np.ascontiguousarray(np.moveaxis(statistics.fit[:, order], 0, -1))
-        root = np.moveaxis(statistics.root[:, order][:, :, order], 0, -1)
-        pivots, top = _pivots(problem.levels, fit, root, statistics.pooled[order])
-        shifts, above = [], top[..., None]
-        for level, own, places in zip(problem.levels, pivots, slots, strict=True):
-            shifts.append(_placed(above[..., level.parent] - own, places))
-            above = own
-        return cls(slots, order, _placed(root, slots[-1]), tuple(shifts), pivots, top)
+        root = np.ascontiguousarray(statistics.root[:, order][:, :, order])
+        fit = np.ascontiguousarray(statistics.fit[:, order])
+        inner = [level.parent for level in problem.levels[:-1]]
+        leaf = problem.levels[-1]
+        pivots = _pivots([*inner, leaf.parent], root, fit)
+        shifts = [
+            np.moveaxis(above[parent] - own, 0, -1)
+            for above, own, parent in zip(pivots, pivots[1:], inner, strict=False)
+        ]
+        own = pivots[-1][leaf.parent]
+        remainder = np.moveaxis(root @ own - root @ fit, 0, -1)
+        return cls(
+            slots,
+            order,
+            _placed(np.moveaxis(root, 0, -1), slots[-1]),
+            _placed(remainder, slots[-1]),
+            tuple(_placed(shift, places) for shift, places in zip(shifts, slots, strict=False)),
+            tuple(np.moveaxis(pivot, 0, -1) for pivot in (*pivots, own)),
+        )
 
 
 def _placed(values: FloatArray, slots: Slots) -> FloatArray:
@@ -153,21 +164,33 @@ def _placed(values: FloatArray, slots: Slots) -> FloatArray:
 
 
 def _pivots(
-    levels: tuple[LevelDesign, ...], fit: FloatArray, root: FloatArray, pooled: FloatArray
-) -> tuple[tuple[FloatArray, ...], FloatArray]:
-    """A point for each node near which its coefficients will be: averages of the leaves' own fits.
+    parents: list[NDArray[np.intp]], root: FloatArray, fit: FloatArray
+) -> list[FloatArray]:
+    """A point for each inner node near which its coefficients will be, (n, p, m); the population's first.
 
-    Any would do; near ones keep what is added up small. Each effect's average is weighted by what the
-    leaves say about it.
+    Any points would do; near ones keep what is added up small. Here it is what the rows below a node say by
+    least squares; where they say nothing it is the parent's.
     """
-    weight = np.einsum("ijn,ijn->jn", root, root)
-    value = fit
-    found = [fit]
-    for level in reversed(levels[1:]):
-        starts = np.searchsorted(level.parent, np.arange(level.n_parents))
-        value = np.add.reduceat(weight[:, None] * value, starts, axis=-1)
-        weight = np.add.reduceat(weight, starts, axis=-1)
-        known = (weight > 0)[:, None]
-        value = np.where(known, value / np.where(known, weight[:, None], 1.0), pooled[..., None])
-        found.append(value)
-    return tuple(reversed(found)), pooled
+    gram = np.swapaxes(root, 1, 2) @ root
+    linear = np.swapaxes(root, 1, 2) @ (root @ fit)
+    sums = []
+    for parent in reversed(parents):
+        starts = np.searchsorted(parent, np.arange(parent[-1] + 1))
+        gram, linear = np.add.reduceat(gram, starts), np.add.reduceat(linear, starts)
+        sums.append((gram, linear))
+    above = np.zeros((1, *fit.shape[1:]))
+    found = []
+    for (A, b), parent in zip(reversed(sums), [np.zeros(1, np.intp), *parents], strict=False):
+        above = above[parent] + _solve(A, b - A @ above[parent])
+        found.append(above)
+    return found
+
+
+def _solve(A: FloatArray, b: FloatArray) -> FloatArray:
+    """Solve many small semidefinite systems, (n, p, p) and (n, p, m), as far as they say anything."""
+    diagonal = np.einsum("nii->ni", A)
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = A * scale[:, :, None] * scale[:, None, :]
+    # A ridge far above rounding: where directions can hardly be told apart the pivot stays where it was.
+    scaled = scaled + 1e-12 * np.eye(A.shape[1])
+    return scale[:, :, None] * np.linalg.solve(scaled, scale[:, :, None] * b)

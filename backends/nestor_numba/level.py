@@ -10,7 +10,7 @@ from __future__ import annotations
 SIZE, GROUPS = 0, 1
 #: Places among the integers: groups' first slots and counts; families' parents, as slots and as nodes.
 FIRST, COUNT, PARENT_SLOT, PARENT_NODE = 2, 3, 4, 5
-#: Places among the constants: square roots (leaves only) and shifts.
+#: Places among the constants: leaves' square roots; inner nodes' shifts, and leaves' remainders.
 ROOT, SHIFT = 6, 7
 #: Places in the scratch of the state (not of leaves) and of the parents'; number of the parents' slots.
 STATE, PARENT_STATE, PARENT_SIZE = 8, 9, 10

@@ -157,16 +157,19 @@ class Level:
                 entry += 1
         return found
 
-    def shift(self, slot: Whole) -> Matrix:
-        """Shifts of nodes, (p, m)."""
+    def _shift(self, slot: Whole) -> Matrix:
         at, size = self.memory.constants + (self.row[column.SHIFT] + slot), self.row[column.SIZE]
         p, m = self.shape.p, self.shape.m
         return [[at.vector(size * (k * m + c)) for c in range(m)] for k in range(p)]
 
-    def state(self, slot: Whole) -> tuple[Matrix, Matrix]:
-        """P and h of inner nodes; nothing of leaves."""
+    def shift(self, slot: Whole) -> Matrix | None:
+        """Shifts of inner nodes, (p, m); leaves have none."""
+        return None if self.leaves else self._shift(slot)
+
+    def state(self, slot: Whole, factor: Number) -> tuple[Matrix, Matrix]:
+        """P and h of inner nodes; of leaves the remainder in the place of h."""
         if self.leaves:
-            return [], []
+            return [], [[value * factor for value in row] for row in self._shift(slot)]
         at, size = self.memory.scratch + (self.row[column.STATE] + slot), self.row[column.SIZE]
         return self._unpacked([at.vector(size * i) for i in range(self.shape.state)])
 
@@ -205,8 +208,8 @@ def up(level: Level, precision: Number, form: list[list[Variable]]) -> Number:
         x = level.variances(group)
         sums = [Variable(code, code.splat(0.0)) for _ in range(shape.state)]
         with level.children(group) as slot:
-            P, h = level.state(slot)
-            told = shape.algebra.up(level.root(slot, factor), P, h, level.shift(slot), x)
+            P, h = level.state(slot, factor)
+            told = shape.algebra.up(level.root(slot, factor), P, h, level.shift(slot) or [], x)
             for total, value in zip(sums, level.packed(told.P, told.h), strict=True):
                 total.add(value)
             for c in range(shape.m):
@@ -237,7 +240,7 @@ def down(level: Level, precision: Number, factors: Matrix | None) -> None:
             for total in totals:
                 total.set(code.splat(0.0))
         with level.children(group) as slot:
-            P, h = level.state(slot)
+            P, h = level.state(slot, factor)
             z = _shifted(mean, level.shift(slot), factors)
             found, z, own = shape.algebra.down(
                 level.root(slot, factor), P, h, z, S, x, factors
@@ -267,9 +270,11 @@ def draw(level: Level, precision: Number, v: Vector, noise: Doubles) -> None:
         x = level.variances(group)
         _, above = level.parents(group)
         with level.children(group) as slot:
-            P, h = level.state(slot)
+            P, h = level.state(slot, factor)
             shift = level.shift(slot)
-            z = [above[k][0] + any_effects.dot(shift[k], v) for k in range(shape.p)]
+            z = [row[0] for row in above]
+            if shift is not None:
+                z = [value + any_effects.dot(e, v) for value, e in zip(z, shift, strict=True)]
             linear = [any_effects.dot(terms, v) for terms in h]
             numbers = [(noise + slot).vector(size * k) for k in range(shape.p)]
             found = shape.algebra.draw(level.root(slot, factor), P, linear, z, x, numbers)
@@ -280,12 +285,14 @@ def draw(level: Level, precision: Number, v: Vector, noise: Doubles) -> None:
                     level.write_state(slot, [value], shape.triangle + k * shape.m)
 
 
-def _shifted(mean: Matrix, shift: Matrix, factors: Matrix | None) -> Matrix:
-    """Means of nodes before their innovations, (p, m): the parent's, and the shift times F."""
+def _shifted(mean: Matrix, shift: Matrix | None, factors: Matrix | None) -> Matrix:
+    """Means of nodes before their innovations, (p, m): the parent's, and an inner node's shift times F."""
+    if shift is None:
+        return mean
     if factors is None:
-        return [[mean[k][0] + shift[k][0]] for k in range(len(mean))]
+        return [[m[0] + e[0]] for m, e in zip(mean, shift, strict=True)]
     columns = [any_effects.column(factors, r) for r in range(len(factors))]
     return [
-        [mean[k][r] + any_effects.dot(shift[k], columns[r]) for r in range(len(columns))]
-        for k in range(len(mean))
+        [m[r] + any_effects.dot(e, columns[r]) for r in range(len(columns))]
+        for m, e in zip(mean, shift, strict=True)
     ]

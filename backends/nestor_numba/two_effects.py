@@ -11,7 +11,12 @@ mean and covariance (z, S), z with the shift, and the score s = r - Q z,
     d log p / dx = (s1^2 + (Q S Q)_11 - Q_11) / 2,    and so for y,
     mean = z + D^2 s,   covariance = J S J' + J D^2,   J = (1 + y c, -x b; -y b, 1 + x a) / det.
 
-At leaves h = 0, and d comes from the square root of P: it has all its digits where P is nearly singular.
+Leaves are given by |U delta + r|^2, U = (u, v; 0, w), r a remainder (see `any_effects`). Their d is (u w)^2, and
+Q e is U'k, e'Q e is r'k with
+
+    k = ((1 + y w^2) r1 - y v w r2, (1 + x u^2 + y v^2) r2 - y v w r1) / det:
+
+no digits are lost where P is nearly singular, or where r is small though a leaf's fit is far away.
 """
 
 from __future__ import annotations
@@ -34,24 +39,64 @@ def _entries(root: Matrix | None, P: Matrix) -> tuple[Number, Number, Number, Nu
     return a, u * v, v * v + square, a * square
 
 
+def _weighed(root: Matrix, r: Vector, x: Vector, over: Number) -> tuple[Vector, Vector]:
+    """k and U'k of a leaf."""
+    (u, v), w = root[0], root[1][1]
+    cross = x[1] * v * w
+    k1 = ((1.0 + x[1] * w * w) * r[0] - cross * r[1]) * over
+    k2 = ((1.0 + x[0] * u * u + x[1] * v * v) * r[1] - cross * r[0]) * over
+    return [k1, k2], [u * k1, v * k1 + w * k2]
+
+
+def _remainder(root: Matrix, r: Vector, z: Vector) -> Vector:
+    """Of a leaf at z."""
+    (u, v), w = root[0], root[1][1]
+    return [r[0] + u * z[0] + v * z[1], r[1] + w * z[1]]
+
+
+def _message(P: tuple[Number, ...], h: Vector, x: Vector, over: Number) -> Vector:
+    """r of an inner node."""
+    a, b, c, _ = P
+    return [
+        ((1.0 + x[1] * c) * h[0] - x[1] * b * h[1]) * over,
+        ((1.0 + x[0] * a) * h[1] - x[0] * b * h[0]) * over,
+    ]
+
+
 def up(root: Matrix | None, P: Matrix, h: Matrix, e: Matrix, x: Vector) -> Message:
     """Integrate a node out; see `any_effects.up`."""
-    a, b, c, d = _entries(root, P)
+    a, b, c, d = entries = _entries(root, P)
     det = 1.0 + x[0] * a + x[1] * (c + x[0] * d)
     over = 1.0 / det
     q11, q12, q22 = (a + x[1] * d) * over, b * over, (c + x[0] * d) * over
-    e1, e2 = e[0][0], e[1][0]
-    t1, t2 = q11 * e1 + q12 * e2, q12 * e1 + q22 * e2
-    form = t1 * e1 + t2 * e2
+    own = [h[0][0], h[1][0]]
     if root is not None:
-        linear = [[0.0 - t1], [0.0 - t2]]
+        k, t = _weighed(root, own, x, over)
+        form = own[0] * k[0] + own[1] * k[1]
+        linear = [[0.0 - t[0]], [0.0 - t[1]]]
     else:
-        h1, h2 = h[0][0], h[1][0]
-        r1 = ((1.0 + x[1] * c) * h1 - x[1] * b * h2) * over
-        r2 = ((1.0 + x[0] * a) * h2 - x[0] * b * h1) * over
-        form = form - (2.0 * (r1 * e1 + r2 * e2) + x[0] * h1 * r1 + x[1] * h2 * r2)
-        linear = [[r1 - t1], [r2 - t2]]
+        e1, e2 = e[0][0], e[1][0]
+        t1, t2 = q11 * e1 + q12 * e2, q12 * e1 + q22 * e2
+        r = _message(entries, own, x, over)
+        gain = x[0] * own[0] * r[0] + x[1] * own[1] * r[1]
+        form = t1 * e1 + t2 * e2 - (2.0 * (r[0] * e1 + r[1] * e2) + gain)
+        linear = [[r[0] - t1], [r[1] - t2]]
     return Message([[q11, q12], [q12, q22]], linear, [[form]], [det])
+
+
+def _score(
+    root: Matrix | None, P: tuple[Number, ...], h: Vector, z: Vector, x: Vector, over: Number
+) -> Vector:
+    """Derivative of a node's message at z."""
+    if root is not None:
+        t = _weighed(root, _remainder(root, h, z), x, over)[1]
+        return [0.0 - t[0], 0.0 - t[1]]
+    a, b, c, d = P
+    r = _message(P, h, x, over)
+    return [
+        r[0] - ((a + x[1] * d) * z[0] + b * z[1]) * over,
+        r[1] - (b * z[0] + (c + x[0] * d) * z[1]) * over,
+    ]
 
 
 def down(
@@ -64,15 +109,11 @@ def down(
     F: Matrix | None,  # noqa: ARG001 - one column of 1
 ) -> tuple[Vector, Matrix, Matrix]:
     """Moments of a node from its parent's; see `any_effects.down`."""
-    a, b, c, d = _entries(root, P)
+    a, b, c, d = entries = _entries(root, P)
     over = 1.0 / (1.0 + x[0] * a + x[1] * (c + x[0] * d))
     q11, q12, q22 = (a + x[1] * d) * over, b * over, (c + x[0] * d) * over
     z1, z2 = z[0][0], z[1][0]
-    s1, s2 = 0.0 - (q11 * z1 + q12 * z2), 0.0 - (q12 * z1 + q22 * z2)
-    if root is None:
-        h1, h2 = h[0][0], h[1][0]
-        s1 = s1 + ((1.0 + x[1] * c) * h1 - x[1] * b * h2) * over
-        s2 = s2 + ((1.0 + x[0] * a) * h2 - x[0] * b * h1) * over
+    s1, s2 = _score(root, entries, [h[0][0], h[1][0]], [z1, z2], x, over)
     s11, s12, s22 = S[0][0], S[1][0], S[1][1]
     k1, k2 = q11 * s11 + q12 * s12, q11 * s12 + q12 * s22
     first = s1 * s1 + (k1 * q11 + k2 * q12 - q11)
@@ -91,17 +132,13 @@ def draw(
     root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector
 ) -> Vector:
     """Draw a node's coefficients given its parent's, by the lower square root of J D^2; see `any_effects`."""
-    a, b, c, d = _entries(root, P)
+    a, b, c, d = entries = _entries(root, P)
     over = 1.0 / (1.0 + x[0] * a + x[1] * (c + x[0] * d))
-    s1 = 0.0 - ((a + x[1] * d) * z[0] + b * z[1])
-    s2 = 0.0 - (b * z[0] + (c + x[0] * d) * z[1])
-    if root is None:
-        s1 = s1 + (1.0 + x[1] * c) * h[0] - x[1] * b * h[1]
-        s2 = s2 + (1.0 + x[0] * a) * h[1] - x[0] * b * h[0]
+    s1, s2 = _score(root, entries, h, z, x, over)
     # J D^2 has determinant x y / det.
     corner = 1.0 + x[1] * c
     share = over / corner
     first = (x[0] * over * corner).call("sqrt") * noise[0]
     second = (x[1] / corner).call("sqrt") * noise[1]
     cross = x[1] * b * (x[0] * share).call("sqrt") * noise[0]
-    return [z[0] + x[0] * s1 * over + first, z[1] + x[1] * s2 * over + second - cross]
+    return [z[0] + x[0] * s1 + first, z[1] + x[1] * s2 + second - cross]
