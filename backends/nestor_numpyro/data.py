@@ -142,7 +142,7 @@ def put_data[T: ModelData](host: T, place: Place) -> tuple[T, float]:
 
     def cast(array: Any) -> Any:
         kind = np.asarray(array).dtype.kind
-        return np.ascontiguousarray(array, dtype=np.int32 if kind == "i" else place.dtype)
+        return np.asarray(array, dtype=np.int32 if kind == "i" else place.dtype, order="C")
 
     return _put(jax.tree.map(cast, host), place)
 

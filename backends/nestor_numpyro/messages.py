@@ -194,4 +194,6 @@ def _gamma(data: TreeData, left: Any) -> tuple[Gamma | None, Any]:
     factor = jnp.linalg.cholesky(jnp.eye(len(sd)) + sd[:, None] * left[1:, 1:] * sd)
     half = jsl.solve_triangular(factor, sd * left[1:, 0] + mean, lower=True)
     squares = left[0, 0] + jnp.sum(mean**2) - jnp.sum(half**2)
-    return Gamma(factor, half), -jnp.sum(jnp.log(jnp.diag(factor))) - 0.5 * squares
+    # Not by diag, whose gradient is a scatter.
+    diagonal = jnp.sum(factor * jnp.eye(len(sd)), axis=1)
+    return Gamma(factor, half), -jnp.sum(jnp.log(diagonal)) - 0.5 * squares
