@@ -374,3 +374,22 @@ def test_repeated_rows_stay_sorted_by_leaf(small_problem):
     assert np.array_equal(np.bincount(twice.leaf), twice.index.rows_per_leaf)
     assert twice.priors is small_problem.priors
     assert twice.scalars.labels == small_problem.scalars.labels
+
+
+def test_a_problem_of_a_table_has_its_rows(full):
+    assert full.has_rows
+    assert np.array_equal(full.order, full.index.order)
+    assert full.rows.y is full.y
+    assert full.n_rows == len(full.y) == full.index.n_rows == N
+    twice = full.repeated(2)
+    assert np.array_equal(twice.order, np.repeat(full.order, 2))
+    assert np.array_equal(twice.index.leaf, twice.leaf)
+    assert twice.weights.sum() == pytest.approx(2 * full.weights.sum())
+
+
+def test_statistics_follow_rows_that_are_repeated(full):
+    own, twice = full.statistics, full.repeated(2).statistics
+    np.testing.assert_allclose(twice.fit, own.fit, rtol=1e-10)
+    np.testing.assert_allclose(twice.gram, 2 * own.gram, rtol=1e-12)
+    np.testing.assert_allclose(twice.residual, 2 * own.residual, rtol=1e-9)
+    assert np.array_equal(twice.rows_per_leaf, 2 * own.rows_per_leaf)

@@ -1,5 +1,6 @@
 """Rows that are read in batches and forgotten: the same problem as of the whole table; what is refused."""
 
+import io
 import json
 import pickle
 
@@ -8,10 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from rich.console import Console
 
 from nestor import DataError, ModelSpec, Problem, SpecError, Unsupported
 from nestor.index import build_index
 from nestor.index.growing import GrowingTree
+from nestor.terminal.reading import reading_bar
 
 N = 600
 FULL = "y ~ x + z + offset(`e 1`) + (x || state) + (1 || state:county)"
@@ -257,6 +260,16 @@ def test_progress_counts_rows(tmp_path):
         spec_of(), written(tmp_path), batch_rows=250, progress=lambda *two: seen.append(two)
     )
     assert seen == [(250, N), (500, N), (N, N)]
+
+
+def test_a_bar_shows_how_far_it_is(tmp_path):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    with reading_bar(console) as progress:
+        Problem.from_parquet(spec_of(), written(tmp_path), batch_rows=500, progress=progress)
+        progress(1_500, 3_000)
+    assert "reading rows" in out.getvalue()
+    assert "1,500 of 3,000" in out.getvalue()
 
 
 # --- what does not fit ------------------------------------------------------------------------
