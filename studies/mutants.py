@@ -31,24 +31,31 @@ _PLACE = {"device": "cpu", "dtype": "float64"}
 def study(repeats: int) -> dict[str, dict[str, object]]:
     """Count, for each mutant and step, in how many of the repeats the step objects."""
     of = problem(PROBLEM)
-    formulation = Formulation.parse([], of.spec.level_names)
-    right = Mutant().compile(of, formulation, sampler="exact", **_PLACE)
-    points = density_points(of)
-    truth = [right.log_density(point) for point in points]
+    levels = of.spec.level_names
+    formulations = {False: Formulation.parse([], levels), True: Formulation.marginalized(levels)}
+    rights = {
+        key: Mutant().compile(of, how, sampler="exact", **_PLACE)
+        for key, how in formulations.items()
+    }
+    right, points = rights[False], density_points(of)
+    truths = {key: [one.log_density(p) for p in points] for key, one in rights.items()}
     partners = []
     for i in track(range(repeats), description="exact"):
         config = replace(CONFIG, seed=10_000 + i)
         partners.append(measure("exact", of, config, right.sample(config), right.log_density))
     found: dict[str, dict[str, object]] = {}
     for one in MUTANTS:
-        model = one.mutant.compile(of, formulation, sampler="exact", **_PLACE)
+        key = one.mutant.marginalizes
+        model = one.mutant.compile(of, formulations[key], sampler="exact", **_PLACE)
         values = [model.log_density(point) for point in points]
-        same = compare_densities(one.mutant.name, "float64", truth, values).same
+        same = compare_densities(one.mutant.name, "float64", truths[key], values).same
+        whitened = rights[key].density.whitened if key else None
         tally = Counter({"density": 0 if same else repeats})
         for i in track(range(repeats), description=one.mutant.name):
             config = replace(CONFIG, seed=20_000 + i)
             draws = model.sample(config)
-            side = measure(one.mutant.name, of, config, draws, right.log_density)
+            reference = rights[key].log_density
+            side = measure(one.mutant.name, of, config, draws, reference, whitened)
             if side is None:
                 tally["contract"] += 1
                 continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.joint import joint_test
+from nestor.agreement.recovery import check_recovery
 from nestor.agreement.run import Run
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.shape import shape_test
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from nestor.problem import Problem
 
 #: After the densities, in the order of the procedure.
-STEPS = ("contract", "sampled density", "gates", "difference", "margin", "shape", "joint")
+STEPS = (
+    "contract",
+    "sampled density",
+    "recovery",
+    "gates",
+    "difference",
+    "margin",
+    "shape",
+    "joint",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +59,7 @@ class Side:
     def hidden(self) -> Run:
         """The run as if its densities and gates had passed, so that later steps must object alone."""
         passed = replace(self.run.gates, passed=True, failures=())
-        return replace(self.run, density_ok=True, sampled_ok=True, gates=passed)
+        return replace(self.run, density_ok=True, sampled_ok=True, recovered_ok=None, gates=passed)
 
 
 def measure(
@@ -58,8 +68,13 @@ def measure(
     config: SamplerConfig,
     draws: Draws,
     reference: Callable[[Mapping[str, NDArray[np.float64]]], float],
+    whitened: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> Side | None:
-    """Measure a run; None if its arrays break the contract."""
+    """Measure a run; None if its arrays break the contract.
+
+    `reference` is the reference's density of what was sampled; `whitened`, where coefficients were
+    marginalized, its method that tells their noise (see `nestor.agreement.recovery`).
+    """
     try:
         check_draws(problem, draws, config.chains, config.draws)
     except EngineFailed:
@@ -76,8 +91,25 @@ def measure(
         diverging=draws.stats.get("diverging"),
         summary=summary.first(n),
     )
-    sampled = check_sampled_density(problem, name, "float64", draws.values, draws.stats, reference)
-    run = Run(name, found.labels, summary, checked, True, None if sampled is None else sampled.same)
+    sampled = check_sampled_density(
+        problem,
+        name,
+        "float64",
+        draws.values,
+        draws.stats,
+        reference,
+        marginalized=whitened is not None,
+    )
+    recovered = whitened and check_recovery(problem, name, draws.values, whitened)
+    run = Run(
+        name,
+        found.labels,
+        summary,
+        checked,
+        True,
+        None if sampled is None else sampled.same,
+        recovered_ok=None if recovered is None else recovered.exact,
+    )
     return Side(run, array)
 
 
@@ -106,6 +138,7 @@ class Judged:
         return {
             "contract": False,
             "sampled density": self.second.sampled_ok is False,
+            "recovery": self.second.recovered_ok is False,
             "gates": not self.second.gates.passed,
             **{step: bool(found) for step, found in self._rejected().items()},
             "DISAGREE": whole is Verdict.DISAGREE,

@@ -9,11 +9,14 @@ import pytest
 
 from nestor.agreement import Run, Verdict, judge
 from nestor.agreement.density import compare_densities, density_points
+from nestor.agreement.recovery import check_recovery
 from nestor.agreement.sampled import check_sampled_density
 from nestor.backend import SamplerConfig
 from nestor.diagnostics import gates, summaries
 from nestor.errors import EngineFailed
 from nestor.formulation import Formulation
+from nestor.likelihood import log_likelihood
+from nestor.quantities import Quantities
 from nestor.references import problem
 from nestor.runner.contract import check_draws
 
@@ -29,9 +32,19 @@ def school():
     return problem("one-level")
 
 
+class Marginalizing(Mutant):
+    marginalizes = True
+
+
 @pytest.fixture(scope="module")
-def right(school):
-    return compiled(Mutant(), school)
+def engines(school):
+    """The engine without a fault, its coefficients sampled and marginalized."""
+    return {one.marginalizes: compiled(one, school) for one in (Mutant(), Marginalizing())}
+
+
+@pytest.fixture(scope="module")
+def right(engines):
+    return engines[False]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +53,10 @@ def partner(school, right):
 
 
 def compiled(mutant, of):
-    formulation = Formulation.parse([], of.spec.level_names)
+    levels = of.spec.level_names
+    formulation = (
+        Formulation.marginalized(levels) if mutant.marginalizes else Formulation.parse([], levels)
+    )
     return mutant.compile(of, formulation, sampler="exact", **PLACE)
 
 
@@ -50,31 +66,56 @@ def same_density(of, right, model):
     return compare_densities("mutant", "float64", *values).same
 
 
-def run_of(of, draws, right, density_ok):
+def run_of(of, draws, right, density_ok, *, marginalizes=False):
     """The run as a session sees it."""
-    array = of.scalars.flatten(draws.values)
-    found = summaries(array)
+    quantities = Quantities(of)
+    array = quantities.flatten(draws.values, log_likelihood(of, draws.values))
+    found, n = summaries(array), quantities.n_scalars
     labels = of.scalars.labels
-    checked = gates(array, labels, of.scalars.is_node, summary=found)
+    checked = gates(array[..., :n], labels, of.scalars.is_node, summary=found.first(n))
     check = check_sampled_density(
-        of, "mutant", "float64", draws.values, draws.stats, right.log_density
+        of,
+        "mutant",
+        "float64",
+        draws.values,
+        draws.stats,
+        right.log_density,
+        marginalized=marginalizes,
     )
-    return Run("mutant", labels, found, checked, density_ok, check.same)
+    recovered = None
+    if marginalizes:
+        recovered = check_recovery(of, "mutant", draws.values, right.density.whitened).exact
+    return Run(
+        "mutant",
+        quantities.labels,
+        found,
+        checked,
+        density_ok,
+        check.same,
+        recovered_ok=recovered,
+    )
 
 
-def test_the_engine_without_a_fault_passes_every_step(school, right, partner):
-    again = compiled(Mutant(), school)
+@pytest.mark.parametrize("marginalizes", [False, True])
+def test_the_engine_without_a_fault_passes_every_step(school, engines, partner, marginalizes):
+    right = engines[marginalizes]
+    again = compiled(Marginalizing() if marginalizes else Mutant(), school)
     assert same_density(school, right, again)
     other = again.sample(replace(CONFIG, seed=6))
     check_draws(school, other, CONFIG.chains, CONFIG.draws)
-    runs = [run_of(school, draws, right, True) for draws in (partner, other)]
+    runs = [
+        run_of(school, partner, engines[False], True),
+        run_of(school, other, right, True, marginalizes=marginalizes),
+    ]
     assert all(run.gates.passed and run.sampled_ok for run in runs)
+    assert runs[1].recovered_ok is (True if marginalizes else None)
     assert judge(*runs).verdict is Verdict.AGREE
 
 
 @pytest.mark.parametrize("expected", MUTANTS, ids=lambda e: e.mutant.name)
-def test_each_mutant_is_caught_by_its_step(school, right, partner, expected):
-    model = compiled(expected.mutant, school)
+def test_each_mutant_is_caught_by_its_step(school, engines, partner, expected):
+    marginalizes = expected.mutant.marginalizes
+    right, model = engines[marginalizes], compiled(expected.mutant, school)
     if not same_density(school, right, model):
         assert expected.step == "density"
         return
@@ -84,10 +125,14 @@ def test_each_mutant_is_caught_by_its_step(school, right, partner, expected):
     except EngineFailed:
         assert expected.step == "contract"
         return
-    run = run_of(school, draws, right, True)
-    verdict = judge(run_of(school, partner, right, True), run).verdict
+    run = run_of(school, draws, right, True, marginalizes=marginalizes)
+    verdict = judge(run_of(school, partner, engines[False], True), run).verdict
     if not run.sampled_ok:
         assert expected.step == "sampled density"
+        assert verdict is Verdict.DISAGREE
+        return
+    if run.recovered_ok is False:
+        assert expected.step == "recovery"
         assert verdict is Verdict.DISAGREE
         return
     assert expected.step == "gates"
@@ -104,6 +149,19 @@ def test_a_shifted_mean_is_caught_by_its_draws_where_the_density_is_not_reported
     result = judge(run_of(school, partner, right, True), silent)
     assert result.verdict is Verdict.DISAGREE
     assert "beta[Intercept]" in result.reasons[0]
+
+
+def test_shared_noise_shows_in_the_log_likelihood_of_the_draws_and_in_no_coefficient(
+    school, right, partner
+):
+    """Nothing but its draws is known: the coefficients are right one by one, their sum of squares is not."""
+    shared = next(e.mutant for e in MUTANTS if e.mutant.name == "shared-noise")
+    for seed in range(9, 12):
+        draws = compiled(shared, school).sample(replace(CONFIG, seed=seed))
+        silent = replace(run_of(school, draws, right, True), sampled_ok=None)
+        result = judge(run_of(school, partner, right, True), silent)
+        assert {one.label for one in result.difference.rejected} == {"log_likelihood"}
+        assert result.verdict is Verdict.DISAGREE
 
 
 def test_draws_of_a_cut_off_ratio_follow_it(school, right):
