@@ -1,22 +1,24 @@
 """A node with any number of effects and of covariates, integrated out one innovation at a time.
 
-A node's coefficients are its parent's plus independent innovations Normal(0, x_j), one for each effect. With
-P and h the precision and linear term about the node, they are integrated out in turn (alpha = 1 / (1 + x P_jj)):
+A node's coefficients are its parent's plus independent innovations Normal(0, x_j), one for each effect.
+With P and h the precision and linear term about the node, they are integrated out in turn (alpha = 1 / (1 +
+x P_jj)):
 
     P -= x alpha P_j P_j',   h -= x alpha h_j P_j,   quadratic form -= x alpha h_j^2,   log det += -log alpha;
 
-P_j and h_j then are alpha times what they were. This is the sequential update of the Kalman filter (Anderson and
-Moore 1979, chapter 6) with state and observation exchanged. On the way down, from the last innovation to the
-first, with the mean and covariance (z, S) of the vector without it, P_j and h_j as its step left them,
+P_j and h_j then are alpha times what they were. This is the sequential update of the Kalman filter
+(Anderson and Moore 1979, chapter 6) with state and observation exchanged. On the way down, from the last
+innovation to the first, with the mean and covariance (z, S) of the vector without it, P_j and h_j as its
+step left them,
 
     s = h_j - P_j'z,   d log p / dx = (s^2 + P_j'S P_j - P_jj) / 2,   innovation ~ Normal(x s, x alpha)
 
 (the derivative is that of a Gaussian by its variance: half its second derivative, the heat equation).
 
-What leaves know is |V delta + R|^2, a square root V of P and the remainder R of their own least-squares fit at
-the parent's pivot. The update leaves it one (Potter's; Bierman 1977, chapter II): with phi = V_j and
-kappa = x alpha / (1 + sqrt(alpha)), (V, R) -= kappa phi phi'(V, R). So half the digits of P are enough, and a leaf
-that says next to nothing about an effect, whose fit may be anywhere, costs none.
+What leaves know is |V delta + R|^2, a square root V of P and the remainder R of their own least-squares fit
+at the parent's pivot. The update leaves it one (Potter's; Bierman 1977, chapter II): with phi = V_j and
+kappa = x alpha / (1 + sqrt(alpha)), (V, R) -= kappa phi phi'(V, R). So half the digits of P are enough, and
+a leaf that says next to nothing about an effect, whose fit may be anywhere, costs none.
 
 Covariates are further columns of h, R and the shift e: with v = (1, -gamma) all are linear in v, and the
 quadratic form is v'G v. Means have as many columns, those of a factor F of E[v v'].
@@ -77,9 +79,7 @@ def column(A: Matrix, j: int) -> Vector:
 
 def gram(A: Matrix, B: Matrix) -> Matrix:
     """The product A'B."""
-    return [
-        [dot(column(A, i), column(B, j)) for j in range(len(B[0]))] for i in range(len(A[0]))
-    ]
+    return [[dot(column(A, i), column(B, j)) for j in range(len(B[0]))] for i in range(len(A[0]))]
 
 
 def step_full(P: Matrix, h: Matrix, j: int, x: Number) -> tuple[Step, Number, Matrix]:
@@ -229,9 +229,7 @@ def down(
     return sums, z, S
 
 
-def draw(
-    root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector
-) -> Vector:
+def draw(root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector) -> Vector:
     """Draw a node's coefficients given its parent's, z as for `down`; h is (p,), times v."""
     z = list(z)
     found = steps(root, P, [[value] for value in h], x)

@@ -6,17 +6,19 @@ One function is then compiled for every problem: trees, leaf statistics, priors 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor_numba import level as column
 from nestor_numba import covariates, priors
+from nestor_numba import level as column
 from nestor_numba.emit import LANES
 from nestor_numba.layout import Slots, Tree
 from nestor_numba.sweeps import Shape
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nestor.problem import LevelDesign, Problem
     from nestor.statistics import LeafStatistics
     from nestor_numba.layout import FloatArray, IntArray
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 # Places of the header, at the beginning of the integers.
 #: Levels, the population's among them, and the place of their table.
 LEVELS, TABLE = 0, 1
-#: Number of sampled scalars; place among the constants of their priors; places among the integers of where each
-#: one's square stands in the scratch, and its sum for the gradient; the scalar that is sigma, -1 if it is known.
+#: Number of sampled scalars; place among the constants of their priors; places among the integers of where
+#: each one's square stands in the scratch, and its sum for the gradient; the scalar that is sigma, -1 if it
+#: is known.
 SCALARS, PRIORS, SQUARES, GRADIENTS, SIGMA = 2, 3, 4, 5, 6
 #: Places among the constants of N, the known sigma, and the constant of the log density; of the remainders'
 #: cross-products; of gamma's prior means, less its pivot, and variances.
@@ -44,17 +47,17 @@ HEADER = 25
 class _Pile:
     """Arrays put one after another; remembers where each begins."""
 
-    parts: list[FloatArray] = field(default_factory=list)
+    parts: list[NDArray[Any]] = field(default_factory=list)
     length: int = 0
 
-    def put(self, values: FloatArray | IntArray) -> int:
+    def put(self, values: NDArray[Any]) -> int:
         begin = self.length
         flat = np.ravel(values)
         self.parts.append(flat)
         self.length += len(flat)
         return begin
 
-    def together(self, dtype: type) -> FloatArray:
+    def together(self, dtype: type) -> NDArray[Any]:
         return np.concatenate([np.zeros(0, dtype), *self.parts]).astype(dtype)
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nestor.backend import Draws, ProgressCallback, SamplerConfig
     from nestor.formulation import Formulation
     from nestor.problem import Problem
-    from nestor_nutpie.sampling import NutpieRuns
     from nestor_numba.evaluating import Density
+    from nestor_nutpie.sampling import NutpieRuns
 
     type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
@@ -29,7 +29,10 @@ _TRIES = 100
 class Posterior(Protocol):
     """A formulation of a posterior: what is sampled, and the way to the canonical variables."""
 
-    density: Density
+    @property
+    def density(self) -> Density:
+        """What is sampled."""
+        ...
 
     def log_density(self, point: Arrays) -> float:
         """Log density with respect to the canonical variables of the formulation."""
@@ -191,9 +194,11 @@ def _posterior(problem: Problem, formulation: Formulation, *, sampling: bool) ->
 
 
 def _runs(posterior: Posterior) -> NutpieRuns:
-    from nestor_nutpie.sampling import NutpieRuns
     from nestor_numba.nutpie_model import NutpieModel, copying
+    from nestor_nutpie.sampling import NutpieRuns
 
     copying()
-    settings = {"initial_points": "medians of the priors, jittered by Uniform(-1, 1), unconstrained"}
+    settings = {
+        "initial_points": "medians of the priors, jittered by Uniform(-1, 1), unconstrained"
+    }
     return NutpieRuns(NutpieModel(posterior.density, posterior.initial), "numba:nutpie", settings)

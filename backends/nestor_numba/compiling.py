@@ -35,9 +35,9 @@ def _shape(*literals: Any) -> Shape:
     return Shape(p, m, bool(per_parent))
 
 
-# The shape is given by literals, and not closed over: what a function closes over is part of the name that it is
-# kept under, and an intrinsic's own name is another one in each process.
-@intrinsic(prefer_literal=True)
+# The shape is given by literals, and not closed over: what a function closes over is part of the name that
+# it is kept under, and an intrinsic's own name is another one in each process.
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def _evaluate(
     typing: Any, p: Any, m: Any, per_parent: Any, z: Any, gradient: Any, value: Any, data: Any
 ) -> Any:
@@ -52,9 +52,17 @@ def _evaluate(
     return types.int64(p, m, per_parent, z, gradient, value, data), codegen
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def _draw(
-    typing: Any, p: Any, m: Any, per_parent: Any, first: Any, draws: Any, z: Any, noise: Any, data: Any
+    typing: Any,
+    p: Any,
+    m: Any,
+    per_parent: Any,
+    first: Any,
+    draws: Any,
+    z: Any,
+    noise: Any,
+    data: Any,
 ) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         Writer(_shape(p, m, per_parent), builder, args[7]).draw_all(*args[3:7])
@@ -71,7 +79,7 @@ def density(shape: Shape) -> Any:
     """
     p, m, per_parent, digest = shape.p, shape.m, int(shape.per_parent), _digest()
 
-    @numba.cfunc(DENSITY, cache=True)  # type: ignore[untyped-decorator]
+    @numba.cfunc(DENSITY, cache=True)
     def nestor_density(dimension, z, gradient, value, data):  # type: ignore[no-untyped-def]
         # Part of the name that the function is kept under.
         digest  # noqa: B018
@@ -85,7 +93,7 @@ def drawing(shape: Shape) -> Any:
     """Compile what draws coefficients given the scales, a C function of the type `DRAW`."""
     p, m, per_parent, digest = shape.p, shape.m, int(shape.per_parent), _digest()
 
-    @numba.cfunc(DRAW, cache=True)  # type: ignore[untyped-decorator]
+    @numba.cfunc(DRAW, cache=True)
     def nestor_draw(first, draws, z, noise, data):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
         _draw(p, m, per_parent, first, draws, z, noise, data)

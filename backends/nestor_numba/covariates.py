@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     type FloatArray = NDArray[np.float64]
 
-#: Weight of a covariate's differences between leaves beside those within: next to nothing, yet they decide where
-#: nothing differs within.
+#: Weight of a covariate's differences between leaves beside those within: next to nothing, yet they decide
+#: where nothing differs within.
 _BETWEEN = 1e-8
 
 

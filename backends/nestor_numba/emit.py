@@ -1,21 +1,24 @@
 """Writing LLVM code by calculating with it: the language in which the kernels are written.
 
-A kernel is a Python function that runs once, when it is compiled, on objects that stand for numbers in memory
-or registers; each operation on them writes an instruction. Loops over effects are Python's own, and so unrolled;
-loops over data are written with `Code.loop`. Numbers may be vectors of `LANES`: on any machine one operation then
-is one on all of them (where registers are shorter LLVM splits it), and there is nothing for an optimizer to find
-out. Numba compiles the result, calls it and keeps it on disk. Written as Numba functions the same kernels took
-3.5 s to compile on a quiet core, most of it in type inference and in compiling each function apart.
+A kernel is a Python function that runs once, when it is compiled, on objects that stand for numbers in
+memory or registers; each operation on them writes an instruction. Loops over effects are Python's own, and
+so unrolled; loops over data are written with `Code.loop`. Numbers may be vectors of `LANES`: on any machine
+one operation then is one on all of them (where registers are shorter LLVM splits it), and there is nothing
+for an optimizer to find out. Numba compiles the result, calls it and keeps it on disk. Written as Numba
+functions the same kernels took 3.5 s to compile on a quiet core, most of it in type inference and in
+compiling each function apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from llvmlite import ir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 #: Numbers in a vector.
 LANES = 8
@@ -332,6 +335,20 @@ class Code:
     def select(self, condition: Any, one: Real, other: Real) -> Number:
         """One scalar or another."""
         a, b = self.real(one), self.real(other)
+        return Number(self, self.builder.select(condition, a.value, b.value))
+
+    def lanes_below(self, count: Index) -> Any:
+        """The condition of each lane that its number, from 0, is below `count`."""
+        nothing = ir.Constant(_INTEGERS, ir.Undefined)
+        one = self.builder.insert_element(nothing, self.whole(count).value, ir.Constant(_INDEX, 0))
+        mask = ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES)
+        limit = self.builder.shuffle_vector(one, nothing, mask)
+        numbers = ir.Constant(_INTEGERS, list(range(LANES)))
+        return self.builder.icmp_signed("<", numbers, limit)
+
+    def blend(self, condition: Any, one: Real, other: Real) -> Number:
+        """In each lane one number or another."""
+        a, b = self.splat(one), self.splat(other)
         return Number(self, self.builder.select(condition, a.value, b.value))
 
     def doubles(self, pointer: Any) -> Doubles:

@@ -23,9 +23,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _DENSITY = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.c_uint64, _DOUBLES, _DOUBLES, _DOUBLES, ctypes.c_void_p
 )
-_DRAW = ctypes.CFUNCTYPE(
-    None, ctypes.c_int64, ctypes.c_int64, _DOUBLES, _DOUBLES, ctypes.c_void_p
-)
+_DRAW = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, _DOUBLES, _DOUBLES, ctypes.c_void_p)
 #: What a density returns: all is well; the gradient, or the value, is not finite.
 _EVALUATED = (0, 3, 4)
 

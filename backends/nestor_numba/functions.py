@@ -6,7 +6,6 @@ takes one of several pieces of scratch and gives it back, so that chains run at 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from nestor_numba import any_effects, arena, priors, sweeps
@@ -16,10 +15,10 @@ from nestor_numba.sweeps import Level, Memory, Shape
 
 if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Step, Vector
-    from nestor_numba.emit import Variable
 
-#: Places in the array of pointers: constants, integers; scratch, numbers of each piece, how many pieces there
-#: are, and their locks; numbers of a draw's noise; where the draws of gamma and of each level go, from here on.
+#: Places in the array of pointers: constants, integers; scratch, numbers of each piece, how many pieces
+#: there are, and their locks; numbers of a draw's noise; where the draws of gamma and of each level go,
+#: from here on.
 CONSTANTS, INTEGERS, SCRATCH, SCRATCH_SIZE, PIECES, LOCKS, NOISE, VALUES = range(8)
 
 
@@ -75,7 +74,9 @@ class Writer:
         row = self.integers + (self.header(arena.TABLE) + k * column.WIDTH)
         return Level(self.shape, self.code, memory, row, leaves)
 
-    def set_scales(self, z: Doubles, gradient: Doubles | None, memory: Memory) -> tuple[Number, Number]:
+    def set_scales(
+        self, z: Doubles, gradient: Doubles | None, memory: Memory
+    ) -> tuple[Number, Number]:
         """Put squares of the scales in their places; returns the log prior with Jacobian, and sigma."""
         code, scratch = self.code, memory.scratch
         value = code.variable(0.0)
@@ -102,15 +103,15 @@ class Writer:
             memory.scratch[zero_from + i] = 0.0
         form = [
             [
-                code.variable(precision * self.constants[self.header(arena.RESIDUAL) + c * shape.m + d])
+                code.variable(
+                    precision * self.constants[self.header(arena.RESIDUAL) + c * shape.m + d]
+                )
                 for d in range(shape.m)
             ]
             for c in range(shape.m)
         ]
         last = self.header(arena.LEVELS) - 1
-        log_det = code.variable(
-            sweeps.up(self.level(memory, last, leaves=True), precision, form)
-        )
+        log_det = code.variable(sweeps.up(self.level(memory, last, leaves=True), precision, form))
         with code.loop(last) as above:
             level = self.level(memory, last - 1 - above, leaves=False)
             log_det.add(sweeps.up(level, precision, form))
@@ -207,7 +208,9 @@ class Writer:
             self.draw(at, numbers + self.pointers[NOISE] * i, memory, values, number)
         self.give_back(piece)
 
-    def draw(self, z: Doubles, noise: Doubles, memory: Memory, values: Longs, number: Whole) -> None:
+    def draw(
+        self, z: Doubles, noise: Doubles, memory: Memory, values: Longs, number: Whole
+    ) -> None:
         """Draw all coefficients given the scales; write them as draw `number` of the arrays `values`."""
         code, shape = self.code, self.shape
         _, sigma = self.set_scales(z, None, memory)

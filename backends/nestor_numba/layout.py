@@ -1,11 +1,12 @@
 """The tree as the kernels read it: groups of eight families, their children interleaved.
 
 A vector operation works on eight nodes at once. Adding up the messages of children, and handing down what
-their parent knows, would then mix lanes, or leave most of them empty where families are small. So each lane is
-given a family of its own: families are sorted by size, eight of them form a group, and the group's children are
-stored child by child, the eight families side by side (the sliced ELLPACK format of sparse matrices, Monakov,
-Lokhmotov and Avetisyan 2010). A family that is much larger than others is cut, and adds up in several lanes.
-A node's place in this order is its slot; places that no node has hold zeros, which change nothing.
+their parent knows, would then mix lanes, or leave most of them empty where families are small. So each lane
+is given a family of its own: families are sorted by size, eight of them form a group, and the group's
+children are stored child by child, the eight families side by side (the sliced ELLPACK format of sparse
+matrices, Monakov, Lokhmotov and Avetisyan 2010). A family that is much larger than others is cut, and adds
+up in several lanes. A node's place in this order is its slot; places that no node has hold zeros, which
+change nothing.
 """
 
 from __future__ import annotations
@@ -163,9 +164,7 @@ def _placed(values: FloatArray, slots: Slots) -> FloatArray:
     return found
 
 
-def _pivots(
-    parents: list[NDArray[np.intp]], root: FloatArray, fit: FloatArray
-) -> list[FloatArray]:
+def _pivots(parents: list[NDArray[np.intp]], root: FloatArray, fit: FloatArray) -> list[FloatArray]:
     """A point for each inner node near which its coefficients will be, (n, p, m); the population's first.
 
     Any points would do; near ones keep what is added up small. Here it is what the rows below a node say by

@@ -75,7 +75,9 @@ class Marginal:
         rng = np.random.default_rng(seed)
         return self.scales.centre + rng.uniform(-1.0, 1.0, self.density.dimension)
 
-    def collect(self, free: Arrays, first: int, seed: int) -> tuple[dict[str, FloatArray], FloatArray]:
+    def collect(
+        self, free: Arrays, first: int, seed: int
+    ) -> tuple[dict[str, FloatArray], FloatArray]:
         """Map draws of the scalars, (chain, draw, d), to all canonical variables; see `Collect`."""
         z = np.ascontiguousarray(free[POSITION])
         x, log_jacobian = self.scales.constrain(z)
@@ -88,11 +90,7 @@ class Marginal:
         return {name: found[name] for name in self.problem.variables}, log_jacobian
 
     def _coefficients(self) -> list[str]:
-        return [
-            v.name
-            for v in self.problem.variables.values()
-            if v.role in ("population", "node")
-        ]
+        return [v.name for v in self.problem.variables.values() if v.role in ("population", "node")]
 
     def recover(self, z: FloatArray, first: int, seed: int, values: Arrays) -> None:
         """Draw all coefficients jointly and exactly, once for each draw of the scales.
@@ -148,4 +146,3 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-

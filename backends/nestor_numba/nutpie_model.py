@@ -1,7 +1,7 @@
 """A density as nutpie's model: the address of a C function that it calls, and of one that copies draws.
 
-nutpie's compiled PyMC models are such pairs of addresses too (nutpie.compile_pymc.CompiledPyMCModel); nothing of
-Python runs while chains do.
+nutpie's compiled PyMC models are such pairs of addresses too (nutpie.compile_pymc.CompiledPyMCModel);
+nothing of Python runs while chains do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numba
-import numpy as np
 import pandas as pd
 from numba import types
 from nutpie import _lib
@@ -19,6 +18,7 @@ from nutpie.sample import CompiledModel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from nestor_numba.evaluating import Density
@@ -33,8 +33,8 @@ POSITION = "position"
 def copying() -> Any:
     """Compile what nutpie calls to expand a draw: here it is kept as it is."""
 
-    @numba.cfunc(_EXPAND, cache=True)  # type: ignore[untyped-decorator]
-    def nestor_copy(dimension, size, z, out, data):  # type: ignore[no-untyped-def] # noqa: ARG001
+    @numba.cfunc(_EXPAND, cache=True)
+    def nestor_copy(dimension, size, z, out, data):  # type: ignore[no-untyped-def]
         for i in range(size):
             out[i] = z[i]
         return 0
@@ -53,9 +53,7 @@ class NutpieModel(CompiledModel):  # type: ignore[misc]
         Seed to a starting point, (d,).
     """
 
-    def __init__(
-        self, density: Density, initial: Callable[[Any], NDArray[np.float64]]
-    ) -> None:
+    def __init__(self, density: Density, initial: Callable[[Any], NDArray[np.float64]]) -> None:
         super().__init__(dims={POSITION: ("scalar",)})
         # The base class is a frozen dataclass.
         object.__setattr__(self, "density", density)
@@ -64,7 +62,7 @@ class NutpieModel(CompiledModel):  # type: ignore[misc]
     @property
     def n_dim(self) -> int:
         """Number of unconstrained scalars."""
-        return self.density.dimension  # type: ignore[attr-defined,no-any-return]
+        return int(self.density.dimension)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -79,7 +77,7 @@ class NutpieModel(CompiledModel):  # type: ignore[misc]
     def _make_sampler(
         self,
         settings: Any,
-        init_mean: Any,  # noqa: ARG002 - chains start where `initial` says
+        init_mean: Any,
         cores: Any,
         progress_type: Any,
         extra_callback: Any,
@@ -97,7 +95,7 @@ class NutpieModel(CompiledModel):  # type: ignore[misc]
         )
 
     def _make_model(self) -> Any:
-        d, density = self.n_dim, self.density  # type: ignore[attr-defined]
+        d, density = self.n_dim, self.density
         data = density.data.ctypes.data
         expand = _lib.ExpandFunc(d, d, copying().address, data, self)
         log_density = _lib.LogpFunc(density.function.address, data, self)
@@ -114,6 +112,6 @@ class NutpieModel(CompiledModel):  # type: ignore[misc]
             d,
             sizes,
             coords,
-            self.initial,  # type: ignore[attr-defined]
+            self.initial,
             None,
         )

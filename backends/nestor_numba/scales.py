@@ -36,9 +36,7 @@ class Scales:
     @cached_property
     def variables(self) -> tuple[Variable, ...]:
         """Their canonical variables."""
-        return tuple(
-            v for v in self.problem.variables.values() if v.role in ("scale", "family")
-        )
+        return tuple(v for v in self.problem.variables.values() if v.role in ("scale", "family"))
 
     @cached_property
     def priors(self) -> tuple[Prior, ...]:
@@ -48,9 +46,7 @@ class Scales:
             if variable.role == "family":
                 found.append(self.problem.priors.family[variable.name])
                 continue
-            by_effect = list(
-                self.problem.priors.tau[variable.name.removeprefix("tau_")].values()
-            )
+            by_effect = list(self.problem.priors.tau[variable.name.removeprefix("tau_")].values())
             found += by_effect * (variable.random.size // len(by_effect))
         return tuple(found)
 

@@ -1,8 +1,7 @@
-"""Passes over one level: eight families at a time, each child's arithmetic by `two_effects` or `any_effects`."""
+"""Passes over one level, eight families at a time; nodes are `two_effects` or `any_effects`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from nestor_numba import level as column
 from nestor_numba.emit import LANES, Variable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from nestor_numba.any_effects import Matrix, Vector
@@ -242,9 +242,7 @@ def down(level: Level, precision: Number, factors: Matrix | None) -> None:
         with level.children(group) as slot:
             P, h = level.state(slot, factor)
             z = _shifted(mean, level.shift(slot), factors)
-            found, z, own = shape.algebra.down(
-                level.root(slot, factor), P, h, z, S, x, factors
-            )
+            found, z, own = shape.algebra.down(level.root(slot, factor), P, h, z, S, x, factors)
             for total, value in zip(totals, found, strict=True):
                 total.add(value)
             if not level.leaves:

@@ -4,15 +4,15 @@ With P = (a, b; b, c), d its determinant, D^2 = diag(x, y) and det = det(I + D P
 
     Q = (a + y d, b; b, c + x d) / det,    r = ((1 + y c) h1 - y b h2, (1 + x a) h2 - x b h1) / det
 
-are the message to the parent, as a function of the node's mean; about the parent's own point, with the shift e,
-it is (Q, r - Q e), and the quadratic form gains e'Q e - 2 r'e - h'D^2 r. On the way down, given the parent's
-mean and covariance (z, S), z with the shift, and the score s = r - Q z,
+are the message to the parent, as a function of the node's mean; about the parent's own point, with the
+shift e, it is (Q, r - Q e), and the quadratic form gains e'Q e - 2 r'e - h'D^2 r. On the way down, given
+the parent's mean and covariance (z, S), z with the shift, and the score s = r - Q z,
 
     d log p / dx = (s1^2 + (Q S Q)_11 - Q_11) / 2,    and so for y,
     mean = z + D^2 s,   covariance = J S J' + J D^2,   J = (1 + y c, -x b; -y b, 1 + x a) / det.
 
-Leaves are given by |U delta + r|^2, U = (u, v; 0, w), r a remainder (see `any_effects`). Their d is (u w)^2, and
-Q e is U'k, e'Q e is r'k with
+Leaves are given by |U delta + r|^2, U = (u, v; 0, w), r a remainder (see `any_effects`). Their d is (u
+w)^2, and Q e is U'k, e'Q e is r'k with
 
     k = ((1 + y w^2) r1 - y v w r2, (1 + x u^2 + y v^2) r2 - y v w r1) / det:
 
@@ -40,7 +40,7 @@ def _entries(root: Matrix | None, P: Matrix) -> tuple[Number, Number, Number, Nu
 
 
 def _weighed(root: Matrix, r: Vector, x: Vector, over: Number) -> tuple[Vector, Vector]:
-    """k and U'k of a leaf."""
+    """K and U'k of a leaf."""
     (u, v), w = root[0], root[1][1]
     cross = x[1] * v * w
     k1 = ((1.0 + x[1] * w * w) * r[0] - cross * r[1]) * over
@@ -55,7 +55,7 @@ def _remainder(root: Matrix, r: Vector, z: Vector) -> Vector:
 
 
 def _message(P: tuple[Number, ...], h: Vector, x: Vector, over: Number) -> Vector:
-    """r of an inner node."""
+    """R of an inner node."""
     a, b, c, _ = P
     return [
         ((1.0 + x[1] * c) * h[0] - x[1] * b * h[1]) * over,
@@ -128,9 +128,7 @@ def down(
     return [first, second], [[z1 + x[0] * s1], [z2 + x[1] * s2]], [[n11, n12], [n12, n22]]
 
 
-def draw(
-    root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector
-) -> Vector:
+def draw(root: Matrix | None, P: Matrix, h: Vector, z: Vector, x: Vector, noise: Vector) -> Vector:
     """Draw a node's coefficients given its parent's, by the lower square root of J D^2; see `any_effects`."""
     a, b, c, d = entries = _entries(root, P)
     over = 1.0 / (1.0 + x[0] * a + x[1] * (c + x[0] * d))

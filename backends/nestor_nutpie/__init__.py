@@ -2,3 +2,6 @@
 
 No backend of its own, and no model code: what two backends share here says nothing about either model.
 """
+
+#: What a backend that uses this requires too.
+requires: tuple[str, ...] = ("nutpie",)

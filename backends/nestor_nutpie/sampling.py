@@ -107,9 +107,7 @@ class NutpieRuns:
         options = _options(config)
         settings = {**_resolved(config, cores, options), **self.settings}
         start = time.perf_counter()
-        run = NutpieRun(
-            self.compiled, config, looks[-1], cores, options, on_progress, self.engine
-        )
+        run = NutpieRun(self.compiled, config, looks[-1], cores, options, on_progress, self.engine)
         try:
             drawn, clock = 0, Clock(run.monitor.chains, config.warmup)
             for look in looks:
@@ -157,7 +155,7 @@ class NutpieRuns:
 
 
 def _options(config: SamplerConfig) -> dict[str, Any]:
-    """nutpie's options of a configuration; what is None is left to nutpie."""
+    """Nutpie's options of a configuration; what is None is left to nutpie."""
     wanted = (
         ("target_accept", config.target_accept),
         ("maxdepth", config.max_tree_depth),
