@@ -22,9 +22,14 @@ from nestor.formulation import Centering, Formulation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nestor.backend import CompiledModel, SampledDensity, SamplerConfig
+    from nestor.backend import Capabilities, CompiledModel, SampledDensity, SamplerConfig
 
-FORMULATIONS: tuple[Centering, ...] = get_args(Centering)
+#: Every way of centring with every likelihood, as `Formulation.words` spells them, and marginalized.
+FORMULATIONS: tuple[str, ...] = (
+    *get_args(Centering),
+    *(f"{how},statistics" for how in get_args(Centering)),
+    "marginalized",
+)
 DTYPES: tuple[DType, ...] = get_args(DType)
 METHODS: tuple[ChainMethod, ...] = get_args(ChainMethod)
 #: The chain method that goes without saying, and that of a density, which has no chains.
@@ -56,10 +61,12 @@ def names(
 
 
 def vectorized(devices: Sequence[Device]) -> list[str]:
-    """Spell the contenders that run all chains in one program, non-centred."""
+    """Spell the contenders that run all chains in one program, non-centred by rows or marginalized."""
     return [
-        _spell(engine, "noncentered", dtype, device, "vectorized")
-        for engine, dtype, device in itertools.product(_engines(samplers=True), DTYPES, devices)
+        _spell(engine, how, dtype, device, "vectorized")
+        for engine, how, dtype, device in itertools.product(
+            _engines(samplers=True), ("noncentered", "marginalized"), DTYPES, devices
+        )
     ]
 
 
@@ -188,7 +195,7 @@ def refused_gpu(name: str) -> str | None:
     try:
         backend.compile(
             make_problem("small"),
-            _any_formulation(can.centering),
+            _any_formulation(can),
             sampler=next(iter(backend.samplers), None),
             device="gpu",
             dtype=next(dtype for dtype in DTYPES if dtype in can.dtypes),
@@ -198,9 +205,10 @@ def refused_gpu(name: str) -> str | None:
     return None
 
 
-def _any_formulation(offered: frozenset[str]) -> Formulation:
-    how = next(word for word in FORMULATIONS if word in offered)
-    return Formulation.parse([how], LEVELS)
+def _any_formulation(can: Capabilities) -> Formulation:
+    if "sampled" not in can.coefficients:
+        return Formulation.marginalized(LEVELS)
+    return Formulation.parse([min(can.centering), min(can.likelihoods)], LEVELS)
 
 
 def described(contender: Contender, size: str) -> dict[str, Any]:

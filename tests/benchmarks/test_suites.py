@@ -60,8 +60,14 @@ def records(tmp_path_factory):
 def test_a_record_says_who_was_timed_on_what(records):
     found = json.loads(records[0].read_text())["benchmarks"]
     described = {b["extra_info"]["contender"]: b["extra_info"] for b in found}
-    # The reference has two formulations, and neither single precision nor a GPU.
-    assert set(described) == {"reference@centered", "reference@noncentered"}
+    # The reference has every formulation, and neither single precision nor a GPU.
+    assert set(described) == {
+        "reference@centered",
+        "reference@noncentered",
+        "reference@centered,statistics",
+        "reference@noncentered,statistics",
+        "reference@marginalized",
+    }
     one = described["reference@centered"]
     assert (one["engine"], one["formulation"]) == ("reference", "centered")
     assert (one["dtype"], one["device"]) == ("float64", "cpu")
@@ -119,7 +125,7 @@ def test_a_gradient_is_timed_in_the_precision_that_is_asked_for(tmp_path):
     pytest.importorskip("jax")
     pytest.importorskip("numpyro")
     record = tmp_path / "record.json"
-    only = "test_value_and_gradient and small and numpyro and noncentered and float32"
+    only = "test_value_and_gradient and small and numpyro and noncentered and float32 and not statistics"
     done = run_suite("test_density", only, "--device=cpu", f"--benchmark-json={record}")
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = json.loads(record.read_text())["benchmarks"]
@@ -132,7 +138,7 @@ def test_a_gradient_is_timed_in_the_precision_that_is_asked_for(tmp_path):
 
 def test_a_new_backend_is_timed_without_a_change(tmp_path):
     record = tmp_path / "record.json"
-    only = "exact:iid and noncentered and not float32"
+    only = "exact:iid and noncentered and not float32 and not statistics"
     done = run_suite(
         "test_short_sampling",
         only,
