@@ -12,6 +12,13 @@ from nestor.demo import blog_spec
 from nestor.formulation import Formulation
 
 BACKENDS = ("pymc", "numpyro")
+MARGINALIZING = [
+    name
+    for name, entry in registry.backends().items()
+    if name != "reference"
+    and entry.installed
+    and "marginalized" in entry.backend.capabilities().coefficients
+]
 PRIORS = (
     "HalfNormal(2)", "HalfStudentT(3, 1.5)", "HalfCauchy(1)", "Exponential(0.7)", "Gamma(2, 0.5)",
     "InverseGamma(3, 2)", "LogNormal(0, 0.8)", "Uniform(0, 50)",
@@ -38,7 +45,7 @@ def trees(draw):
 
 
 @st.composite
-def problems(draw):
+def problems(draw, *, marginalized=False):
     """A random tree, model and data; leaves with one row are common."""
     parents = draw(trees())
     effects = draw(st.sampled_from([1, 2, 4]))
@@ -58,11 +65,11 @@ def problems(draw):
     table["w"] = rng.uniform(0.2, 5.0, size=len(leaf))
     frame = pd.DataFrame(table)
     formula = _formula(draw, names, slopes)
-    student = draw(st.booleans())
+    student = not marginalized and draw(st.booleans())
     priors = {
         "tau": draw(st.sampled_from(PRIORS)),
         "sigma": draw(st.sampled_from(PRIORS)),
-        "beta": draw(st.sampled_from(LOCATIONS)),
+        "beta": LOCATIONS[0] if marginalized else draw(st.sampled_from(LOCATIONS)),
     }
     if student:
         priors["nu"] = draw(st.sampled_from([2.5, "Gamma(2, 0.1)"]))
@@ -77,12 +84,16 @@ def problems(draw):
         weights=draw(st.sampled_from([None, "w"])),
     )
     problem = Problem(spec, frame)
+    if marginalized:
+        return problem, Formulation.marginalized(names)
     centering = draw(
         st.lists(
             st.sampled_from(["centered", "noncentered"]), min_size=len(names), max_size=len(names)
         )
     )
-    return problem, Formulation(tuple(names), tuple(centering))
+    likelihoods = ["rows"] if student else ["rows", "statistics"]
+    likelihood = draw(st.sampled_from(likelihoods))
+    return problem, Formulation(tuple(names), tuple(centering), likelihood)
 
 
 def _formula(draw, names, slopes):
@@ -116,6 +127,13 @@ def _densities(backend, problem, formulation, points):
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=problems())
 def test_random_trees(backend, case):
+    check(backend, *case)
+
+
+@pytest.mark.parametrize("backend", MARGINALIZING)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(case=problems(marginalized=True))
+def test_random_trees_with_coefficients_integrated_out(backend, case):
     check(backend, *case)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from broken import DENSITY_FAULTS, FAULTS, Crashes, Model, backend
 
 from nestor import registry
 from nestor.conformance import run_conformance
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
+from nestor_mutants import ForgottenDeterminant, SharedNoise
 
 QUADRATURE = "gaussian, by quadrature, noncentered, sequential]"
 
@@ -96,6 +101,20 @@ def test_the_right_posterior_passes_and_says_what_it_would_have_seen():
     (result,) = report.results
     assert result.outcome == "passed", result.reason
     assert "would be found" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("mutant", "only", "reason"),
+    [
+        (SharedNoise, "recovers_coefficients_exactly[exact, two", "have correlation"),
+        (ForgottenDeterminant, "is_the_joint_less", "log p(y, scales) differs"),
+        (ForgottenDeterminant, "[depth 2, gaussian, marginalized]", "12 of 12 points differ"),
+    ],
+)
+def test_wrongly_marginalized_coefficients_fail(mutant, only, reason):
+    report = run_conformance(mutant(), only=only)
+    assert [r.outcome for r in report.results] == ["failed"]
+    assert reason in report.results[0].reason
 
 
 def test_chains_that_stand_still_show_nothing():

@@ -69,7 +69,7 @@ def formulations(model: Model, subject: Subject) -> list[Formulation]:
     if len(offered) > 1 and n > 1 and not model.is_of_priors:
         ways.append(tuple(offered[k % 2] for k in range(n)))
     sampled = [replace(usual, centering=way) for way in ways]
-    if not model.is_of_priors:
+    if not model.is_of_priors and model.has_statistics:
         others = [word for word in subject.offers("likelihoods") if word != usual.likelihood]
         sampled += [replace(usual, likelihood=word) for word in others]  # type: ignore[arg-type]
     return sampled + marginalized

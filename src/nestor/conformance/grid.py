@@ -25,7 +25,7 @@ POSITIVE += ("Gamma(2.5, 0.7)", "InverseGamma(3, 1.4)", "LogNormal(0.2, 0.9)", "
 #: One prior of every family.
 PRIORS = ("Normal(0.3, 2)", "StudentT(3, -0.2, 1.5)", "Cauchy(0.1, 2.5)", *POSITIVE)
 #: Models in which the outcome family plays a part of its own.
-_OUTCOME = ("depth 2", "weights", "offset", "everything at once")
+_OUTCOME = ("depth 2", "weights", "offset", "rows that repeat", "everything at once")
 #: Addresses that take any prior, and those whose prior lives on positive numbers.
 _ANYWHERE, _SCALES = ("beta", "gamma"), ("tau", "sigma", "nu")
 
@@ -50,6 +50,8 @@ class Model:
         Words under which `Capabilities.reasons` may explain that a backend refuses the model.
     quick : bool
         Whether it is part of the reduced kit.
+    copies : int
+        How often each row occurs.
     """
 
     name: str
@@ -60,6 +62,12 @@ class Model:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     quick: bool = False
+    copies: int = 1
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the likelihood can be summed over less than the rows."""
+        return self.family == "gaussian" or self.copies > 1
 
     @property
     def is_of_priors(self) -> bool:
@@ -77,7 +85,9 @@ class Model:
 
     def data(self) -> pd.DataFrame:
         """Return its data."""
-        return table(self.children, self.rows)
+        import pandas as pd
+
+        return pd.concat([table(self.children, self.rows)] * self.copies)
 
     def problem(self) -> Problem:
         """Return model and data; one object for each model."""
@@ -157,6 +167,8 @@ def _parts(family: str) -> list[Model]:
         Model("a level where nothing varies", "y ~ x + (1 + x || k1) + (1 || k1:k2:k3)", family,
               _TREE[:3]),
         Model("scales per parent", f"y ~ x + {two}", family, arguments=per_parent, features=("parent",)),
+        Model("rows that repeat", f"y ~ x + z + {two}", family, copies=3,
+              arguments={"weights": "w"}, features=("weights", "covariates")),
         Model("everything at once", "y ~ x + z + (x + x2 || k1/k2) + (1 || k1/k2/k3)", family,
               _TREE[:3], arguments=everything,
               features=("weights", "offset", "covariates", "parent"), quick=True),
