@@ -20,6 +20,9 @@ at the parent's pivot. The update leaves it one (Potter's; Bierman 1977, chapter
 kappa = x alpha / (1 + sqrt(alpha)), (V, R) -= kappa phi phi'(V, R). So half the digits of P are enough, and
 a leaf that says next to nothing about an effect, whose fit may be anywhere, costs none.
 
+From three effects on inner nodes are kept so too: what they know of one effect may be a trillionth of what
+they know of another, and P has 16 digits for both. Messages are then added up by rotations of their rows.
+
 Covariates are further columns of h, R and the shift e: with v = (1, -gamma) all are linear in v, and the
 quadratic form is v'G v. Means have as many columns, those of a factor F of E[v v'].
 
@@ -171,6 +174,44 @@ def up(root: Matrix | None, P: Matrix, h: Matrix, e: Matrix, x: Vector) -> Messa
             left = [T[k][d] - h[k][d] for k in range(p)]
             form[c][d] = form[c][d] + dot(column(e, c), left) - dot(column(e, d), column(h, c))
     return Message(P, [[h[k][c] - T[k][c] for c in range(m)] for k in range(p)], form, dets)
+
+
+def up_rows(root: Matrix, R: Matrix, x: Vector) -> tuple[Matrix, Matrix, Vector]:
+    """Integrate |V delta + R|^2 out; returns what is left of V and R, and factors of the determinant."""
+    V, R = [list(row) for row in root], [list(row) for row in R]
+    dets = [step_root(V, R, j, x[j])[1] for j in range(len(x))]
+    return V, R, dets
+
+
+def merge(W: Matrix, T: Matrix, V: Matrix, R: Matrix) -> Matrix:
+    """Rotate rows of (V, R) into upper triangular W and T, in place: their squares are added up.
+
+    Diagonals of W must not be zero. Returns the cross-products of what is left of R, (m, m).
+    """
+    p, m = len(W), len(T[0])
+    form: Matrix | None = None
+    for source, remainder in zip(V, R, strict=True):
+        row, rest = list(source), list(remainder)
+        for j in range(p):
+            length = (W[j][j] * W[j][j] + row[j] * row[j]).call("sqrt")
+            over = 1.0 / length
+            cosine, sine = W[j][j] * over, row[j] * over
+            W[j][j] = length
+            for k in range(j + 1, p):
+                W[j][k], row[k] = cosine * W[j][k] + sine * row[k], cosine * row[k] - sine * W[j][k]
+            for c in range(m):
+                T[j][c], rest[c] = (
+                    cosine * T[j][c] + sine * rest[c],
+                    cosine * rest[c] - sine * T[j][c],
+                )
+        products = [[rest[c] * rest[d] for d in range(m)] for c in range(m)]
+        form = products if form is None else _sum(form, products)
+    assert form is not None  # noqa: S101 - there is at least one effect
+    return form
+
+
+def _sum(A: Matrix, B: Matrix) -> Matrix:
+    return [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(A, B, strict=True)]
 
 
 def descend(step: Step, j: int, x: Number, terms: Vector, z: Matrix, S: Matrix) -> Number:

@@ -179,7 +179,9 @@ class _Packing:
             row[column.SIZE], row[column.GROUPS] = slots.size, len(slots.first)
             row[column.FIRST] = self._integers.put(slots.first)
             row[column.COUNT] = self._integers.put(slots.count)
+            row[column.CUT] = self._integers.put(slots.cut)
             row[column.SHIFT] = self._constants.put(shift)
+        self._table[:, column.BUFFER] = self._scratch.room(self._shape.state * LANES)
         triangle = [(i, j) for i in range(p) for j in range(i, p)]
         roots = np.stack([self._tree.root[i, j] for i, j in triangle])
         self._table[-1][column.ROOT] = self._constants.put(roots)

@@ -187,6 +187,11 @@ class Doubles:
             )
         return Number(self.code, found)
 
+    def set_each(self, places: list[Whole], value: Number) -> None:
+        """Store each lane at its place."""
+        for place, lane in zip(places, value.lanes(), strict=True):
+            self[place] = lane
+
     def add(self, places: list[Whole], value: Number) -> None:
         """Add each lane to the number at its place; several may share one."""
         for place, lane in zip(places, value.lanes(), strict=True):

@@ -115,11 +115,24 @@ class Writer:
         with code.loop(last) as above:
             level = self.level(memory, last - 1 - above, leaves=False)
             log_det.add(sweeps.up(level, precision, form))
+        if shape.rooted:
+            self._take_in_top(memory, form)
         # What the population tells its imaginary parent, which is fixed at zero.
         with code.loop(self.header(arena.TOP_SIZE)) as i:
             memory.scratch[self.header(arena.TOP) + i] = 0.0
         quadratic, more, steps = self._covariates([[f.get() for f in row] for row in form])
         return quadratic, log_det.get() + more, steps
+
+    def _take_in_top(self, memory: Memory, form: sweeps.Form) -> None:
+        """Add the population's remainder: the form of |W delta + T|^2 is T'T where delta is zero."""
+        level = self.level(memory, self.code.whole(0), leaves=False)
+        at = memory.scratch + level.row[column.PARENT_STATE]
+        size = level.row[column.PARENT_SIZE]
+        _, T = level.unpacked([at[size * i] for i in range(self.shape.state)])
+        for c in range(self.shape.m):
+            for d in range(self.shape.m):
+                terms = any_effects.column(T, c), any_effects.column(T, d)
+                form[c][d].add(any_effects.dot(*terms))
 
     def _gamma(self, begin: int) -> Vector:
         at = self.header(begin)

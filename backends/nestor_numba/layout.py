@@ -42,6 +42,8 @@ class Slots:
         Slot of a group's first child, and how many children its largest family has.
     parent : ndarray of int64, (groups * LANES,)
         Each family's parent, as a node; the number of parents where a lane has none.
+    cut : ndarray of int64, (groups,)
+        1 where a group has a part of a family that was cut.
     slot : ndarray of int64, (n,)
         Slot of each node.
     size : int
@@ -51,6 +53,7 @@ class Slots:
     first: IntArray
     count: IntArray
     parent: IntArray
+    cut: IntArray
     slot: IntArray
     size: int
 
@@ -98,7 +101,9 @@ def _laid_out(children: IntArray, longest: int) -> Slots:
     piece = np.repeat(np.arange(len(order)), count)
     child = np.arange(len(piece)) - np.repeat(begin, count)
     slot = first[rank[piece] // LANES] + LANES * child + rank[piece] % LANES
-    return Slots(first, largest, lanes, slot, int(LANES * (largest.sum() + 1)))
+    several = np.append(np.bincount(parent, minlength=len(children)) > 1, False)
+    cut = several[lanes].reshape(-1, LANES).any(axis=1).astype(np.int64)
+    return Slots(first, largest, lanes, cut, slot, int(LANES * (largest.sum() + 1)))
 
 
 @dataclass(frozen=True)

@@ -17,4 +17,7 @@ STATE, PARENT_STATE, PARENT_SIZE = 8, 9, 10
 #: Places in the scratch of the scales' squares and of the sums that the gradient needs; how many there are of
 #: each effect.
 VARIANCE, SUMS, SCALES = 11, 12, 13
-WIDTH = 14
+#: Place among the integers of whether a group has parts of families that were cut; place in the scratch of a
+#: group's sums.
+CUT, BUFFER = 14, 15
+WIDTH = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nestor_numba import any_effects, two_effects
 from nestor_numba import level as column
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Vector
     from nestor_numba.emit import Code, Doubles, Longs, Number, Whole
 
+
+#: Cross-products of the columns, (m, m).
+type Form = list[list[Variable]]
+
 #: Mantissas, below 2 each, whose product cannot overflow.
 _SAFE = 512
+#: Diagonal of a square root that knows nothing yet: its square is far below what anyone knows, and not zero.
+_NOTHING = 1e-150
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Shape:
     def algebra(self) -> ModuleType:
         """The module that treats one node."""
         return two_effects if (self.p, self.m) == (2, 1) else any_effects
+
+    @property
+    def rooted(self) -> bool:
+        """Whether inner nodes are kept as square roots."""
+        return self.p > 2
 
     @property
     def triangle(self) -> int:
@@ -100,6 +111,24 @@ class LogProduct:
         return logs + 0.6931471805599453 * self.exponents.get().total()
 
 
+class Node(NamedTuple):
+    """What is known of a node, as the functions of `any_effects` take it.
+
+    Parameters
+    ----------
+    root, P, h : Matrix
+        |root delta + h|^2 about the parent; without a root, precision and linear term about the node.
+    before, after : Matrix or None
+        The node's shift, (p, m): to be added to the parent's mean, or to the node's.
+    """
+
+    root: Matrix | None
+    P: Matrix
+    h: Matrix
+    before: Matrix | None
+    after: Matrix | None
+
+
 @dataclass(frozen=True)
 class Level:
     """One level, as its row of the table tells.
@@ -144,10 +173,30 @@ class Level:
         with self.code.loop(self.memory.integers[self.row[column.COUNT] + group]) as child:
             yield first + child * LANES
 
-    def root(self, slot: Whole, factor: Number) -> Matrix | None:
-        """Square root of a leaf's P; None on other levels."""
-        if not self.leaves:
-            return None
+    def node(self, slot: Whole, factor: Number) -> Node:
+        """`LANES` nodes; `factor` is one over sigma."""
+        shift = self._shift(slot)
+        if self.leaves:
+            scaled = [[value * factor for value in row] for row in shift]
+            return Node(self._root(slot, factor), [], scaled, None, None)
+        at, size = self.memory.scratch + (self.row[column.STATE] + slot), self.row[column.SIZE]
+        P, h = self.unpacked([at.vector(size * i) for i in range(self.shape.state)])
+        if not self.shape.rooted:
+            return Node(None, P, h, shift, None)
+        root = self.upper(P)
+        moved = [
+            [any_effects.dot(W, any_effects.column(shift, c)) + T[c] for c in range(len(T))]
+            for W, T in zip(root, h, strict=True)
+        ]
+        return Node(root, [], moved, None, shift)
+
+    def upper(self, P: Matrix) -> Matrix:
+        """The upper triangle of P, with zeros below."""
+        zero = self.code.real(0.0) if not P[0][0].is_vector else self.code.splat(0.0)
+        p = self.shape.p
+        return [[P[i][j] if j >= i else zero for j in range(p)] for i in range(p)]
+
+    def _root(self, slot: Whole, factor: Number) -> Matrix:
         at, size = self.memory.constants + (self.row[column.ROOT] + slot), self.row[column.SIZE]
         zero, found, entry = self.code.splat(0.0), [], 0
         for i in range(self.shape.p):
@@ -162,24 +211,14 @@ class Level:
         p, m = self.shape.p, self.shape.m
         return [[at.vector(size * (k * m + c)) for c in range(m)] for k in range(p)]
 
-    def shift(self, slot: Whole) -> Matrix | None:
-        """Shifts of inner nodes, (p, m); leaves have none."""
-        return None if self.leaves else self._shift(slot)
-
-    def state(self, slot: Whole, factor: Number) -> tuple[Matrix, Matrix]:
-        """P and h of inner nodes; of leaves the remainder in the place of h."""
-        if self.leaves:
-            return [], [[value * factor for value in row] for row in self._shift(slot)]
-        at, size = self.memory.scratch + (self.row[column.STATE] + slot), self.row[column.SIZE]
-        return self._unpacked([at.vector(size * i) for i in range(self.shape.state)])
-
     def parents(self, group: Whole) -> tuple[Matrix, Matrix]:
         """The state of a group's parents."""
         at = self.memory.scratch + self.row[column.PARENT_STATE]
         places, size = self.places(column.PARENT_SLOT, group), self.row[column.PARENT_SIZE]
-        return self._unpacked([(at + size * i).gather(places) for i in range(self.shape.state)])
+        return self.unpacked([(at + size * i).gather(places) for i in range(self.shape.state)])
 
-    def _unpacked(self, values: Vector) -> tuple[Matrix, Matrix]:
+    def unpacked(self, values: Vector) -> tuple[Matrix, Matrix]:
+        """P, symmetric, and h of a state."""
         p, m, triangle = self.shape.p, self.shape.m, self.shape.triangle
         lower = [[values[i * (i + 1) // 2 + j] for j in range(i + 1)] for i in range(p)]
         whole = [[lower[max(i, j)][min(i, j)] for j in range(p)] for i in range(p)]
@@ -198,7 +237,7 @@ class Level:
             at.put(size * (begin + i), value)
 
 
-def up(level: Level, precision: Number, form: list[list[Variable]]) -> Number:
+def up(level: Level, precision: Number, form: Form) -> Number:
     """Send the messages of a level to its parents, add to the quadratic form; returns the sum of log det."""
     code, shape, row = level.code, level.shape, level.row
     factor = precision.call("sqrt")
@@ -207,24 +246,76 @@ def up(level: Level, precision: Number, form: list[list[Variable]]) -> Number:
     with code.loop(row[column.GROUPS]) as group:
         x = level.variances(group)
         sums = [Variable(code, code.splat(0.0)) for _ in range(shape.state)]
+        if shape.rooted:
+            for i in range(shape.p):
+                sums[i * (i + 1) // 2 + i].set(code.splat(_NOTHING))
         with level.children(group) as slot:
-            P, h = level.state(slot, factor)
-            told = shape.algebra.up(level.root(slot, factor), P, h, level.shift(slot) or [], x)
-            for total, value in zip(sums, level.packed(told.P, told.h), strict=True):
-                total.add(value)
-            for c in range(shape.m):
-                for d in range(shape.m):
-                    forms[c][d].add(told.form[c][d])
-            for det in told.dets:
+            dets = _take_in(level, level.node(slot, factor), x, sums, forms)
+            for det in dets:
                 logs.times(det)
-        at = level.memory.scratch + row[column.PARENT_STATE]
-        places, size = level.places(column.PARENT_SLOT, group), row[column.PARENT_SIZE]
-        for i, total in enumerate(sums):
-            (at + size * i).add(places, total.get())
+        if shape.rooted:
+            _send_roots(level, group, sums, form)
+        else:
+            at = level.memory.scratch + row[column.PARENT_STATE]
+            places, size = level.places(column.PARENT_SLOT, group), row[column.PARENT_SIZE]
+            for i, total in enumerate(sums):
+                (at + size * i).add(places, total.get())
     for c in range(shape.m):
         for d in range(shape.m):
             form[c][d].add(forms[c][d].get().total())
     return logs.log()
+
+
+def _take_in(level: Level, node: Node, x: Vector, sums: list[Variable], forms: Form) -> Vector:
+    """Add a node's message to its family's sums and to the quadratic form; factors of its determinant."""
+    shape = level.shape
+    if shape.rooted:
+        assert node.root is not None  # noqa: S101 - of rooted shapes all nodes have one
+        V, R, dets = any_effects.up_rows(node.root, node.h, x)
+        P, T = level.unpacked([total.get() for total in sums])
+        W = level.upper(P)
+        found = any_effects.merge(W, T, V, R)
+        told = level.packed([[W[j][i] for j in range(shape.p)] for i in range(shape.p)], T)
+        for total, value in zip(sums, told, strict=True):
+            total.set(value)
+    else:
+        message = shape.algebra.up(node.root, node.P, node.h, node.before or [], x)
+        for total, value in zip(sums, level.packed(message.P, message.h), strict=True):
+            total.add(value)
+        found, dets = message.form, message.dets
+    for c in range(shape.m):
+        for d in range(shape.m):
+            forms[c][d].add(found[c][d])
+    return dets
+
+
+def _send_roots(level: Level, group: Whole, sums: list[Variable], form: Form) -> None:
+    """Give a group's sums to their parents: as they are, or merged one by one where families were cut."""
+    code, shape, row, scratch = level.code, level.shape, level.row, level.memory.scratch
+    at, size = scratch + row[column.PARENT_STATE], row[column.PARENT_SIZE]
+    buffer = scratch + row[column.BUFFER]
+    cut = level.memory.integers[row[column.CUT] + group]
+    with code.when(cut.compare("==", 0)):
+        places = level.places(column.PARENT_SLOT, group)
+        for i, total in enumerate(sums):
+            (at + size * i).set_each(places, total.get())
+    with code.when(cut.compare("!=", 0)):
+        for i, total in enumerate(sums):
+            buffer.put(LANES * i, total.get())
+        with code.loop(LANES) as lane:
+            place = level.memory.integers[row[column.PARENT_SLOT] + group * LANES + lane]
+            P, T = level.unpacked([at[size * i + place] for i in range(shape.state)])
+            V, R = level.unpacked([buffer[lane + LANES * i] for i in range(shape.state)])
+            W = level.upper(P)
+            for i in range(shape.p):
+                W[i][i] = code.select(W[i][i].less(_NOTHING), _NOTHING, W[i][i])
+            found = any_effects.merge(W, T, level.upper(V), R)
+            told = level.packed([[W[j][i] for j in range(shape.p)] for i in range(shape.p)], T)
+            for i, value in enumerate(told):
+                at[size * i + place] = value
+            for c in range(shape.m):
+                for d in range(shape.m):
+                    form[c][d].add(found[c][d])
 
 
 def down(level: Level, precision: Number, factors: Matrix | None) -> None:
@@ -240,13 +331,13 @@ def down(level: Level, precision: Number, factors: Matrix | None) -> None:
             for total in totals:
                 total.set(code.splat(0.0))
         with level.children(group) as slot:
-            P, h = level.state(slot, factor)
-            z = _shifted(mean, level.shift(slot), factors)
-            found, z, own = shape.algebra.down(level.root(slot, factor), P, h, z, S, x, factors)
+            node = level.node(slot, factor)
+            z = _shifted(mean, node.before, factors)
+            found, z, own = shape.algebra.down(node.root, node.P, node.h, z, S, x, factors)
             for total, value in zip(totals, found, strict=True):
                 total.add(value)
             if not level.leaves:
-                level.write_state(slot, level.packed(own, z))
+                level.write_state(slot, level.packed(own, _shifted(z, node.after, factors)))
         if shape.per_parent:
             places = level.places(column.PARENT_NODE, group)
             for j, total in enumerate(totals):
@@ -268,19 +359,23 @@ def draw(level: Level, precision: Number, v: Vector, noise: Doubles) -> None:
         x = level.variances(group)
         _, above = level.parents(group)
         with level.children(group) as slot:
-            P, h = level.state(slot, factor)
-            shift = level.shift(slot)
-            z = [row[0] for row in above]
-            if shift is not None:
-                z = [value + any_effects.dot(e, v) for value, e in zip(z, shift, strict=True)]
-            linear = [any_effects.dot(terms, v) for terms in h]
+            node = level.node(slot, factor)
+            z = _moved([row[0] for row in above], node.before, v)
+            linear = [any_effects.dot(terms, v) for terms in node.h]
             numbers = [(noise + slot).vector(size * k) for k in range(shape.p)]
-            found = shape.algebra.draw(level.root(slot, factor), P, linear, z, x, numbers)
-            for k, value in enumerate(found):
+            found = shape.algebra.draw(node.root, node.P, linear, z, x, numbers)
+            for k, value in enumerate(_moved(found, node.after, v)):
                 if level.leaves:
                     (noise + slot).put(size * k, value)
                 else:
                     level.write_state(slot, [value], shape.triangle + k * shape.m)
+
+
+def _moved(values: Vector, shift: Matrix | None, v: Vector) -> Vector:
+    """Coefficients about another point."""
+    if shift is None:
+        return values
+    return [value + any_effects.dot(e, v) for value, e in zip(values, shift, strict=True)]
 
 
 def _shifted(mean: Matrix, shift: Matrix | None, factors: Matrix | None) -> Matrix:
