@@ -80,6 +80,21 @@ def test_two_engines_that_agree(bench, tmp_path):
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
 
 
+def test_a_record_says_what_auto_chose_and_why(bench, tmp_path):
+    events = []
+    auto = [("[limits]", 'formulations = ["auto", "noncentered"]\n[limits]')]
+    table = bench("exact", changes=auto, listener=events.append).set_index("contender")
+    assert set(table.index) == {"exact:iid@auto", "exact:iid@noncentered"}
+    assert list(table["status"]) == ["ok", "ok"]
+    (settled,) = [event.cell for event in events if event.kind == "settled"]
+    chosen = str(settled.contender.formulation)
+    assert table.loc["exact:iid@auto", "formulation"] == chosen
+    cells = {r.cell.contender: r.cell for r in Results(tmp_path / "out").records().values()}
+    assert cells["exact:iid@auto"].formulation_reason == settled.contender.reason
+    assert settled.contender.reason.startswith("the engine cannot marginalize; ")
+    assert cells["exact:iid@noncentered"].formulation_reason == ""
+
+
 def test_every_record_is_of_the_schema(bench, tmp_path):
     methods = ("[[grid]]", "[[grid]]\nchain_methods = ['parallel', 'vectorized']")
     bench("exact", "crash", changes=[methods])

@@ -162,6 +162,34 @@ def test_cores_that_there_are_not_are_skipped():
     assert all("it needs 4096 cores" in c.refusal for c in grid if c.cores == 4096)
 
 
+@pytest.mark.usefixtures("fake_engines")
+def test_formulations_are_those_of_a_contender_and_non_centred_unless_told():
+    """The grid is made before the data: what auto will choose is not known, nor part of a cell's name."""
+    words = ["auto", "marginalized", "statistics", "centered,statistics", "level1=centered"]
+    text = TINY.replace('engines = ["exact", "exact2"]', 'engines = ["reference"]')
+    text = text.replace("seeds", 'yardstick = "reference:exact@sequential"\nseeds')
+    grid = cells(read(f"{text}formulations = {words}\n"), quick=False)
+    found = {cell.name.partition("@")[2] for cell in grid if cell.track == "defaults"}
+    assert found == {
+        "auto",
+        "marginalized",
+        "noncentered,statistics",
+        "centered,statistics",
+        "noncentered,level1=centered",
+    }
+    plain = cells(read(text), quick=False)
+    assert {cell.name for cell in plain} == {
+        "reference:exact@noncentered",
+        "reference:exact@noncentered,sequential",
+    }
+    assert {cell.id for cell in grid} & {cell.id for cell in plain} == {plain[-1].id}
+    lacking = cells(read(f"{TINY}formulations = ['marginalized']\n"), quick=False)
+    assert {cell.refusal for cell in lacking} == {
+        f"engine '{name}:iid' cannot run marginalized: its capabilities do not include it."
+        for name in ("exact", "exact2")
+    }
+
+
 def test_a_sweep_makes_the_problem_grow():
     text = TINY.replace("[tracks]", '[sweep]\nparameter = "rows"\nvalues = [30, 60]\n[tracks]')
     found = read(text.replace(", rows_per_leaf = 5", ""))

@@ -11,7 +11,7 @@ from nestor.backend import SamplerConfig
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time
 from nestor.calibration.study import Study
-from nestor.contender import Contender
+from nestor.session import read_contender
 
 ENGINES = Path(__file__).parent / "engines"
 PRIORS = {"beta": "Normal(1, 2)", "tau": "HalfNormal(1.5)", "sigma": 0.8}
@@ -41,7 +41,7 @@ def make_job(conjugate_engines, groups_problem):
     """Make a job for an engine."""
 
     def make_job(engine, *, around="prior", seed=1, draws=100, ranked_draws=31, **more):
-        contender = one_at_a_time(Contender.parse_sampler(engine, ["g"]))
+        contender = one_at_a_time(read_contender(engine, groups_problem))
         config = SamplerConfig(2, 1, draws, seed, chain_method="sequential", cores=1)
         return Job(groups_problem, contender, config, around, ranked_draws, **more)
 

@@ -13,7 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("library", "engine"), [("numpyro", "numpyro"), ("pymc", "pymc:nutpie"), ("pymc", "pymc:pymc")]
+    ("library", "engine"),
+    [
+        ("numpyro", "numpyro@noncentered"),
+        ("pymc", "pymc:nutpie@noncentered"),
+        ("pymc", "pymc:pymc@noncentered"),
+    ],
 )
 def test_an_engine_s_simulations_have_ranks(groups_problem, library, engine):
     pytest.importorskip(library)

@@ -46,6 +46,9 @@ def test_compare_agrees_prints_and_writes(here):
     assert "AGREE" in run.stdout
     assert "\x1b" not in run.stdout + run.stderr  # no control characters in a file
     assert "exact:iid@noncentered: sampling" in run.stderr
+    assert (
+        "exact2:iid@auto: noncentered (the engine cannot marginalize; centered where" in run.stdout
+    )
     (folder,) = (here / "nestor-out").iterdir()
     names = {path.name for path in folder.iterdir()}
     assert {"comparison.json", "trace.png", "forest-g.png", "forest-h.png", "speed.png"} <= names

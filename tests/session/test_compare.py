@@ -173,6 +173,31 @@ def test_fit_returns_the_draws_or_says_why_not(small_problem):
         nestor.fit(small_problem, "crash", chains=2, warmup=5, draws=10, progress=False)
 
 
+def test_what_auto_chose_is_said_and_kept_with_the_draws(small_problem, capsys):
+    how = {"chains": 2, "warmup": 5, "draws": 10}
+    tree = nestor.fit(small_problem, "exact", **how)
+    reason = tree.attrs["formulation_reason"]
+    assert tree.attrs["contender"] == f"exact:iid@{tree.attrs['formulation']}"
+    assert reason.startswith("the engine cannot marginalize; centered where data say more")
+    said = (
+        f"exact:iid@auto: {tree.attrs['formulation']} ({reason}); the word centered or noncentered"
+    )
+    assert said in " ".join(capsys.readouterr().err.split())
+    named = nestor.fit(small_problem, "exact@centered", **how)
+    assert (named.attrs["formulation"], named.attrs["formulation_reason"]) == ("centered", "")
+    assert "auto" not in capsys.readouterr().err
+
+
+def test_an_engine_that_is_not_settled_is_settled_before_it_runs(small_problem, tmp_path):
+    from nestor.contender import Contender
+    from nestor.runner import engine
+
+    auto = Contender.parse("reference", small_problem.spec.level_names)
+    config = SamplerConfig(chains=1, warmup=1, draws=10)
+    _, tree = engine.sample(small_problem, auto, config, tmp_path / "log")
+    assert tree.attrs["contender"] == "reference:exact@marginalized"
+
+
 def test_python_compare_shows_itself(small_problem, capsys):
     found = nestor.compare(
         small_problem, ["exact", "exact2"], chains=4, warmup=10, draws=1000, progress=False

@@ -73,6 +73,7 @@ def run_study(
     on_progress: Callable[[Progress], None],
 ) -> Calibration:
     """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
+    contender = contender.settle(problem)
     config = replace(config, chain_method=contender.chain_method, cores=1)
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)
