@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nestor.formulation import Formulation
     from nestor.problem import Problem
     from nestor_numba.evaluating import Density
-    from nestor_nutpie.sampling import NutpieRuns
+    from nestor_nutpie.sampling import Collect, Collected, NutpieRuns
 
     type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
@@ -42,8 +42,8 @@ class Posterior(Protocol):
         """A starting point, (d,)."""
         ...
 
-    def collect(self, free: Arrays, first: int, seed: int) -> tuple[Arrays, FloatArray]:
-        """Canonical variables and the log Jacobian; see `nestor_nutpie.sampling.Collect`."""
+    def collect(self, free: Arrays, first: int, seed: int) -> Collected:
+        """From nutpie's variables to the canonical ones; see `nestor_nutpie.sampling.Collect`."""
         ...
 
 
@@ -86,12 +86,15 @@ class NumbaModel:
         The compiled functions, with what they read.
     runs : NutpieRuns or None
         nutpie, ready to run; None for densities only.
+    defers : bool
+        Whether draws of coefficients are left to be made when they are stored; else they are in memory.
     """
 
     problem: Problem
     formulation: Formulation
     posterior: Posterior
     runs: NutpieRuns | None
+    defers: bool = False
 
     #: The data stay on the host.
     upload_seconds: ClassVar[float] = 0.0
@@ -117,6 +120,10 @@ class NumbaModel:
         """
         sampler = None if self.runs is None else "nutpie"
         return self.build(self.problem.with_outcome(y), self.formulation, sampler)
+
+    def deferring(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+        return replace(self, defers=True)
 
     def log_density(self, point: Arrays) -> float:
         """Log density at a point of the canonical variables; see `CompiledModel`."""
@@ -150,12 +157,7 @@ class NumbaModel:
         EngineFailed
             If nutpie stops.
         """
-        runs = self._sampler()
-
-        def collect(free: Arrays, first: int) -> tuple[Arrays, FloatArray]:
-            return self.posterior.collect(free, first, config.seed)
-
-        return runs.sample(config, on_progress, collect)
+        return self._sampler().sample(config, on_progress, self._collect(config.seed))
 
     def sample_in_looks(
         self,
@@ -170,12 +172,20 @@ class NumbaModel:
         SpecError, Unsupported, EngineFailed
             As `nestor_nutpie.sampling.NutpieRuns.sample_in_looks`.
         """
-        runs = self._sampler()
+        collect = self._collect(config.seed)
+        yield from self._sampler().sample_in_looks(config, looks, on_progress, collect)
 
-        def collect(free: Arrays, first: int) -> tuple[Arrays, FloatArray]:
-            return self.posterior.collect(free, first, config.seed)
+    def _collect(self, seed: int) -> Collect:
+        def collect(free: Arrays, first: int) -> Collected:
+            found = self.posterior.collect(free, first, seed)
+            if found.deferred is None or self.defers:
+                return found
+            # In the order of the problem's variables.
+            values = {**found.values, **found.deferred.together()}
+            ordered = {name: values[name] for name in self.problem.variables}
+            return found._replace(values=ordered, deferred=None)
 
-        yield from runs.sample_in_looks(config, looks, on_progress, collect)
+        return collect
 
     def _sampler(self) -> NutpieRuns:
         if self.runs is None:

@@ -17,8 +17,8 @@ from nestor_numba.sweeps import Shape
 _POINTER = types.CPointer(types.float64)
 #: int64 (dimension, position, gradient, value, data): what nutpie calls.
 DENSITY = types.int64(types.uint64, _POINTER, _POINTER, _POINTER, types.voidptr)
-#: void (first, draws, positions, noise, data): draws so many sets of coefficients from number `first` on.
-DRAW = types.void(types.int64, types.int64, _POINTER, _POINTER, types.voidptr)
+#: void (draws, positions, noise, data): draws so many sets of coefficients.
+DRAW = types.void(types.int64, _POINTER, _POINTER, types.voidptr)
 
 
 @cache
@@ -58,17 +58,16 @@ def _draw(
     p: Any,
     m: Any,
     per_parent: Any,
-    first: Any,
     draws: Any,
     z: Any,
     noise: Any,
     data: Any,
 ) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        Writer(_shape(p, m, per_parent), builder, args[7]).draw_all(*args[3:7])
+        Writer(_shape(p, m, per_parent), builder, args[6]).draw_all(*args[3:6])
         return context.get_dummy_value()
 
-    return types.void(p, m, per_parent, first, draws, z, noise, data), codegen
+    return types.void(p, m, per_parent, draws, z, noise, data), codegen
 
 
 @cache
@@ -94,8 +93,8 @@ def drawing(shape: Shape) -> Any:
     p, m, per_parent, digest = shape.p, shape.m, int(shape.per_parent), _digest()
 
     @numba.cfunc(DRAW, cache=True)
-    def nestor_draw(first, draws, z, noise, data):  # type: ignore[no-untyped-def]
+    def nestor_draw(draws, z, noise, data):  # type: ignore[no-untyped-def]
         digest  # noqa: B018
-        _draw(p, m, per_parent, first, draws, z, noise, data)
+        _draw(p, m, per_parent, draws, z, noise, data)
 
     return nestor_draw

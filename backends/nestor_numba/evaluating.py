@@ -23,7 +23,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _DENSITY = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.c_uint64, _DOUBLES, _DOUBLES, _DOUBLES, ctypes.c_void_p
 )
-_DRAW = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, _DOUBLES, _DOUBLES, ctypes.c_void_p)
+_DRAW = ctypes.CFUNCTYPE(None, ctypes.c_int64, _DOUBLES, _DOUBLES, ctypes.c_void_p)
 #: What a density returns: all is well; the gradient, or the value, is not finite.
 _EVALUATED = (0, 3, 4)
 
@@ -122,15 +122,12 @@ class Density:
         return float(value[0]), gradient
 
 
-def call_draw(
-    function: Any, data: NDArray[np.int64], first: int, z: FloatArray, noise: FloatArray
-) -> None:
-    """Draw coefficients for rows ``first, ...`` of z, (draws, d), as many as noise has, (n, numbers).
+def call_draw(function: Any, data: NDArray[np.int64], z: FloatArray, noise: FloatArray) -> None:
+    """Draw coefficients for each row of z, (draws, d), with a row of noise, (draws, numbers).
 
     The interpreter's lock is released meanwhile.
     """
     _DRAW(function.address)(
-        first,
         len(noise),
         z.ctypes.data_as(_DOUBLES),
         noise.ctypes.data_as(_DOUBLES),

@@ -209,16 +209,15 @@ class Writer:
         of_value = (value[0] - value[0]).equal(0.0)
         return code.choose(of_value, found, code.whole(4))
 
-    def draw_all(self, first: Any, draws: Any, z: Any, noise: Any) -> None:
+    def draw_all(self, draws: Any, z: Any, noise: Any) -> None:
         """Draw coefficients for several sets of scales, one after another."""
         code = self.code
-        begin, points, numbers = Whole(code, first), code.doubles(z), code.doubles(noise)
+        points, numbers = code.doubles(z), code.doubles(noise)
         memory, piece = self.take()
         values = self.pointers + VALUES
         with code.loop(Whole(code, draws)) as i:
-            number = begin + i
-            at = points + self.header(arena.SCALARS) * number
-            self.draw(at, numbers + self.pointers[NOISE] * i, memory, values, number)
+            at = points + self.header(arena.SCALARS) * i
+            self.draw(at, numbers + self.pointers[NOISE] * i, memory, values, i)
         self.give_back(piece)
 
     def draw(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,9 +15,10 @@ from nestor_numba import arena, compiling
 from nestor_numba.evaluating import Density, Workspace, call_draw, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
 from nestor_numba.scales import Scales
+from nestor_nutpie.sampling import Collected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -75,59 +78,31 @@ class Marginal:
         rng = np.random.default_rng(seed)
         return self.scales.centre + rng.uniform(-1.0, 1.0, self.density.dimension)
 
-    def collect(
-        self, free: Arrays, first: int, seed: int
-    ) -> tuple[dict[str, FloatArray], FloatArray]:
-        """Map draws of the scalars, (chain, draw, d), to all canonical variables; see `Collect`."""
+    def collect(self, free: Arrays, first: int, seed: int) -> Collected:
+        """Map draws of the scalars, (chain, draw, d), to all canonical variables; see `Posterior`.
+
+        Coefficients are deferred: they are drawn when somebody wants them.
+        """
         z = np.ascontiguousarray(free[POSITION])
         x, log_jacobian = self.scales.constrain(z)
-        found = self.scales.split(x)
-        lead = z.shape[:2]
-        names = self._coefficients()
-        values = {n: np.empty((*lead, *self.problem.variables[n].shape)) for n in names}
-        self.recover(z, first, seed, values)
-        found |= values
-        return {name: found[name] for name in self.problem.variables}, log_jacobian
+        return Collected(self.scales.split(x), log_jacobian, Recovery(self, z, first, seed))
 
-    def _coefficients(self) -> list[str]:
-        return [v.name for v in self.problem.variables.values() if v.role in ("population", "node")]
-
-    def recover(self, z: FloatArray, first: int, seed: int, values: Arrays) -> None:
+    def recover(self, z: FloatArray, noise: FloatArray, values: Arrays) -> None:
         """Draw all coefficients jointly and exactly, once for each draw of the scales.
 
         Parameters
         ----------
-        z : ndarray, (chain, draw, d)
+        z : ndarray, (draw, d)
             Unconstrained scalars.
-        first : int
-            Number of the first draw in its chain: a draw's noise depends on seed, chain and number only.
-        seed : int
-            Of the run.
-        values : mapping of str to ndarray, (chain, draw, *shape)
+        noise : ndarray, (draw, numbers)
+            Standard normal; overwritten.
+        values : mapping of str to ndarray, (draw, *shape)
             Filled: beta, every beta_<level>, gamma.
         """
-        chains, draws = z.shape[:2]
         gamma = values.get("gamma", np.zeros(0))
         levels = [values[f"beta_{level.name}"] for level in self.problem.levels]
-        targets = [gamma, values["beta"], *levels]
-        data = self.density.workspace.pointers(targets)
-        size = max(1, _NOISE // self.density.workspace.noise)
-
-        def work(chain: int, block: int) -> None:
-            begin, end = max(block * size, first), min((block + 1) * size, first + draws)
-            rng = np.random.Generator(np.random.SFC64([_STREAM, seed, chain, block]))
-            noise = rng.standard_normal((end - block * size, self.density.workspace.noise))
-            here = noise[begin - block * size :]
-            call_draw(self.drawing, data, chain * draws + begin - first, z, here)
-
-        jobs = [
-            (chain, block)
-            for chain in range(chains)
-            for block in range(first // size, (first + draws - 1) // size + 1)
-        ]
-        with ThreadPoolExecutor(_usable_cores(), thread_name_prefix="nestor-recovery") as pool:
-            for future in [pool.submit(work, *job) for job in jobs]:
-                future.result()
+        data = self.density.workspace.pointers([gamma, values["beta"], *levels])
+        call_draw(self.drawing, data, np.ascontiguousarray(z), noise)
         self._inherit(values)
 
     def _inherit(self, values: Arrays) -> None:
@@ -140,6 +115,68 @@ class Marginal:
                 if j not in level.varying:
                     own[..., j] = above[..., level.parent, j]
             above = own
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """Coefficients given draws of the scales, block by block; see `nestor.backend.Deferred`.
+
+    Parameters
+    ----------
+    marginal : Marginal
+        The problem.
+    z : ndarray, (chain, draw, d)
+        Unconstrained scalars.
+    first : int
+        Number of the first draw in its chain: a draw's noise depends on seed, chain and number only.
+    seed : int
+        Of the run.
+    """
+
+    marginal: Marginal
+    z: FloatArray
+    first: int
+    seed: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each variable, (chain, draw, *shape)."""
+        variables = self.marginal.problem.variables.values()
+        roles = ("population", "node")
+        return {v.name: (*self.z.shape[:2], *v.shape) for v in variables if v.role in roles}
+
+    def blocks(self) -> Iterator[tuple[int, int, Arrays]]:
+        """Draw the coefficients, several blocks at once on the cores that there are."""
+        chains, draws = self.z.shape[:2]
+        size = max(1, _NOISE // self.marginal.density.workspace.noise)
+        last = (self.first + draws - 1) // size
+        jobs = ((c, b) for c in range(chains) for b in range(self.first // size, last + 1))
+        cores = _usable_cores()
+        with ThreadPoolExecutor(cores, thread_name_prefix="nestor-recovery") as pool:
+            # A few more than cores, so that none waits for the block before it to be taken.
+            waiting = deque(pool.submit(self._block, *job, size) for job in islice(jobs, 2 * cores))
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(pool.submit(self._block, *job, size) for job in islice(jobs, 1))
+                yield found
+
+    def _block(self, chain: int, block: int, size: int) -> tuple[int, int, Arrays]:
+        begin = max(block * size, self.first)
+        end = min((block + 1) * size, self.first + self.z.shape[1])
+        rng = np.random.Generator(np.random.SFC64([_STREAM, self.seed, chain, block]))
+        noise = rng.standard_normal((end - block * size, self.marginal.density.workspace.noise))
+        values = {name: np.empty((end - begin, *s[2:])) for name, s in self.shapes.items()}
+        z = self.z[chain, begin - self.first : end - self.first]
+        self.marginal.recover(z, noise[begin - block * size :], values)
+        return chain, begin - self.first, values
+
+    def together(self) -> dict[str, FloatArray]:
+        """All of them in memory, (chain, draw, *shape)."""
+        found = {name: np.empty(shape) for name, shape in self.shapes.items()}
+        for chain, first, values in self.blocks():
+            for name, block in values.items():
+                found[name][chain, first : first + len(block)] = block
+        return found
 
 
 def _usable_cores() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor.backend import Deferred, ProgressCallback, SamplerConfig
 
     type Arrays = Mapping[str, NDArray[np.float64]]
 
@@ -35,19 +35,29 @@ _STATS: tuple[tuple[str, str, type], ...] = (
 )
 
 
+class Collected(NamedTuple):
+    """What draws of nutpie's variables are in the canonical ones.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray, (chain, draw, *shape)
+        The canonical variables.
+    log_jacobian : ndarray, (chain, draw)
+        Log |d canonical / d unconstrained|.
+    deferred : Deferred or None
+        Makes the variables that `values` lacks.
+    """
+
+    values: Arrays
+    log_jacobian: NDArray[np.float64]
+    deferred: Deferred | None = None
+
+
 class Collect(Protocol):
     """From nutpie's variables to the canonical ones."""
 
-    def __call__(self, free: Arrays, first: int) -> tuple[Arrays, NDArray[np.float64]]:
-        """Map draws (chain, draw, *shape), the first of them number `first`.
-
-        Returns
-        -------
-        values : mapping of str to ndarray, (chain, draw, *shape)
-            The canonical variables.
-        log_jacobian : ndarray, (chain, draw)
-            Log |d canonical / d unconstrained|.
-        """
+    def __call__(self, free: Arrays, first: int) -> Collected:
+        """Map draws (chain, draw, *shape), the first of them number `first`."""
         ...
 
 
@@ -115,10 +125,11 @@ class NutpieRuns:
                 middle = time.perf_counter()
                 kept = slice(config.warmup + drawn, config.warmup + look)
                 free, stats = self._read(tables, kept)
-                values, stats["log_jacobian"] = collect(free, drawn)
+                found = collect(free, drawn)
+                stats["log_jacobian"] = found.log_jacobian
                 postprocess = time.perf_counter() - middle
                 timings = clock.stretch(middle - start, postprocess)
-                yield Draws(values=values, stats=stats, timings=timings, settings=settings)
+                yield Draws(found.values, stats, timings, settings, deferred=found.deferred)
                 drawn, start = look, time.perf_counter()
         finally:
             run.close()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from nestor.errors import SpecError
 from nestor.offers import (
     Cached,
+    Deferred,
+    Deferring,
     Differentiable,
     Extensible,
     Placed,
@@ -36,6 +38,8 @@ __all__ = [
     "ChainMethod",
     "CompiledModel",
     "DType",
+    "Deferred",
+    "Deferring",
     "Device",
     "Differentiable",
     "Draws",
@@ -198,6 +202,8 @@ class Draws:
     device_peak_bytes : int or None
         Largest memory in use on the device since the process began; None where it has no memory of its
         own, or does not report it.
+    deferred : Deferred or None
+        Makes the variables that `values` lacks; None where it lacks none.
     """
 
     values: Mapping[str, NDArray[np.float64]]
@@ -205,6 +211,7 @@ class Draws:
     timings: Timings
     settings: Mapping[str, object]
     device_peak_bytes: int | None = None
+    deferred: Deferred | None = None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,41 @@ class Extensible(Protocol):
 
 
 @runtime_checkable
+class Deferred(Protocol):
+    """Values of a run that are made block by block, when somebody wants them."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each variable, (chain, draw, *shape)."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[int, int, Mapping[str, NDArray[np.float64]]]]:
+        """Make the values; the same ones each time.
+
+        Yields
+        ------
+        chain, first : int
+            Whose they are, and the number of their first draw.
+        values : mapping of str to ndarray, (draws, *shape)
+            Some draws of every variable. Together the blocks hold each draw of each chain once.
+        """
+        ...
+
+    def together(self) -> Mapping[str, NDArray[np.float64]]:
+        """All values in memory, (chain, draw, *shape)."""
+        ...
+
+
+@runtime_checkable
+class Deferring(Protocol):
+    """A compiled model that need not hold all draws of its nodes in memory; optional."""
+
+    def deferring(self) -> CompiledModel:
+        """Return a model of which draws come with some of their variables in `Draws.deferred`."""
+        ...
+
+
+@runtime_checkable
 class Reusable(Protocol):
     """A compiled model that takes another outcome without being compiled again; optional."""
 

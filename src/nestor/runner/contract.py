@@ -19,12 +19,15 @@ def check_draws(problem: Problem, draws: Draws, n_chain: int, n_draw: int) -> No
     EngineFailed
         If a variable is missing or has another shape.
     """
+    shapes = {name: array.shape for name, array in draws.values.items()}
+    if draws.deferred is not None:
+        shapes |= draws.deferred.shapes
     for variable in problem.variables.values():
         expected = (n_chain, n_draw, *variable.shape)
-        found = draws.values.get(variable.name)
+        found = shapes.get(variable.name)
         if found is None:
             raise EngineFailed(f"the backend returned no draws of {variable.name}.")
-        if found.shape != expected:
+        if found != expected:
             raise EngineFailed(
-                f"the backend returned {variable.name} with shape {found.shape}, not {expected}."
+                f"the backend returned {variable.name} with shape {found}, not {expected}."
             )

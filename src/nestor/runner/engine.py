@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
+from nestor.runner import arrays
 from nestor.runner.job import Job, Outcome
 from nestor.runner.limits import Limits
 from nestor.runner.process import Listener, Running, run
@@ -109,7 +110,7 @@ def sample(
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
         if outcome.arrays is None:
             return outcome, None
-        draws = _read(outcome.arrays)
+        draws = arrays.read(outcome.arrays)
     return outcome, to_datatree(problem, draws, _attrs(problem, contender, config, outcome))
 
 
@@ -155,7 +156,7 @@ def sample_in_looks(
             if outcome.arrays is None:
                 yield outcome, None
                 return
-            parts.append(_read(outcome.arrays))
+            parts.append(arrays.read(outcome.arrays))
             results.append(outcome.result)
             total = replace(outcome, result={**outcome.result, "timings": _added(results)})
             so_far = replace(config, draws=look)
@@ -192,17 +193,6 @@ def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
                 known = total[name] is not None and value is not None
                 total[name] = total[name] + value if known else None
     return total
-
-
-def _read(path: Path) -> Draws:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as arrays:
-        by_kind: dict[str, dict[str, Any]] = {"values": {}, "stats": {}}
-        for name in arrays.files:
-            kind, _, variable = name.partition("/")
-            by_kind[kind][variable] = arrays[name]
-    return Draws(by_kind["values"], by_kind["stats"], Timings(), {})
 
 
 def _attrs(

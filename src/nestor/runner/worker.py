@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -128,7 +129,7 @@ def _run(
 
 def _compile(backend: Backend, job: Job) -> CompiledModel:
     """Compile a model, and for sampling whatever its sampler needs."""
-    from nestor.backend import Preparable
+    from nestor.backend import Deferring, Preparable
 
     model = backend.compile(
         job.problem,
@@ -139,7 +140,7 @@ def _compile(backend: Backend, job: Job) -> CompiledModel:
     )
     if job.config is not None and isinstance(model, Preparable):
         model.prepare(job.config)
-    return model
+    return model.deferring() if isinstance(model, Deferring) else model
 
 
 def _sample(
@@ -153,6 +154,7 @@ def _sample(
     spent: tuple[float, float],
 ) -> dict[str, object]:
     """Sample; between looks say what there is, and wait for the word to go on."""
+    from nestor.runner import arrays
     from nestor.runner.contract import check_draws
 
     assert job.config is not None  # noqa: S101 - a sampling job
@@ -162,9 +164,10 @@ def _sample(
     done = 0
     for target, draws in zip(targets, stretches, strict=False):
         check_draws(job.problem, draws, job.config.chains, target - done)
-        # Draws are on the host: writing them down is ours, and no part of what the engine took.
-        found["timings"] = _timings(draws.timings, *spent, time.perf_counter() - begin)
-        _save(draws, result)
+        made = _make_deferred(draws, result)
+        # Draws are made: writing down those on the host is ours, and no part of what the engine took.
+        found["timings"] = _timings(made, *spent, time.perf_counter() - begin)
+        arrays.write(draws, result)
         found["settings"] = dict(draws.settings)
         found["device_peak_bytes"] = draws.device_peak_bytes
         done = target
@@ -206,15 +209,16 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
     return [repr(float(model.log_density(point))) for point in job.points]
 
 
-def _save(draws: Draws, path: Path) -> None:
-    import numpy as np
+def _make_deferred(draws: Draws, result: Path) -> Timings:
+    """Make what the engine has deferred, straight into files; its timings with the seconds of that."""
+    from nestor.runner import arrays
 
-    arrays: dict[str, np.ndarray] = {
-        f"values/{name}": array for name, array in draws.values.items()
-    }
-    arrays |= {f"stats/{name}": array for name, array in draws.stats.items()}
-    with path.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+    if draws.deferred is None:
+        return draws.timings
+    begin = time.perf_counter()
+    arrays.write_deferred(draws.deferred, result)
+    seconds = (draws.timings.postprocess or 0.0) + time.perf_counter() - begin
+    return replace(draws.timings, postprocess=seconds)
 
 
 def _timings(timings: Timings, imported: float, compiled: float, total: float) -> dict[str, object]:
