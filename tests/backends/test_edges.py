@@ -13,15 +13,17 @@ from nestor.formulation import Formulation
 BOUND = 1e-8
 #: Of the reference's marginal density, which the others are compared with elsewhere.
 BOUND_OF_REFERENCE = 1e-11
-WORDS = ("marginalized", "statistics")
 
 
 def announced():
     """Every installed backend with each of the formulations that it announces."""
     for name, entry in registry.backends().items():
         can = entry.backend.capabilities()
-        for words in WORDS:
-            if entry.installed and words in can.likelihoods | can.coefficients:
+        found = can.coefficients & {"marginalized"}
+        if "sampled" in can.coefficients:
+            found |= can.likelihoods & {"statistics"}
+        for words in sorted(found):
+            if entry.installed:
                 yield pytest.param(name, words, id=f"{name}-{words}")
 
 
