@@ -1,0 +1,5 @@
+"""What all other leaves say of one leaf: messages up and down the tree of a gaussian model."""
+
+from nestor.cavity.passes import LeafPredictive
+
+__all__ = ["LeafPredictive"]

@@ -1,0 +1,153 @@
+"""The density of each leaf's outcome given all other leaves' and the scales, by one pass up and one down.
+
+The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
+all nodes have the root's. Triangles (see `nestor.cavity.triangles`) about it go up the tree, from leaves
+to the root, and from the root's prior down again: to a child goes what its parent hears from above times
+what all its siblings say, passed on by the child's own standard deviations. At a leaf this is the cavity:
+the density of its coefficients given all rows but its own. With D its triangle and R that of D and A together,
+
+    log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
+                               + sum_i log(w_i) / 2,
+
+e being what the rotations leave in the last column, and what no coefficients explain over sigma^2.
+
+Sources: Pearl (1988), chapter 7, for propagation both ways, exact on a tree; Vehtari, Mononen, Tolvanen,
+Sivula and Winther (2016), JMLR 17, for leave-one-out densities from cavities of Gaussians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.auto import not_marginalizable
+from nestor.cavity.leaves import leaf_triangles
+from nestor.cavity.siblings import Pairing, gather, pairings, scatter
+from nestor.cavity.triangles import passed_on, put
+from nestor.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.problem import LevelDesign, Problem
+
+    type FloatArray = NDArray[np.float64]
+
+#: Numbers in the largest array of a pass.
+_LARGEST_ARRAY = 400_000
+_LOG_TWO_PI = float(np.log(2 * np.pi))
+#: A precision for what is known: a power of two, which rotations divide out again without rounding.
+_KNOWN = 2.0**500
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the nodes of a level say to their parents, round after round of pairs."""
+
+    gathered: list[FloatArray]
+    rounds: tuple[Pairing, ...]
+
+
+class LeafPredictive:
+    """Log predictive densities of the leaves of one problem, each given all others, for many sets of scales.
+
+    Parameters
+    ----------
+    problem : Problem
+        A gaussian outcome and Normal priors of population coefficients, with rows or without.
+
+    Attributes
+    ----------
+    batch : int
+        Sets of scales at once beyond which memory, not time, would grow.
+
+    Raises
+    ------
+    Unsupported
+        If the problem is not of that kind.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        if reason := not_marginalizable(problem):
+            raise Unsupported(f"a leaf cannot be left out exactly: {reason}.")
+        self._problem = problem
+        self._leaves = leaf_triangles(problem)
+        self._root = _root(problem, self._leaves.pivot)
+        self._rounds = [pairings(level.parent, level.n_parents) for level in problem.levels]
+        self.batch = max(1, _LARGEST_ARRAY // self._leaves.A.size)
+
+    def log_density(self, scales: Mapping[str, FloatArray]) -> FloatArray:
+        """log p(y_v | y_-v, scales) of each leaf v, all constants included.
+
+        Parameters
+        ----------
+        scales : mapping of str to ndarray, (B, *shape)
+            Every tau_<level>, and sigma, also where its value is known.
+
+        Returns
+        -------
+        ndarray, (n, B)
+        """
+        leaves, sigma = self._leaves, scales["sigma"]
+        A = leaves.A[..., None] / sigma
+        sds = [_spread(level, scales) for level in self._problem.levels]
+        return self._joined(self._down(self._up(A, sds), sds), A, sigma)
+
+    def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Heard]:
+        """From the leaves' triangles to what each level says to its parents, top down."""
+        found = []
+        for level, sd, rounds in self._backwards(sds):
+            found.append(_Heard(gather(passed_on(A, sd, level.varying), rounds), rounds))
+            A = found[-1].gathered[-1]
+        return found[::-1]
+
+    def _down(self, heard: list[_Heard], sds: list[FloatArray]) -> FloatArray:
+        """From the root's prior to the cavities of the leaves, (d, d + 1, n, B)."""
+        draws = heard[0].gathered[0].shape[-1]
+        D = np.repeat(self._root[:, :, None, None], draws, axis=-1)
+        for level, sd, one in zip(self._problem.levels, sds, heard, strict=True):
+            others = scatter(D, one.gathered, one.rounds)
+            D = passed_on(others, sd, level.varying)
+        return D
+
+    def _joined(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
+        leaves, rows = self._leaves, self._leaves.rows[:, None]
+        total = leaves.rest[:, None] / sigma**2
+        log_det = _log_det(D)
+        for i, row in enumerate(A):
+            total += put(row, D, first=i) ** 2
+        log_det -= _log_det(D)
+        constants = 0.5 * leaves.log_weights[:, None] - rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
+        return np.asarray(log_det - 0.5 * total + constants)
+
+    def _backwards(
+        self, sds: list[FloatArray]
+    ) -> list[tuple[LevelDesign, FloatArray, tuple[Pairing, ...]]]:
+        return list(zip(self._problem.levels, sds, self._rounds, strict=True))[::-1]
+
+
+def _log_det(A: FloatArray) -> FloatArray:
+    return np.asarray(sum(np.log(np.abs(A[j, j])) for j in range(len(A))))
+
+
+def _root(problem: Problem, pivot: FloatArray) -> FloatArray:
+    """Prior of the population's effects and gamma as a triangle, (d, d + 1); known ones are 0."""
+    beta, gamma = problem.priors.beta, problem.priors.gamma
+    priors = [*(beta.get(effect) for effect in problem.effects), *gamma.values()]
+    found = np.zeros((len(priors), len(priors) + 1))
+    for j, prior in enumerate(priors):
+        mean, precision = (0.0, _KNOWN) if prior is None else (prior.args[0], 1 / prior.args[1])
+        found[j, j], found[j, -1] = precision, precision * (mean - pivot[j])
+    return found
+
+
+def _spread(level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
+    """Standard deviations of a level's deviations, (q, n or 1, B)."""
+    if not len(level.varying):
+        return np.zeros((0, 1, 1))
+    tau = scales[f"tau_{level.name}"]
+    return (level.scale_of_nodes(tau) if level.per_parent else tau[:, None]).T

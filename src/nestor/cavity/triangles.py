@@ -1,0 +1,94 @@
+"""Information about a vector as an upper triangle, for many nodes and draws at once.
+
+A triangle A of shape (d, d + 1, ...) stands for the factor exp(-|A (x, -1)|^2 / 2) of a density of x, (d,).
+Factors are multiplied by putting rows into one triangle, and variables integrated out by rotating their
+columns away; both are Givens rotations, which keep what rows of very different sizes say, where sums of
+cross-products lose it (Bjorck 1996, "Numerical Methods for Least Squares Problems", section 2.7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    type FloatArray = NDArray[np.float64]
+
+
+def put(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
+    """Multiply a triangle by the factor of one row, in place; the row is used up.
+
+    Parameters
+    ----------
+    row : ndarray, (d + 1, ...)
+        Zeros before column `first`.
+    into : ndarray, (d, d + 1, ...)
+        The triangle.
+    first : int
+        Where to begin.
+
+    Returns
+    -------
+    ndarray, (...)
+        What is left in the last column: its square belongs to the exponent, whatever x is.
+    """
+    for j in range(first, len(into)):
+        _rotate(into[j, j:], row[j:])
+    return row[-1]
+
+
+def multiplied(A: FloatArray, B: FloatArray) -> FloatArray:
+    """Product of the factors of two triangles, (d, d + 1, ...), up to a constant in x."""
+    into, rows = A.copy(), B.copy()
+    for i, row in enumerate(rows):
+        put(row, into, first=i)
+    return into
+
+
+def passed_on(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> FloatArray:
+    """What a factor of x says of x', where x - x' is Normal and independent of x'.
+
+    As x = x' + L u, u ~ Normal(0, I), the rows (I, 0) of u and (A L, A) of u and x' are rotated until u
+    stands in the first ones only. The same holds with x and x' exchanged: up and down the tree alike.
+
+    Parameters
+    ----------
+    A : ndarray, (d, d + 1, ...)
+        A triangle, which is not changed.
+    sd : ndarray, (q, ...)
+        Standard deviations of the entries that differ, the diagonal of L; may be zero.
+    varying : ndarray of intp, (q,)
+        Which entries these are, in order.
+
+    Returns
+    -------
+    ndarray, (d, d + 1, ...)
+        A triangle. Nothing is inverted: with sd = 0 it is A.
+    """
+    q, below = len(varying), A.copy()
+    noise = np.zeros((q, q, *A.shape[2:]))
+    noise[range(q), range(q)] = 1.0
+    above = np.zeros((q, *A.shape[1:]))
+    # From the last row up, so that what a row takes over stands where it has entries of its own.
+    for i in reversed(range(len(A))):
+        scaled = A[i, varying] * sd
+        for k in range(q):
+            if varying[k] >= i:
+                _rotate(noise[k, k:], scaled[k:], above[k, i:], below[i, i:])
+    return below
+
+
+def _rotate(*pairs: FloatArray) -> None:
+    """Rotate rows in place so that the first entry of the second one vanishes: one, other, one, other."""
+    a, b = pairs[0][0], pairs[1][0]
+    length = np.hypot(a, b)
+    safe = np.where(length > 0, length, 1.0)
+    cosine, sine = np.where(length > 0, a / safe, 1.0), b / safe
+    for one, other in zip(pairs[::2], pairs[1::2], strict=True):
+        kept = cosine * one + sine * other
+        other *= cosine
+        other -= sine * one
+        one[:] = kept
