@@ -11,7 +11,7 @@ RESULTS ?= benchmarks/results
 WHEELS ?= wheels
 GPU_HAS ?=
 # Backends that `make conformance` checks, and reference posteriors that `make references` makes (none: all).
-BACKENDS ?= reference numpyro pymc
+BACKENDS ?= reference numba numpyro pymc
 REFERENCES ?=
 
 BIN := $(VENV)/bin
