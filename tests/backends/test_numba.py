@@ -1,0 +1,185 @@
+"""The numba backend's own parts: layout, logs by exponents, recovery, what it defers and refuses."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from edges import CASES
+
+from nestor import ModelSpec, Problem
+from nestor.backend import Deferring, SamplerConfig
+from nestor.errors import SpecError, Unsupported
+from nestor.formulation import Formulation
+from nestor_numba import NumbaBackend
+from nestor_numba.emit import LANES
+from nestor_numba.layout import Slots
+from nestor_numba.priors import WIDTH, table
+from nestor_reference import conditional_mean
+
+
+def compiled(problem, sampler="nutpie"):
+    return NumbaBackend().compile(
+        problem,
+        Formulation.marginalized(problem.spec.level_names),
+        sampler=sampler,
+        device="cpu",
+        dtype="float64",
+    )
+
+
+@pytest.fixture(scope="module")
+def model(small_problem):
+    return compiled(small_problem)
+
+
+@pytest.mark.parametrize(
+    "children", [[1], [5], [200], [1] * 30, [3, 1, 40, 2, 2, 7], list(range(1, 60)), [500, 1, 1]]
+)
+def test_every_node_has_a_slot_of_its_own_in_the_lane_of_its_parent(children):
+    parent = np.repeat(np.arange(len(children)), children)
+    found = Slots.of(parent, len(children))
+    assert len(set(found.slot.tolist())) == len(parent)
+    assert found.size % LANES == 0
+    # The last lanes are nobody's: families that do not exist look there.
+    assert found.slot.max() < found.size - LANES
+    for node, slot in enumerate(found.slot):
+        group = int(np.searchsorted(found.first, slot, side="right")) - 1
+        child, lane = divmod(int(slot) - int(found.first[group]), LANES)
+        assert child < found.count[group]
+        assert found.parent[group * LANES + lane] == parent[node]
+
+
+def test_few_slots_are_empty_where_families_differ():
+    children = np.random.default_rng(1).poisson(18, 131) + 1
+    found = Slots.of(np.repeat(np.arange(131), children), 131)
+    assert found.size < 1.15 * children.sum()
+
+
+def test_groups_say_whether_they_hold_parts_of_families():
+    cut = Slots.of(np.zeros(500, np.int64), 1)
+    assert cut.cut.all()
+    whole = Slots.of(np.arange(64), 64)
+    assert not whole.cut.any()
+
+
+def test_a_sampler_starts_where_the_density_is_finite_and_its_gradient_is_that_of_the_value(model):
+    walked = model.sampled_density()
+    z = walked.start + 0.1
+    value, gradient = walked.value_and_gradient(z)
+    step = 1e-5
+    numeric = [
+        (walked.value_and_gradient(z + step * e)[0] - walked.value_and_gradient(z - step * e)[0])
+        / (2 * step)
+        for e in np.eye(walked.dimension)
+    ]
+    assert np.isfinite(value)
+    # Central differences: step^2 of the third derivative, and rounding of the value over the step.
+    assert gradient == pytest.approx(numeric, rel=1e-6, abs=1e-11 * abs(value) / step)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.how == "usual" and not c.simulated], ids=str
+)
+def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
+    model = compiled(case.problem)
+    walked = model.sampled_density()
+    z = walked.start
+    value, gradient = walked.value_and_gradient(z)
+    step = 1e-5
+    numeric = [
+        (walked.value_and_gradient(z + step * e)[0] - walked.value_and_gradient(z - step * e)[0])
+        / (2 * step)
+        for e in np.eye(walked.dimension)
+    ]
+    assert gradient == pytest.approx(numeric, rel=1e-5, abs=1e-5 * (1 + abs(value)))
+
+
+@pytest.mark.parametrize(
+    "prior",
+    ["HalfNormal(2)", "HalfStudentT(3, 2)", "HalfCauchy(2)", "Exponential(0.7)", "Gamma(2, 0.5)"]
+    + ["InverseGamma(3, 2)", "LogNormal(0.3, 0.8)", "Uniform(0.1, 4)"],
+)
+def test_coefficients_of_priors_give_their_densities(prior):
+    from nestor.priors import Prior
+
+    parsed = Prior.parse(prior)
+    (row,) = table([parsed])
+    assert len(row) == WIDTH
+    x = np.array([0.2, 1.0, 3.1])
+    u = np.log(x)
+    found = row[0] + row[1] * u + row[2] * u**2 + row[3] * x + row[4] * x**2 + row[5] / x
+    found += row[6] * np.log1p(row[7] * x**2)
+    assert found == pytest.approx(parsed.scipy().logpdf(x), rel=1e-13)
+
+
+def test_the_same_seed_gives_the_same_draws_in_memory_and_deferred(model):
+    config = SamplerConfig(chains=2, warmup=50, draws=60, seed=3)
+    whole = model.sample(config)
+    assert isinstance(model, Deferring)
+    later = model.deferring().sample(config)
+    assert later.deferred is not None
+    assert set(later.values) | set(later.deferred.shapes) == set(whole.values)
+    made = later.deferred.together()
+    for name, array in made.items():
+        assert later.deferred.shapes[name] == array.shape
+        assert np.array_equal(array, whole.values[name])
+
+
+def test_looks_draw_the_coefficients_of_one_run(model):
+    config = SamplerConfig(chains=2, warmup=50, draws=30, seed=4)
+    parts = list(model.sample_in_looks(config, (30, 70)))
+    whole = model.sample(SamplerConfig(chains=2, warmup=50, draws=70, seed=4))
+    for name, array in whole.values.items():
+        joined = np.concatenate([part.values[name] for part in parts], axis=1)
+        assert np.array_equal(joined, array)
+
+
+def test_coefficients_are_exact_draws_given_the_scales(small_problem, model):
+    """Standardized by the spread of many draws at the same scales, their mean is off by no more than chance."""
+    posterior = model.posterior
+    point = {
+        v.name: np.full(v.shape, 0.7)
+        for v in small_problem.variables.values()
+        if v.role in ("scale", "family")
+    }
+    n = 4000
+    z = np.tile(posterior.scales.unconstrain(posterior.scales.flat(point)), (1, n, 1))
+    from nestor_numba.marginal import Recovery
+
+    found = Recovery(posterior, z, 0, 1).together()
+    means = conditional_mean(small_problem, point)
+    scores = []
+    for name, exact in means.items():
+        draws = found[name][0]
+        random = small_problem.variables[name].random
+        sd = draws.std(axis=0)[random]
+        scores.append((draws.mean(axis=0) - exact)[random] / sd * math.sqrt(n))
+    worst = np.abs(np.concatenate(scores)).max()
+    # Bonferroni over the coefficients, at a false alarm in 10,000.
+    from scipy.stats import norm
+
+    assert worst < norm.isf(0.5e-4 / len(np.concatenate(scores)))
+
+
+def test_it_refuses_what_cannot_be_integrated_out(small_problem):
+    spec = small_problem.spec
+    prior = {"beta[Intercept]": "StudentT(3, 0, 10)"}
+    wide = ModelSpec.from_formula(spec.to_formula(), priors=prior)
+    rng = np.random.default_rng(1)
+    label = ["a", "b", "c"] * 4
+    table = pd.DataFrame(dict.fromkeys(spec.level_names, label))
+    for column in ("x", spec.outcome):
+        table[column] = rng.normal(size=12)
+    with pytest.raises(Unsupported, match=r"beta\[Intercept\] is StudentT"):
+        compiled(Problem(wide, table))
+
+
+def test_a_model_for_densities_only_does_not_sample(small_problem):
+    with pytest.raises(Unsupported, match="densities only"):
+        compiled(small_problem, sampler=None).sample(SamplerConfig())
+
+
+def test_looks_must_increase(model):
+    with pytest.raises(SpecError, match="increase"):
+        next(model.sample_in_looks(SamplerConfig(chains=1, draws=5, warmup=5), (5, 5)))
