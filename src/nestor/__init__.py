@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nestor.comparison import Comparison
     from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
     from nestor.index import build_index
+    from nestor.leave_one_out import LeaveOneOut, loo
+    from nestor.leave_out import leave_one_leaf_out
+    from nestor.pointwise import log_likelihood, with_log_likelihood
     from nestor.priors import Prior
     from nestor.problem import Problem
     from nestor.spec import Level, ModelSpec
@@ -24,6 +27,7 @@ _HOME = {
     "Comparison": "comparison",
     "DataError": "errors",
     "EngineFailed": "errors",
+    "LeaveOneOut": "leave_one_out",
     "Level": "spec",
     "ModelSpec": "spec",
     "NestorError": "errors",
@@ -37,8 +41,12 @@ _HOME = {
     "calibrate": "calibration",
     "compare": "api",
     "fit": "api",
+    "leave_one_leaf_out": "leave_out",
+    "log_likelihood": "pointwise",
+    "loo": "leave_one_out",
     "read_table": "tables",
     "summary": "api",
+    "with_log_likelihood": "pointwise",
 }
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "Comparison",
     "DataError",
     "EngineFailed",
+    "LeaveOneOut",
     "Level",
     "ModelSpec",
     "NestorError",
@@ -59,8 +68,12 @@ __all__ = [
     "calibrate",
     "compare",
     "fit",
+    "leave_one_leaf_out",
+    "log_likelihood",
+    "loo",
     "read_table",
     "summary",
+    "with_log_likelihood",
 ]
 
 

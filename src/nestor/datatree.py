@@ -88,8 +88,8 @@ def _coords(problem: Problem) -> dict[str, tuple[str, object]]:
     }
 
 
-def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
-    """Coordinates of the rows: position in the user's table, and the leaf's path."""
+def row_coords(problem: Problem) -> dict[str, tuple[str, object]]:
+    """Return coordinates of the rows: position in the user's table, and the leaf's path."""
     leaf = problem.index.levels[-1]
     return {
         "row": ("row", problem.order),
@@ -97,15 +97,18 @@ def _rows(problem: Problem) -> dict[str, tuple[str, object]]:
     }
 
 
+def outcome_name(problem: Problem) -> str:
+    """Name of the outcome in a DataTree, which reads '/' as a path."""
+    return problem.spec.outcome.replace("/", "_")
+
+
 def _observed(problem: Problem) -> xr.Dataset:
     import xarray as xr
 
     if not problem.has_rows:
         return xr.Dataset(attrs={"rows": _NO_ROWS})
-    # A DataTree reads '/' as a path.
-    name = problem.spec.outcome.replace("/", "_")
     outcome = ("row", problem.y, {"term": problem.spec.outcome})
-    return xr.Dataset({name: outcome}, coords=_rows(problem))
+    return xr.Dataset({outcome_name(problem): outcome}, coords=row_coords(problem))
 
 
 def _constant(problem: Problem) -> xr.Dataset:
@@ -119,7 +122,7 @@ def _constant(problem: Problem) -> xr.Dataset:
     coords = {name: value for name, value in _coords(problem).items() if value[0] in used}
     if not problem.has_rows:
         return xr.Dataset(data, coords=coords, attrs={"rows": _NO_ROWS})
-    return xr.Dataset(data, coords=_rows(problem) | coords)
+    return xr.Dataset(data, coords=row_coords(problem) | coords)
 
 
 def _row_data(problem: Problem) -> dict[str, _Array]:

@@ -75,7 +75,7 @@ def leaf_triangles(problem: Problem) -> LeafTriangles:
 
 def _pivot(found: LeafStatistics) -> FloatArray:
     """Least-squares coefficients of effects and covariates, of all rows together: (p + c,)."""
-    p, c = found.n_effects, found.n_covariates
+    p = found.n_effects
     design = np.concatenate(
         [np.broadcast_to(np.eye(p), (found.n_leaves, p, p)), found.fit[:, :, 1:]], axis=2
     )

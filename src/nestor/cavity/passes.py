@@ -4,7 +4,7 @@ The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that
 all nodes have the root's. Triangles (see `nestor.cavity.triangles`) about it go up the tree, from leaves
 to the root, and from the root's prior down again: to a child goes what its parent hears from above times
 what all its siblings say, passed on by the child's own standard deviations. At a leaf this is the cavity:
-the density of its coefficients given all rows but its own. With D its triangle and R that of D and A together,
+the density of its coefficients given all rows but its own. With D its triangle, and R that of D and A,
 
     log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
                                + sum_i log(w_i) / 2,
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 #: Numbers in the largest array of a pass.
 _LARGEST_ARRAY = 400_000
 _LOG_TWO_PI = float(np.log(2 * np.pi))
-#: A precision for what is known: a power of two, which rotations divide out again without rounding.
-_KNOWN = 2.0**500
+#: A precision for what is known: a power of two, which rotations divide out again without rounding, and
+#: whose square is a number.
+_KNOWN = 2.0**300
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class LeafPredictive:
         self.batch = max(1, _LARGEST_ARRAY // self._leaves.A.size)
 
     def log_density(self, scales: Mapping[str, FloatArray]) -> FloatArray:
-        """log p(y_v | y_-v, scales) of each leaf v, all constants included.
+        """Log density of each leaf's outcome given all others' and the scales, all constants included.
 
         Parameters
         ----------

@@ -36,8 +36,9 @@ def put(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
         What is left in the last column: its square belongs to the exponent, whatever x is.
     """
     for j in range(first, len(into)):
-        _rotate(into[j, j:], row[j:])
-    return row[-1]
+        _rotate((into[j, j:], row[j:]))
+    left: FloatArray = row[-1]
+    return left
 
 
 def multiplied(A: FloatArray, B: FloatArray) -> FloatArray:
@@ -77,18 +78,19 @@ def passed_on(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> Float
         scaled = A[i, varying] * sd
         for k in range(q):
             if varying[k] >= i:
-                _rotate(noise[k, k:], scaled[k:], above[k, i:], below[i, i:])
+                _rotate((noise[k, k:], scaled[k:]), (above[k, i:], below[i, i:]))
     return below
 
 
-def _rotate(*pairs: FloatArray) -> None:
-    """Rotate rows in place so that the first entry of the second one vanishes: one, other, one, other."""
-    a, b = pairs[0][0], pairs[1][0]
-    length = np.hypot(a, b)
-    safe = np.where(length > 0, length, 1.0)
-    cosine, sine = np.where(length > 0, a / safe, 1.0), b / safe
-    for one, other in zip(pairs[::2], pairs[1::2], strict=True):
-        kept = cosine * one + sine * other
-        other *= cosine
-        other -= sine * one
+def _rotate(*pairs: tuple[FloatArray, FloatArray]) -> None:
+    """Rotate pairs of rows in place so that the first entry of the first pair's second row vanishes."""
+    a, b = pairs[0][0][0], pairs[0][1][0]
+    length = np.sqrt(a * a + b * b)
+    nothing = length == 0
+    cosine, sine = (a + nothing) / (length + nothing), b / (length + nothing)
+    for one, other in pairs:
+        kept = cosine * one
+        kept += sine * other
+        np.multiply(cosine, other, out=other)
+        np.subtract(other, sine * one, out=other)
         one[:] = kept

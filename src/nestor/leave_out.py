@@ -1,0 +1,136 @@
+"""Leave-one-leaf-out cross-validation, exact given the scales."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.cavity import LeafPredictive
+from nestor.drawn import check_same_rows, drawn, family_drawn
+from nestor.leave_one_out import LeaveOneOut, joined, relative_efficiency, smoothed
+from nestor.terminal.working import working_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from nestor.problem import Problem
+
+    type FloatArray = NDArray[np.float64]
+
+#: Numbers that are held in memory, 256 MB; more of them go to a temporary file.
+_HELD = 2**25
+#: Numbers that are smoothed at a time, 32 MB.
+_SMOOTHED = 2**22
+
+
+def leave_one_leaf_out(
+    problem: Problem, fit: xr.DataTree, *, progress: bool = False
+) -> LeaveOneOut:
+    """Leave-one-leaf-out cross-validation: how well is a leaf predicted from all others?
+
+    At each draw theta of the scales, log p(y_v | y_-v, theta) is exact for every leaf v: all coefficients,
+    those of the leaf and of its ancestors included, are integrated out given the other leaves' rows, by one
+    pass up the tree and one down (see `nestor.cavity.passes`). The draws of theta are given all leaves, v
+    included, so that the expectation over p(theta | y_-v) takes importance sampling with weights
+    proportional to 1 / p(y_v | y_-v, theta), which are smoothed. It is the density of all rows of a leaf
+    together; weights stay tame, as only the few scales are drawn again, where those of the conditional
+    likelihood of a leaf's rows, given coefficients that have seen them, would not be.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data of the fit: a gaussian outcome, Normal priors of population coefficients. Rows need
+        not be in memory.
+    fit : DataTree
+        As `nestor.fit` returns it, of any engine and formulation: scales are all that is read.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of leaves, labelled by their paths.
+
+    Raises
+    ------
+    Unsupported
+        If the problem is not of that kind.
+    DataError
+        If draws of scales are missing, too few (25) or of another posterior.
+
+    Notes
+    -----
+    Merkle, Furr and Rabe-Hesketh (2019), Psychometrika 84, on conditional and marginal likelihoods and
+    leaving out clusters; Vehtari, Gelman and Gabry (2017), Statistics and Computing 27, on smoothed
+    importance sampling.
+    """
+    density = leaf_log_density(problem, fit, progress=progress)
+    names = [v.name for v in problem.variables.values() if v.role in ("scale", "family")]
+    reff = relative_efficiency(fit, names)
+    width = max(1, _SMOOTHED // (density.shape[0] * density.shape[1]))
+    leaf = problem.levels[-1].name
+    found = []
+    with working_bar("leaving out leaves", density.sizes[leaf], show=progress) as advance:
+        for start in range(0, density.sizes[leaf], width):
+            found.append(smoothed(density[:, :, start : start + width].load(), reff))
+            advance(start + width)
+    return joined(found)
+
+
+def leaf_log_density(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> xr.DataArray:
+    """Return log p(y_v | y_-v, theta) of each leaf v at each draw of the scales theta.
+
+    Parameters and errors are those of `leave_one_leaf_out`.
+
+    Returns
+    -------
+    DataArray, (chain, draw, leaf)
+        In memory up to 256 MB, else in a temporary file that goes with the array.
+    """
+    import xarray as xr
+
+    predictive = LeafPredictive(problem)
+    check_same_rows(problem, fit)
+    names = [v.name for v in problem.variables.values() if v.role == "scale"]
+    scales = drawn(problem, fit, names) | family_drawn(problem, fit)
+    lead = scales["sigma"].shape
+    flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in scales.items()}
+    leaf = problem.index.levels[-1]
+    with working_bar("densities of leaves", lead[0] * lead[1], show=progress) as advance:
+        found = _evaluated(predictive, flat, leaf.n, advance)
+    sampled = {name: fit["posterior"][name].values for name in ("chain", "draw")}
+    return xr.DataArray(
+        found.reshape(*lead, leaf.n),
+        dims=("chain", "draw", leaf.name),
+        coords=sampled | {leaf.name: leaf.paths},
+        name="log_density",
+    )
+
+
+def _evaluated(
+    predictive: LeafPredictive,
+    scales: dict[str, FloatArray],
+    leaves: int,
+    advance: Callable[[int], None],
+) -> FloatArray:
+    """Log densities of all leaves at sets of scales, batch after batch: (S, leaves)."""
+    total = len(scales["sigma"])
+    found = _room(total, leaves)
+    for start in range(0, total, predictive.batch):
+        part = slice(start, start + predictive.batch)
+        found[part] = predictive.log_density({n: a[part] for n, a in scales.items()}).T
+        advance(min(part.stop, total))
+    return found
+
+
+def _room(rows: int, columns: int) -> FloatArray:
+    if rows * columns <= _HELD:
+        return np.empty((rows, columns))
+    # The file has no name and goes when the array does.
+    with tempfile.TemporaryFile(prefix="nestor-") as stream:
+        return np.memmap(stream, dtype=np.float64, mode="w+", shape=(rows, columns))
