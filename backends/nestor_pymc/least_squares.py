@@ -114,21 +114,23 @@ def _widened_by_one(factor: Factor, j: int, variance: Any) -> tuple[Factor, Devi
     weights, rows = list(factor.weights), list(factor.rows)
     gain = variance * weights[j]
     growth = 1.0 + gain
-    weights[j] = weights[j] / growth
-    share = gain / growth
+    inverse = growth**-1.0
+    weights[j] = weights[j] * inverse
+    share = gain * inverse
     gains = {k: share * v for k, v in rows[j].items()}
     for i in reversed(range(j)):
         g = rows[i][j]
         gain = variance * weights[i] * g
         grown = growth + gain * g
         row = {k: v - g * gains[k] for k, v in rows[i].items() if k != j}
-        weights[i] = weights[i] * (growth / grown)
-        share = gain / grown
+        inverse_grown = grown**-1.0
+        weights[i] = weights[i] * (growth * inverse_grown)
+        share = gain * inverse_grown
         gains = {k: u + share * row[k] for k, u in gains.items()}
         # The row's own coefficient is one. 1 - u_j = 1 / pi: without the difference.
         gains[i] = share
-        row[j] = g / growth
-        rows[i], growth = row, grown
+        row[j] = g * inverse
+        rows[i], growth, inverse = row, grown, inverse_grown
     return Factor(tuple(weights), tuple(rows)), Deviation(j, growth, gains)
 
 
@@ -140,9 +142,9 @@ def merged(factor: Factor, family: Family) -> tuple[Factor, list[Remainder]]:
         active = [(factor.weights[i] * left[i][j], left[i]) for i in range(j)]
         own = factor.weights[j]
         weight = family.total(_sum([own, *(w * row[j] for w, row in active)]))
-        safe = family.positive(weight)
+        inverse = family.positive(weight) ** -1.0
         mean = {
-            k: family.total(_sum([own * v, *(w * row[k] for w, row in active)])) / safe
+            k: family.total(_sum([own * v, *(w * row[k] for w, row in active)])) * inverse
             for k, v in left[j].items()
         }
         weights.append(weight)
