@@ -139,3 +139,12 @@ def make_problem(model: ModelSpec, data: str, missing: Literal["error", "group"]
     from nestor.tables import read_table
 
     return Problem(model, read_table(data), missing=missing)
+
+
+def read_in_batches(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:
+    """Make the problem of Parquet files that are read in batches, with a bar of the rows."""
+    from nestor.problem import Problem
+    from nestor.terminal.reading import reading_bar
+
+    with reading_bar(make_console(stderr=True)) as progress:
+        return Problem.from_parquet(model, data, missing=missing, progress=progress)
