@@ -110,7 +110,15 @@ def demo(
     problem, about = demo_problem(model, data_seed)
     console = make_console(stderr=json)
     console.print(about, markup=False, highlight=False)
-    _compare(problem, engine or ["numba", "pymc", "numpyro"], config, criteria, timeout, out, as_json=json)
+    _compare(
+        problem,
+        engine or ["numba", "pymc", "numpyro"],
+        config,
+        criteria,
+        timeout,
+        out,
+        as_json=json,
+    )
 
 
 def _compare(
