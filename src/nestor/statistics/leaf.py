@@ -51,15 +51,23 @@ class LeafStatistics:
         S: cross-products of what remains, the outcome first.
     rows_per_leaf : ndarray of int64, (n,)
         Numbers of rows.
-    sum_log_weights : float
-        Zero where there are no weights.
+    log_weights : ndarray, (n,)
+        Sum of the logarithms of each leaf's weights; zeros where there are none.
+    residual_by_leaf : ndarray, (n, 1 + c, 1 + c), or None
+        Each leaf's share of S, where rows are not in memory.
     """
 
     root: FloatArray
     fit: FloatArray
     residual: FloatArray
     rows_per_leaf: NDArray[np.int64]
-    sum_log_weights: float
+    log_weights: FloatArray
+    residual_by_leaf: FloatArray | None = None
+
+    @property
+    def sum_log_weights(self) -> float:
+        """Sum of the logarithms of all weights, zero where there are none."""
+        return float(self.log_weights.sum())
 
     @property
     def n_rows(self) -> int:
@@ -135,7 +143,7 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
     root, fit = solve(moments, effects)
     if len(pieces) > len(problem.index.starts):
         residual = residual + _between(*solve(found.moments, effects), fit[_leaf_of(owner)])
-    return LeafStatistics(root, fit, residual, moments.rows, moments.sum_log_weights)
+    return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights)
 
 
 def _between(root: FloatArray, fit: FloatArray, of_leaf: FloatArray) -> FloatArray:
@@ -160,14 +168,17 @@ def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
     root, fit = solve(moments, effects)
     q = len(_slopes(effects))
     beta = fit[:, _slopes(effects), :]
-    left = moments.cross[q:, q:].sum(axis=-1)
+    left = np.moveaxis(moments.cross[q:, q:], -1, 0)
     # S_vv - B' S_xv, where B solves S_xx B = S_xv up to directions without information.
     Sxx = np.moveaxis(moments.cross[:q, :q], -1, 0)
     Sxv = np.moveaxis(moments.cross[:q, q:], -1, 0)
-    explained = np.einsum("nqi,nqj->ij", beta, 2 * Sxv - Sxx @ beta)
-    residual = left - 0.5 * (explained + explained.T)
-    np.fill_diagonal(residual, np.maximum(np.diag(residual), 0.0))
-    return LeafStatistics(root, fit, residual, moments.rows, moments.sum_log_weights)
+    explained = np.swapaxes(beta, 1, 2) @ (2 * Sxv - Sxx @ beta)
+    by_leaf = left - 0.5 * (explained + np.swapaxes(explained, 1, 2))
+    residual = by_leaf.sum(axis=0)
+    for found in (residual, by_leaf):
+        diagonal = np.einsum("...ii->...i", found)
+        np.maximum(diagonal, 0.0, out=diagonal)
+    return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights, by_leaf)
 
 
 def _slopes(effects: tuple[str, ...]) -> list[int]:

@@ -11,7 +11,7 @@ Statistician 37.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -38,8 +38,8 @@ class Moments:
         Weighted means; zeros where moments are kept about zero.
     cross : ndarray, (d, d, n)
         Weighted cross-products about the means.
-    sum_log_weights : float
-        Of all rows.
+    log_weights : ndarray, (n,)
+        Sum of the logarithms of their weights.
     centred : bool
         Whether they are kept about the leaves' means, or about zero.
     """
@@ -48,14 +48,19 @@ class Moments:
     weight: FloatArray
     mean: FloatArray
     cross: FloatArray
-    sum_log_weights: float
+    log_weights: FloatArray
     centred: bool
+
+    @property
+    def sum_log_weights(self) -> float:
+        """Sum of the logarithms of all rows' weights."""
+        return float(self.log_weights.sum())
 
     @classmethod
     def empty(cls, n: int, d: int, *, centred: bool) -> Self:
         """Moments of no rows."""
         zeros = np.zeros((d, n)), np.zeros((d, d, n))
-        return cls(np.zeros(n, np.int64), np.zeros(n), *zeros, 0.0, centred)
+        return cls(np.zeros(n, np.int64), np.zeros(n), *zeros, np.zeros(n), centred)
 
     @classmethod
     def of_sorted(
@@ -96,7 +101,7 @@ class Moments:
             weight=weight,
             mean=self.mean + share * shift,
             cross=self.cross + other.cross + between,
-            sum_log_weights=self.sum_log_weights + other.sum_log_weights,
+            log_weights=self.log_weights + other.log_weights,
             centred=self.centred,
         )
 
@@ -116,19 +121,20 @@ class Moments:
             weight=weight,
             mean=mean,
             cross=np.add.reduceat(cross, at, axis=2),
-            sum_log_weights=self.sum_log_weights,
+            log_weights=np.add.reduceat(self.log_weights, at),
             centred=self.centred,
         )
 
     def take(self, leaves: NDArray[np.intp]) -> Moments:
-        """Moments of some leaves, in that order; of their weights' logarithms the sum stays."""
+        """Moments of some leaves, in that order."""
         parts = (
             self.rows[leaves],
             self.weight[leaves],
             self.mean[:, leaves],
             self.cross[..., leaves],
+            self.log_weights[leaves],
         )
-        return Moments(*parts, self.sum_log_weights, self.centred)
+        return Moments(*parts, self.centred)
 
 
 class RunningMoments:
@@ -147,7 +153,6 @@ class RunningMoments:
         self._d = d
         self._n = 0
         self._held = Moments.empty(0, d, centred=centred)
-        self._sum_log_weights = 0.0
 
     def add(self, part: Moments, leaves: NDArray[np.intp], n: int) -> None:
         """Add rows of some leaves.
@@ -167,11 +172,11 @@ class RunningMoments:
         held.weight[leaves] = merged.weight
         held.mean[:, leaves] = merged.mean
         held.cross[..., leaves] = merged.cross
-        self._sum_log_weights += part.sum_log_weights
+        held.log_weights[leaves] = merged.log_weights
 
     def moments(self) -> Moments:
         """Moments of all rows so far, (n,) leaves."""
-        return replace(self._held.take(np.arange(self._n)), sum_log_weights=self._sum_log_weights)
+        return self._held.take(np.arange(self._n))
 
     def _reserve(self, n: int) -> None:
         """Have room for n leaves; doubled each time, so that growing costs a constant each leaf."""
@@ -184,3 +189,4 @@ class RunningMoments:
         here = slice(0, len(old.rows))
         self._held.rows[here], self._held.weight[here] = old.rows, old.weight
         self._held.mean[:, here], self._held.cross[..., here] = old.mean, old.cross
+        self._held.log_weights[here] = old.log_weights

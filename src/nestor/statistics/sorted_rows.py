@@ -64,9 +64,8 @@ def sorted_moments(
     """
     d, n = len(columns), len(starts) - 1
     rows = np.diff(starts).astype(np.int64)
-    found = Moments(rows, np.empty(n), np.zeros((d, n)), np.empty((d, d, n)), 0.0, centred)
+    found = Moments(rows, np.empty(n), np.zeros((d, n)), np.empty((d, d, n)), np.zeros(n), centred)
     residual = np.zeros((outcomes, outcomes))
-    log_weights = 0.0
     for first, last in _blocks(starts):
         part, here = slice(starts[first], starts[last]), slice(first, last)
         w = None if weights is None else weights[part]
@@ -77,12 +76,11 @@ def sorted_moments(
             values, found.mean[:, here] = block.centred(values)
         block.cross(values, found.cross[..., here])
         if w is not None:
-            log_weights += float(np.log(w).sum())
+            found.log_weights[here] = block.sums(np.log(w))
         if outcomes:
             nothing = negligible(block.weight, found.mean[: d - outcomes, here])
             residual += block.remainders(values, found.cross[..., here], nothing, outcomes)
-    moments = Moments(rows, found.weight, found.mean, found.cross, log_weights, centred)
-    return SortedMoments(moments, residual)
+    return SortedMoments(found, residual)
 
 
 class _Block:
