@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.cavity.remainders import log_weights, remainders
+from nestor.cavity.remainders import leaf_fits
 from nestor.cavity.triangles import put
 from nestor.statistics.leaf import pooled_fit
 from nestor.statistics.least_squares import semidefinite_root
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
+#: Share of a covariate's squares within leaves from which on they tell its coefficient.
+_TELLS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -59,33 +61,41 @@ def leaf_triangles(problem: Problem) -> LeafTriangles:
     found = problem.statistics
     p, c, n = found.n_effects, found.n_covariates, found.n_leaves
     d, pivot = p + c, _pivot(found)
-    beta, gamma = pivot[:p], pivot[p:]
-    U, Mz = np.moveaxis(found.root, 0, -1), found.fit[:, :, 1:]
-    my = found.fit[:, :, 0] - Mz @ gamma - beta
+    own = leaf_fits(problem, pivot[:p], pivot[p:])
+    U, my, Mz = np.moveaxis(own.root, 0, -1), own.fit[:, :, 0], own.fit[:, :, 1:]
     A, rest = np.zeros((d, d + 1, n)), np.zeros(n)
     for row in U:
         explained = np.einsum("pn,npc->cn", row, Mz), np.einsum("pn,np->n", row, my)[None]
         rest += put(np.concatenate([row, *explained]), A) ** 2
-    S = _gamma_first(remainders(problem, gamma))
+    S = _gamma_first(own.residual)
     for i, row in enumerate(semidefinite_root(S, _negligible(U, Mz))):
         padded = np.concatenate([np.zeros((p, n)), row])
         rest += put(padded, A, first=min(p + i, d)) ** 2
-    return LeafTriangles(pivot, A, rest, found.rows_per_leaf, log_weights(problem))
+    return LeafTriangles(pivot, A, rest, found.rows_per_leaf, found.log_weights)
 
 
 def _pivot(found: LeafStatistics) -> FloatArray:
-    """Least-squares coefficients of effects and covariates, of all rows together: (p + c,)."""
-    p = found.n_effects
-    design = np.concatenate(
-        [np.broadcast_to(np.eye(p), (found.n_leaves, p, p)), found.fit[:, :, 1:]], axis=2
-    )
-    design = found.root @ design
+    """Coefficients near the posterior's, (p + c,): gamma from within leaves, as far as these tell.
+
+    In other directions gamma, and the effects always, are those of all rows together.
+    """
+    p, n = found.n_effects, found.n_leaves
+    every = np.broadcast_to(np.eye(p), (n, p, p))
+    design = found.root @ np.concatenate([every, found.fit[:, :, 1:]], axis=2)
     outcome = found.root @ found.fit[:, :, :1]
     gram = np.einsum("nri,nrj->ij", design, design)
     linear = np.einsum("nri,nrj->ij", design, outcome)
     gram[p:, p:] += found.residual[1:, 1:]
     linear[p:] += found.residual[1:, :1]
-    return pooled_fit(gram[None], linear[None])[:, 0]
+    gamma = pooled_fit(gram[None], linear[None])[p:, 0]
+    size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))[p:]
+    Szz, Szy = found.residual[1:, 1:], found.residual[1:, 0]
+    information, along = np.linalg.eigh(Szz / np.outer(size, size))
+    # A covariate that hardly varies within leaves would be told by what rounding left of it.
+    tells = information > _TELLS
+    step = along[:, tells].T @ ((Szy - Szz @ gamma) / size) / information[tells]
+    gamma = gamma + along[:, tells] @ step / size
+    return np.concatenate([found.pooled[:, 0] - found.pooled[:, 1:] @ gamma, gamma])
 
 
 def _gamma_first(S: FloatArray) -> FloatArray:

@@ -1,58 +1,75 @@
-"""What least squares within a leaf leave of the outcome and of covariates, leaf by leaf."""
+"""Each leaf's least squares about a pivot, from its rows or, where there are none, from its statistics."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nestor.names import INTERCEPT
+from nestor.statistics.leaf import solve
+from nestor.statistics.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.problem import Problem
+    from nestor.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
 
 
-def remainders(problem: Problem, gamma: FloatArray) -> FloatArray:
-    """Cross-products of what each leaf's fit leaves of the outcome less Z gamma, and of Z.
+@dataclass(frozen=True)
+class LeafFits:
+    """Least squares in n leaves, of p effects, for the outcome less its pivot and c covariates.
 
     Parameters
     ----------
-    problem : Problem
-        A gaussian outcome, with rows.
-    gamma : ndarray, (c,)
-        Coefficients near those of the posterior: what remains is small then, and so is its rounding.
-
-    Returns
-    -------
-    ndarray, (n, 1 + c, 1 + c)
-        The outcome first.
+    root : ndarray, (n, p, p)
+        U of `nestor.statistics.leaf`.
+    fit : ndarray, (n, p, 1 + c)
+        Coefficients.
+    residual : ndarray, (n, 1 + c, 1 + c)
+        Cross-products of what is left in each leaf.
     """
-    rows, fit = problem.rows, problem.statistics.fit
-    y = rows.y - rows.Z @ gamma
-    if rows.offset is not None:
-        y = y - rows.offset
-    of_leaf = np.concatenate(
-        [fit[:, :, :1] - fit[:, :, 1:] @ gamma[:, None], fit[:, :, 1:]], axis=2
-    )
-    one = INTERCEPT in problem.effects
-    slopes = [j for j, effect in enumerate(problem.effects) if effect != INTERCEPT]
+
+    root: FloatArray
+    fit: FloatArray
+    residual: FloatArray
+
+
+def leaf_fits(problem: Problem, beta: FloatArray, gamma: FloatArray) -> LeafFits:
+    """Least squares of the outcome less X beta and Z gamma, which should be near the posterior's.
+
+    What is left of the outcome then is small, and so is its rounding where sigma is small.
+    """
+    kept = problem.statistics
+    if not problem.has_rows:
+        return _of_statistics(kept, beta, gamma)
+    rows, effects = problem.rows, problem.effects
+    y = rows.y if rows.offset is None else rows.y - rows.offset
+    y = y - rows.X @ beta - rows.Z @ gamma
+    slopes = [j for j, effect in enumerate(effects) if effect != INTERCEPT]
+    X, left = [rows.X[:, j] for j in slopes], [y, *rows.Z.T]
+    starts, centred = problem.index.starts, INTERCEPT in effects
+    moments = Moments.of_sorted([*X, *left], rows.weights, starts, centred=centred)
+    root, fit = solve(moments, effects)
     # About the leaf's means, where an intercept takes them up: far from zero, products round more.
-    left = [_centred(problem, column) if one else column for column in (y, *rows.Z.T)]
-    for j in slopes:
-        x = _centred(problem, rows.X[:, j]) if one else rows.X[:, j]
-        left = [column - x * of_leaf[problem.leaf, j, k] for k, column in enumerate(left)]
-    return _cross(problem, left)
+    if centred:
+        X, left = [_centred(problem, x) for x in X], [_centred(problem, one) for one in left]
+    for j, x in zip(slopes, X, strict=True):
+        left = [one - x * fit[problem.leaf, j, k] for k, one in enumerate(left)]
+    return LeafFits(root, fit, _cross(problem, left))
 
 
-def log_weights(problem: Problem) -> FloatArray:
-    """Sum of the logarithms of each leaf's weights, (n,)."""
-    if problem.weights is None:
-        return np.zeros(problem.index.n_leaves)
-    return np.asarray(_sums(problem, np.log(problem.weights)))
+def _of_statistics(kept: LeafStatistics, beta: FloatArray, gamma: FloatArray) -> LeafFits:
+    assert kept.residual_by_leaf is not None  # noqa: S101 - there are rows or these
+    fit = kept.fit.copy()
+    fit[:, :, 0] -= fit[:, :, 1:] @ gamma + beta
+    change = np.eye(1 + len(gamma))
+    change[1:, 0] = -gamma
+    return LeafFits(kept.root, fit, change.T @ kept.residual_by_leaf @ change)
 
 
 def _sums(problem: Problem, values: FloatArray) -> FloatArray:
