@@ -100,7 +100,8 @@ def _check_labels(problem: Problem, array: xr.DataArray, dim: str) -> None:
     own = np.asarray(problem.coords[dim], dtype=object)
     theirs = np.asarray(array[dim].values, dtype=object)
     if not np.array_equal(own, theirs):
-        missing = [str(label) for label in own if label not in set(theirs)]
+        known = set(theirs)
+        missing = [str(label) for label in own if label not in known]
         what = f"lack {missing[0]!r}" if missing else "are in another order or more"
         raise DataError(
             f"the draws of {array.name} belong to other data: their labels of {dim!r} {what}."
