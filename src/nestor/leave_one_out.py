@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.drawn import check_same_rows
+from nestor.drawn import check_same_rows, drawn
 from nestor.errors import DataError
 from nestor.pointwise import log_likelihood
 from nestor.terminal.working import working_bar
@@ -145,6 +145,8 @@ def loo(
     """
     parts = log_likelihood(problem, fit, chunk=chunk)
     check_same_rows(problem, fit)
+    # Scales have no part in the density of rows, but tell another model's draws.
+    drawn(problem, fit, problem.variables)
     if reff is None:
         reff = relative_efficiency(fit, [str(name) for name in fit["posterior"].data_vars])
     with working_bar("leaving out rows", problem.n_rows, show=progress) as advance:

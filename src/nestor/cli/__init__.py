@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from nestor.cli import benching, calibrating, comparing, conforming, fitting, looking, verifying
+from nestor.cli import (
+    benching,
+    calibrating,
+    comparing,
+    conforming,
+    fitting,
+    leaving,
+    looking,
+    verifying,
+)
 
 EXIT_CODES = """
 Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated,
@@ -26,6 +35,7 @@ app = typer.Typer(
 for _command in (
     comparing.compare,
     fitting.fit,
+    leaving.loo,
     looking.index,
     looking.backends,
     comparing.demo,

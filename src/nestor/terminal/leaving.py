@@ -1,0 +1,76 @@
+"""The loo command: predictive densities of rows or leaves, and those that are not to be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from nestor.errors import DataError
+from nestor.leave_one_out import LeaveOneOut, loo
+from nestor.leave_out import leave_one_leaf_out
+from nestor.runner import store
+from nestor.terminal.words import count
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console, RenderableType
+
+    from nestor.problem import Problem
+
+_SHOWN = 10
+
+
+def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bool) -> None:
+    """Leave rows or leaves out, with a bar on standard error, and print what was found.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or holds draws of another posterior.
+    Unsupported
+        For leaves, if they cannot be left out exactly.
+    """
+    fit = store.load_tree(draws)
+    if fit is None:
+        raise DataError(f"--draws {draws} is no netCDF file of draws that can be read.")
+    found = (leave_one_leaf_out if leaves else loo)(problem, fit, progress=True)
+    printed.print(_totals(found))
+    if found.unreliable.size:
+        printed.print(_unreliable(found))
+
+
+def _totals(found: LeaveOneOut) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    headings = (
+        f"left out: {found.elpd_i.dims[0]}",
+        "draws",
+        "elpd",
+        "se",
+        "p",
+        "Pareto k too large",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    numbers = (f"{value:,.1f}" for value in (found.elpd, found.se, found.p))
+    units, draws = count(found.elpd_i.size), count(found.n_samples)
+    table.add_row(units, draws, *numbers, count(found.unreliable.size))
+    return table
+
+
+def _unreliable(found: LeaveOneOut) -> RenderableType:
+    """Name the units with the largest Pareto k."""
+    unit = found.elpd_i.dims[0]
+    worst = found.unreliable[np.argsort(-found.unreliable.values)][:_SHOWN]
+    named = ", ".join(
+        f"{label} ({k:.2f})" for label, k in zip(worst[unit].values, worst.values, strict=True)
+    )
+    more = found.unreliable.size - worst.size
+    return Text(
+        f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {unit} {named}"
+        f"{f' and {count(more)} more' if more else ''}. Fit again without them to know."
+    )
