@@ -39,14 +39,14 @@ class NumbaBackend:
     def capabilities(self) -> Capabilities:
         """What this backend can do."""
         return Capabilities(
-            families=frozenset({"gaussian"}),
+            families=frozenset({"gaussian", "student_t"}),
             centering=frozenset({"centered", "noncentered"}),
             devices=frozenset({"cpu"}),
             dtypes=frozenset({"float64"}),
             chain_methods=frozenset({"sequential", "parallel"}),
             reasons=REASONS,
             likelihoods=frozenset({"rows", "statistics"}),
-            coefficients=frozenset({"marginalized"}),
+            coefficients=frozenset({"sampled", "marginalized"}),
         )
 
     def versions(self) -> Mapping[str, str]:

@@ -200,7 +200,9 @@ def _posterior(problem: Problem, formulation: Formulation, *, sampling: bool) ->
         from nestor_numba.marginal import Marginal
 
         return Marginal.build(problem, sampling=sampling)
-    raise Unsupported("not yet")
+    from nestor_numba.sampled import Sampled
+
+    return Sampled.build(problem, formulation, sampling=sampling)
 
 
 def _runs(posterior: Posterior) -> NutpieRuns:
@@ -209,6 +211,7 @@ def _runs(posterior: Posterior) -> NutpieRuns:
 
     copying()
     settings = {
-        "initial_points": "medians of the priors, jittered by Uniform(-1, 1), unconstrained"
+        "initial_points": "medians of the priors, jittered by Uniform(-1, 1): scales unconstrained, "
+        "coefficients in units of their priors' scales"
     }
     return NutpieRuns(NutpieModel(posterior.density, posterior.initial), "numba:nutpie", settings)

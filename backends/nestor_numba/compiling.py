@@ -12,6 +12,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from nestor_numba.functions import Writer
+from nestor_numba.sampled_functions import SampledWriter
+from nestor_numba.sampled_places import Kind
 from nestor_numba.sweeps import Shape
 
 _POINTER = types.CPointer(types.float64)
@@ -98,3 +100,60 @@ def drawing(shape: Shape) -> Any:
         _draw(p, m, per_parent, draws, z, noise, data)
 
     return nestor_draw
+
+
+# A tuple of literals is no literal: one argument for each number.
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _evaluate_sampled(
+    typing: Any,
+    p: Any,
+    c: Any,
+    ones: Any,
+    per_parent: Any,
+    student: Any,
+    statistics: Any,
+    triangular: Any,
+    weighted: Any,
+    counted: Any,
+    z: Any,
+    gradient: Any,
+    value: Any,
+    data: Any,
+) -> Any:
+    numbers = (p, c, ones, per_parent, student, statistics, triangular, weighted, counted)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = Kind.of(tuple(number.literal_value for number in numbers))
+        *pointers, data = args[len(numbers) :]
+        writer = SampledWriter(kind, builder, data)
+        return writer.evaluate(*(writer.code.doubles(pointer) for pointer in pointers)).value
+
+    return types.int64(*numbers, z, gradient, value, data), codegen
+
+
+@cache
+def sampled_density(kind: Kind) -> Any:
+    """Compile the log density of sampled coefficients and scales, as `density` does."""
+    p, c, ones, per_parent, student, statistics, triangular, weighted, counted = kind.numbers
+    digest = _digest()
+
+    @numba.cfunc(DENSITY, cache=True)
+    def nestor_sampled(dimension, z, gradient, value, data):  # type: ignore[no-untyped-def]
+        digest  # noqa: B018
+        return _evaluate_sampled(
+            p,
+            c,
+            ones,
+            per_parent,
+            student,
+            statistics,
+            triangular,
+            weighted,
+            counted,
+            z,
+            gradient,
+            value,
+            data,
+        )
+
+    return nestor_sampled

@@ -342,6 +342,13 @@ class Code:
         a, b = self.real(one), self.real(other)
         return Number(self, self.builder.select(condition, a.value, b.value))
 
+    def joined(self, numbers: list[Number]) -> Number:
+        """The vector of `LANES` scalars."""
+        found = ir.Constant(_VECTOR, ir.Undefined)
+        for lane, number in enumerate(numbers):
+            found = self.builder.insert_element(found, number.value, ir.Constant(_INDEX, lane))
+        return Number(self, found)
+
     def lanes_below(self, count: Index) -> Any:
         """The condition of each lane that its number, from 0, is below `count`."""
         nothing = ir.Constant(_INTEGERS, ir.Undefined)

@@ -66,7 +66,7 @@ class Scales:
         for variable in self.variables:
             end = begin + variable.random.size
             part = np.ascontiguousarray(x[..., begin:end])
-            found[variable.name] = part.reshape(*x.shape[:-1], *variable.shape)
+            found[variable.name] = part.reshape((*x.shape[:-1], *variable.shape))
             begin = end
         return found
 

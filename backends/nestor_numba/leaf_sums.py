@@ -1,0 +1,97 @@
+"""The gaussian likelihood by leaf statistics, value and all derivatives, eight leaves at a time.
+
+With s = (1, -gamma), t_v = U_v (m_v - M_v gamma - beta_v), and the notation of `nestor.statistics.leaf`,
+
+    log p(y) = constant - N log sigma - (sum_v |t_v|^2 + s'S s) / (2 sigma^2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nestor_numba import sampled_places as at
+from nestor_numba.emit import LANES, Variable
+from nestor_numba.rows import Family, Likelihood
+
+if TYPE_CHECKING:
+    from nestor_numba.emit import Code, Doubles, Number, Whole
+    from nestor_numba.sampled_places import Kind
+    from nestor_numba.sweeps import Memory
+
+
+def leaf_sums(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelihood:
+    """Write the likelihood; derivatives by the leaves' coefficients and gamma go to the scratch."""
+    header, scratch, constants = memory.integers, memory.scratch, memory.constants
+    stride, precision = header[at.LEAF_STRIDE], 1.0 / (family.sigma * family.sigma)
+    b, g = scratch + header[at.LEAF_B], scratch + header[at.LEAF_G]
+    root, fit = constants + header[at.ROOT], constants + header[at.FIT]
+    # Both are about the pivot, which the statistics' outcome is about, too.
+    gamma = [
+        scratch[header[at.GAMMA] + j] - constants[header[at.GAMMA_PIVOT] + j] for j in range(kind.c)
+    ]
+    squares = Variable(code, code.splat(0.0))
+    by_gamma = [Variable(code, code.splat(0.0)) for _ in gamma]
+    width = 1 + kind.c
+    with code.loop(header[at.LEAVES], LANES) as i:
+        covariates = [
+            [fit.vector(stride * (j * width + 1 + k) + i) for k in range(kind.c)]
+            for j in range(kind.p)
+        ]
+        away = []
+        for j in range(kind.p):
+            own = fit.vector(stride * (j * width) + i) - b.vector(stride * j + i)
+            for value, fitted in zip(gamma, covariates[j], strict=True):
+                own = own - value * fitted
+            away.append(own)
+        norm, back = _through_root(code, kind, root, (stride, i), away)
+        squares.add(norm)
+        for j, value in enumerate(back):
+            g.put(stride * j + i, precision * value)
+            for total, fitted in zip(by_gamma, covariates[j], strict=True):
+                total.add(value * fitted)
+    rest, slopes = _remainders(code, kind, memory, gamma)
+    for j, (total, slope) in enumerate(zip(by_gamma, slopes, strict=True)):
+        scratch[header[at.GAMMA_SLOPES] + j] = precision * (total.get().total() + slope)
+    scaled = precision * (squares.get().total() + rest)
+    value = family.constant - family.rows * family.sigma.call("log") - 0.5 * scaled
+    return Likelihood(value, (scaled - family.rows) / family.sigma, family.nu * 0.0)
+
+
+def _through_root(
+    code: Code, kind: Kind, root: Doubles, place: tuple[Whole, Whole], away: list[Number]
+) -> tuple[Number, list[Number]]:
+    """Squared norm of U e, and U'U e."""
+    stride, i = place
+    t = [code.splat(0.0) for _ in away]
+    entries = [
+        (row, column, root.vector(stride * number + i))
+        for number, (row, column) in enumerate(kind.root_entries)
+    ]
+    for row, column, value in entries:
+        t[row] = t[row] + value * away[column]
+    back = [code.splat(0.0) for _ in away]
+    for row, column, value in entries:
+        back[column] = back[column] + value * t[row]
+    norm = code.splat(0.0)
+    for value in t:
+        norm = norm + value * value
+    return norm, back
+
+
+def _remainders(
+    code: Code, kind: Kind, memory: Memory, gamma: list[Number]
+) -> tuple[Number, list[Number]]:
+    """The quadratic form s'S s, and the last entries of S s."""
+    S = memory.constants + memory.integers[at.RESIDUAL]
+    s = [code.real(1.0), *(0.0 - value for value in gamma)]
+    width = 1 + kind.c
+    products = []
+    for row in range(width):
+        total = code.real(0.0)
+        for column, value in enumerate(s):
+            total = total + S[row * width + column] * value
+        products.append(total)
+    rest = code.real(0.0)
+    for value, product in zip(s, products, strict=True):
+        rest = rest + value * product
+    return rest, products[1:]

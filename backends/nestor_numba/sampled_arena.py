@@ -1,0 +1,224 @@
+"""All that the compiled function of sampled coefficients reads of a problem, in two arrays.
+
+The sampled point is: population coefficients that are not fixed and gamma; every tau and the family's
+parameters, unconstrained, in the order of `nestor_numba.scales`; then level by level, effect by effect,
+the nodes' coefficients, or their deviations in units of tau.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.names import INTERCEPT
+from nestor_numba import locations, priors
+from nestor_numba import sampled_places as at
+from nestor_numba.emit import LANES
+from nestor_numba.outcomes import put_rows, put_statistics, statistics_about_pivot
+from nestor_numba.piles import Pile, Room
+from nestor_numba.scales import Scales
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.design import LevelDesign
+    from nestor.formulation import Formulation
+    from nestor.problem import Problem
+    from nestor_numba.sampled_places import Kind
+
+    type FloatArray = NDArray[np.float64]
+
+
+def stride(n: int) -> int:
+    """Length of a row of n nodes: a vector may begin at the last one."""
+    return n + 2 * LANES
+
+
+@dataclass(frozen=True)
+class SampledArena:
+    """What the compiled function takes beside a point.
+
+    Parameters
+    ----------
+    kind : Kind
+        What the function is written for.
+    constants, integers, scratch : ndarray
+        See `nestor_numba.sampled_places`; the scratch as it is at first.
+    """
+
+    kind: Kind
+    constants: FloatArray
+    integers: NDArray[np.int64]
+    scratch: FloatArray
+
+    @property
+    def dimension(self) -> int:
+        """Number of sampled scalars."""
+        return int(self.integers[at.DIMENSION])
+
+
+def pack(problem: Problem, formulation: Formulation) -> SampledArena:
+    """Lay a problem out for the compiled function of sampled coefficients.
+
+    Raises
+    ------
+    Unsupported
+        For priors that are not known here, and rows to be merged of which no two are the same.
+    """
+    return _Packing(problem, formulation).arena()
+
+
+class _Packing:
+    """Puts a problem together, piece by piece."""
+
+    def __init__(self, problem: Problem, formulation: Formulation) -> None:
+        self._problem, self._formulation = problem, formulation
+        self._scales = Scales(problem)
+        self._constants, self._integers, self._scratch = Pile(), Pile(), Room()
+        self._header = np.zeros(at.HEADER, np.int64)
+        self._integers.put(self._header)
+        self._counts = np.zeros(len(self._scales.priors))
+
+    def arena(self) -> SampledArena:
+        header, problem = self._header, self._problem
+        population = list(problem.priors.beta.values()) + list(problem.priors.gamma.values())
+        scalars = len(self._scales.priors)
+        nodes = sum(level.n * len(level.varying) for level in problem.levels)
+        dimension = len(population) + scalars + nodes
+        header[at.DIMENSION], header[at.FULL] = dimension, dimension // LANES * LANES
+        header[at.POINT] = self._scratch.take(stride(dimension))
+        header[at.GRADIENT] = self._scratch.take(stride(dimension))
+        self._scalars()
+        self._levels(first=len(population) + scalars)
+        header[at.COUNTS] = self._constants.put(self._counts)
+        kind = self._likelihood()
+        integers = self._integers.together(np.int64)
+        integers[: at.HEADER] = header
+        return SampledArena(
+            kind, self._constants.together(np.float64), integers, np.zeros(self._scratch.length)
+        )
+
+    def _scalars(self) -> None:
+        header, found = self._header, self._scales.priors
+        names = [v.name for v in self._scales.variables if v.role == "family"]
+        header[at.SCALARS] = len(found)
+        header[at.PRIORS] = self._constants.put(priors.table(found))
+        for place in (at.SCALES, at.RECIPROCALS, at.SLOPES, at.DERIVATIVES):
+            header[place] = self._scratch.take(len(found) + 1)
+        # The family's parameters come last.
+        for place, name in ((at.SIGMA, "sigma"), (at.NU, "nu")):
+            header[place] = len(found) - len(names) + names.index(name) if name in names else -1
+
+    def _locations(self, root_b: int, root_g: int) -> None:
+        """Put down the population's priors, and where its coefficients go."""
+        header, problem = self._header, self._problem
+        beta, gamma = problem.priors.beta, problem.priors.gamma
+        header[at.LOCATIONS] = len(beta) + len(gamma)
+        table = locations.table([*beta.values(), *gamma.values()])
+        header[at.LOCATION_PRIORS] = self._constants.put(table)
+        effects = np.flatnonzero(problem.population_mask)
+        for place, root, own in (
+            (at.GAMMA, root_b, at.LOCATION_VALUES),
+            (at.GAMMA_SLOPES, root_g, at.LOCATION_SLOPES),
+        ):
+            header[place] = self._scratch.take(len(gamma))
+            targets = [root + stride(1) * effects, header[place] + np.arange(len(gamma))]
+            header[own] = self._integers.put(np.concatenate(targets))
+
+    def _levels(self, first: int) -> None:
+        """Put down the table of levels; `first` is the place of the first node's scalar in the point."""
+        header, p = self._header, len(self._problem.effects)
+        above_b, above_g = self._scratch.take(p * stride(1)), self._scratch.take(p * stride(1))
+        n_above = 1
+        self._locations(above_b, above_g)
+        widest = stride(max(level.n for level in self._problem.levels))
+        # What is inherited is sampled nowhere: zeros, and a place for derivatives that nobody reads.
+        nowhere = (self._scratch.take(widest), self._scratch.take(widest))
+        table, scale = [], 0
+        for level in self._problem.levels:
+            row = np.zeros(at.EFFECTS + at.PER_EFFECT * p, np.int64)
+            size = stride(level.n)
+            row[at.NODES], row[at.STRIDE] = level.n, size
+            row[at.PARENTS], row[at.PARENT_STRIDE] = n_above, stride(n_above)
+            row[at.ABOVE_B], row[at.ABOVE_G] = above_b, above_g
+            above_b, above_g = self._scratch.take(p * size), self._scratch.take(p * size)
+            row[at.B], row[at.G] = above_b, above_g
+            row[at.DEVIATION] = self._scratch.take(p * size)
+            self._tree(row, level)
+            first, scale = self._effects(row, level, first, scale, nowhere)
+            table.append(row)
+            n_above = level.n
+        header[at.LEVELS], header[at.TABLE] = len(table), self._integers.put(np.array(table))
+        header[at.LEAVES], header[at.LEAF_STRIDE] = n_above, stride(n_above)
+        header[at.LEAF_B], header[at.LEAF_G] = above_b, above_g
+
+    def _tree(self, row: NDArray[np.int64], level: LevelDesign) -> None:
+        children = np.bincount(level.parent, minlength=level.n_parents)
+        step = len(level.varying) if level.per_parent else 0
+        row[at.PARENT] = self._integers.put(_padded(level.parent))
+        row[at.CHILDREN] = self._integers.put(np.append(0, np.cumsum(children)))
+        row[at.NODE_SCALE] = self._integers.put(_padded(level.parent * step))
+        row[at.PARENT_SCALE] = self._integers.put(np.arange(level.n_parents) * step)
+
+    def _effects(
+        self,
+        row: NDArray[np.int64],
+        level: LevelDesign,
+        first: int,
+        scale: int,
+        nowhere: tuple[int, int],
+    ) -> tuple[int, int]:
+        """Where the scalars and scales of a level are; returns the first ones of the level below."""
+        header, p, q = self._header, len(self._problem.effects), len(level.varying)
+        centred = self._formulation.is_centered(level.name)
+        flags = np.zeros((p, 2))
+        # An inherited effect's flags are zero: what its scale is does not matter.
+        places = [(scale if q else len(self._counts), *nowhere) for _ in range(p)]
+        for k, j in enumerate(level.varying):
+            flags[j] = (centred, not centred)
+            begin = first + k * level.n
+            places[j] = (scale + k, header[at.POINT] + begin, header[at.GRADIENT] + begin)
+        row[at.FLAGS] = self._constants.put(flags)
+        row[at.EFFECTS :] = np.ravel(places)
+        scales = q * (level.n_parents if level.per_parent else 1)
+        if centred and q:
+            counts = np.bincount(level.parent, minlength=level.n_parents)
+            each = counts if level.per_parent else counts.sum(keepdims=True)
+            self._counts[scale : scale + scales] = np.repeat(each, q)
+        return first + q * level.n, scale + scales
+
+    def _likelihood(self) -> Kind:
+        problem, header = self._problem, self._header
+        student = problem.spec.family == "student_t"
+        by_statistics = self._formulation.likelihood == "statistics"
+        parameters = problem.priors.family
+        known = {n: prior.value for n, prior in parameters.items() if prior.is_fixed}
+        effects = problem.effects
+        common = {
+            "p": len(effects),
+            "c": len(problem.spec.covariates),
+            "ones": effects.index(INTERCEPT) if INTERCEPT in effects else -1,
+            "per_parent": int(any(level.per_parent for level in problem.levels)),
+            "student": int(student),
+        }
+        weights: float
+        if by_statistics and not student:
+            gamma, found = statistics_about_pivot(problem)
+            weights = found.sum_log_weights
+            more = put_statistics(header, self._constants, gamma, found, stride(found.n_leaves))
+        else:
+            logs = None if problem.weights is None else np.log(problem.weights)
+            weights = 0.0 if logs is None else float(logs.sum())
+            more = put_rows(header, self._constants, self._integers, problem, merged=by_statistics)
+        constant = 0.5 * weights - 0.5 * problem.n_rows * np.log(2.0 * np.pi)
+        nodes = sum(level.n * len(level.varying) for level in problem.levels)
+        constant -= 0.5 * nodes * np.log(2.0 * np.pi)
+        numbers = [problem.n_rows, known.get("sigma", 1.0), known.get("nu", 1.0), constant]
+        header[at.NUMBERS] = self._constants.put(np.array(numbers, np.float64))
+        return at.Kind(**common, **more)
+
+
+def _padded(values: NDArray[np.int_]) -> NDArray[np.int64]:
+    return np.append(values, np.zeros(LANES, np.int64))
