@@ -11,7 +11,7 @@ from nestor.agreement.density import compare_densities, density_points
 from nestor.demo import blog_spec
 from nestor.formulation import Formulation
 
-BACKENDS = ("pymc", "numpyro")
+BACKENDS = ("pymc", "numpyro", "numba")
 MARGINALIZING = [
     name
     for name, entry in registry.backends().items()

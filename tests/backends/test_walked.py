@@ -7,7 +7,7 @@ from nestor import SamplerConfig, Unsupported, registry
 from nestor.backend import Differentiable, SampledDensity
 from nestor.formulation import Formulation
 
-ENGINES = [("pymc", "nutpie"), ("pymc", "pymc"), ("numpyro", "nuts")]
+ENGINES = [("pymc", "nutpie"), ("pymc", "pymc"), ("numpyro", "nuts"), ("numba", "nutpie")]
 EPS = np.finfo(np.float64).eps
 
 
