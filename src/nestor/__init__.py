@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
     from nestor.index import build_index
     from nestor.leave_one_out import LeaveOneOut, loo
-    from nestor.leave_out import leave_one_leaf_out
+    from nestor.leave_out import leave_one_leaf_out, leave_one_row_out
     from nestor.pointwise import log_likelihood, with_log_likelihood
     from nestor.priors import Prior
     from nestor.problem import Problem
@@ -42,6 +42,7 @@ _HOME = {
     "compare": "api",
     "fit": "api",
     "leave_one_leaf_out": "leave_out",
+    "leave_one_row_out": "leave_out",
     "log_likelihood": "pointwise",
     "loo": "leave_one_out",
     "read_table": "tables",
@@ -69,6 +70,7 @@ __all__ = [
     "compare",
     "fit",
     "leave_one_leaf_out",
+    "leave_one_row_out",
     "log_likelihood",
     "loo",
     "read_table",

@@ -1,4 +1,4 @@
-"""Leave-one-leaf-out cross-validation, exact given the scales."""
+"""Leave-one-leaf-out, and leave-one-row-out, cross-validation, exact given the scales."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.cavity import LeafPredictive
+from nestor.cavity import Predictive
 from nestor.drawn import check_same_rows, drawn, family_drawn
 from nestor.leave_one_out import LeaveOneOut, joined, relative_efficiency, smoothed
 from nestor.terminal.working import working_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -69,58 +69,92 @@ def leave_one_leaf_out(
     leaving out clusters; Vehtari, Gelman and Gabry (2017), Statistics and Computing 27, on smoothed
     importance sampling.
     """
-    density = leaf_log_density(problem, fit, progress=progress)
-    names = [v.name for v in problem.variables.values() if v.role in ("scale", "family")]
-    reff = relative_efficiency(fit, names)
-    width = max(1, _SMOOTHED // (density.shape[0] * density.shape[1]))
-    leaf = problem.levels[-1].name
-    found = []
-    with working_bar("leaving out leaves", density.sizes[leaf], show=progress) as advance:
-        for start in range(0, density.sizes[leaf], width):
-            found.append(smoothed(density[:, :, start : start + width].load(), reff))
-            advance(start + width)
-    return joined(found)
+    leaf = problem.index.levels[-1]
+    predictive = Predictive.of_leaves(problem)
+    coords = {leaf.name: (leaf.name, leaf.paths)}
+    density = _log_density(problem, fit, predictive, coords, progress=progress)
+    return _left_out(problem, fit, density, progress=progress)
 
 
-def leaf_log_density(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> xr.DataArray:
-    """Return log p(y_v | y_-v, theta) of each leaf v at each draw of the scales theta.
+def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> LeaveOneOut:
+    """Leave-one-out cross-validation of rows, exact given the scales.
 
-    Parameters and errors are those of `leave_one_leaf_out`.
+    It estimates what `nestor.loo` does, the density of a row given all others, those of its own leaf
+    included. But all coefficients are integrated out given the other rows, as in `leave_one_leaf_out`, so
+    that importance weights correct the few scales only, where those of `loo` correct coefficients that
+    have seen the row: they hold for rows that are far off or alone in their leaf.
+
+    Parameters
+    ----------
+    problem, fit, progress
+        See `leave_one_leaf_out`; rows must be in memory.
 
     Returns
     -------
-    DataArray, (chain, draw, leaf)
-        In memory up to 256 MB, else in a temporary file that goes with the array.
+    LeaveOneOut
+        Of rows, labelled as in the fit's observed_data.
+
+    Raises
+    ------
+    Unsupported, DataError
+        As there.
+    """
+    from nestor.datatree import row_coords
+
+    predictive = Predictive.of_rows(problem)
+    density = _log_density(problem, fit, predictive, row_coords(problem), progress=progress)
+    return _left_out(problem, fit, density, progress=progress)
+
+
+def _log_density(
+    problem: Problem,
+    fit: xr.DataTree,
+    predictive: Predictive,
+    coords: Mapping[str, tuple[str, object]],
+    *,
+    progress: bool,
+) -> xr.DataArray:
+    """Log density of each unit given all others at each draw of the scales, (chain, draw, unit).
+
+    It is in memory up to 256 MB, else in a temporary file that goes with the array.
     """
     import xarray as xr
 
-    predictive = LeafPredictive(problem)
     check_same_rows(problem, fit)
     names = [v.name for v in problem.variables.values() if v.role == "scale"]
     scales = drawn(problem, fit, names) | family_drawn(problem, fit)
     lead = scales["sigma"].shape
     flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in scales.items()}
-    leaf = problem.index.levels[-1]
-    with working_bar("densities of leaves", lead[0] * lead[1], show=progress) as advance:
-        found = _evaluated(predictive, flat, leaf.n, advance)
+    unit = next(iter(coords))
+    what = f"densities of each {unit} given the others"
+    with working_bar(what, lead[0] * lead[1], show=progress) as advance:
+        found = _evaluated(predictive, flat, advance)
     sampled = {name: fit["posterior"][name].values for name in ("chain", "draw")}
-    return xr.DataArray(
-        found.reshape(*lead, leaf.n),
-        dims=("chain", "draw", leaf.name),
-        coords=sampled | {leaf.name: leaf.paths},
-        name="log_density",
-    )
+    array = found.reshape(*lead, found.shape[1])
+    return xr.DataArray(array, dims=("chain", "draw", unit), coords=sampled | dict(coords))
+
+
+def _left_out(
+    problem: Problem, fit: xr.DataTree, density: xr.DataArray, *, progress: bool
+) -> LeaveOneOut:
+    names = [v.name for v in problem.variables.values() if v.role in ("scale", "family")]
+    reff = relative_efficiency(fit, names)
+    width = max(1, _SMOOTHED // (density.shape[0] * density.shape[1]))
+    total, found = density.shape[2], []
+    what = f"importance weights of each {density.dims[2]}"
+    with working_bar(what, total, show=progress) as advance:
+        for start in range(0, total, width):
+            found.append(smoothed(density[:, :, start : start + width], reff))
+            advance(min(start + width, total))
+    return joined(found)
 
 
 def _evaluated(
-    predictive: LeafPredictive,
-    scales: dict[str, FloatArray],
-    leaves: int,
-    advance: Callable[[int], None],
+    predictive: Predictive, scales: dict[str, FloatArray], advance: Callable[[int], None]
 ) -> FloatArray:
-    """Log densities of all leaves at sets of scales, batch after batch: (S, leaves)."""
+    """Log densities of all units at sets of scales, batch after batch: (S, units)."""
     total = len(scales["sigma"])
-    found = _room(total, leaves)
+    found = _room(total, predictive.n_units)
     for start in range(0, total, predictive.batch):
         part = slice(start, start + predictive.batch)
         found[part] = predictive.log_density({n: a[part] for n, a in scales.items()}).T

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nestor import ModelSpec, Problem
-from nestor.cavity import LeafPredictive, triangles
+from nestor.cavity import Predictive, triangles
 from nestor.errors import Unsupported
 from nestor.index import NestedIndex
 from nestor_reference import log_marginal_dense
@@ -24,11 +24,15 @@ QUICK = settings(
 
 def without(problem, v):
     """The same tree and priors, less the rows of leaf v."""
-    kept = problem.leaf != v
+    return with_rows(problem, problem.leaf != v)
+
+
+def with_rows(problem, kept):
+    """The same tree and priors with some of the rows."""
     rows = problem.rows
     arrays = {f.name: getattr(rows, f.name) for f in dataclasses.fields(rows)}
     rows = dataclasses.replace(rows, **{n: a[kept] for n, a in arrays.items() if a is not None})
-    counts = np.where(np.arange(problem.index.n_leaves) == v, 0, problem.index.rows_per_leaf)
+    counts = np.bincount(rows.leaf, minlength=problem.index.n_leaves)
     index = NestedIndex(problem.index.levels, counts, rows.order, rows.leaf)
     return problem._with_rows(index, rows)
 
@@ -42,7 +46,7 @@ def with_sigma(problem, scales, n):
 @given(problem=gaussian_problems(), seed=st.integers(0, 2**32))
 def test_equals_the_marginal_with_the_leaf_less_the_one_without(problem, seed):
     scales = random_scales(problem, np.random.default_rng(seed), 2)
-    found = LeafPredictive(problem).log_density(with_sigma(problem, scales, 2))
+    found = Predictive.of_leaves(problem).log_density(with_sigma(problem, scales, 2))
     for i in range(2):
         whole = log_marginal_dense(problem, at(scales, i))
         for v in range(problem.index.n_leaves):
@@ -54,7 +58,7 @@ def test_equals_the_marginal_with_the_leaf_less_the_one_without(problem, seed):
 def test_holds_at_every_edge(case):
     problem, scales = case.problem, case.scales
     one = with_sigma(problem, {n: np.asarray(a)[None] for n, a in scales.items()}, 1)
-    found = LeafPredictive(problem).log_density(one)[:, 0]
+    found = Predictive.of_leaves(problem).log_density(one)[:, 0]
     whole = many_digits.log_marginal(problem, scales)
     for v in range(problem.index.n_leaves):
         wanted = whole - many_digits.log_marginal(without(problem, v), scales)
@@ -62,10 +66,32 @@ def test_holds_at_every_edge(case):
         assert found[v] == pytest.approx(wanted, rel=1e-8, abs=1e-8 + 4e-16 * abs(whole))
 
 
+@QUICK
+@given(problem=gaussian_problems(), seed=st.integers(0, 2**32))
+def test_rows_equal_the_marginal_with_the_row_less_the_one_without(problem, seed):
+    scales = random_scales(problem, np.random.default_rng(seed), 1)
+    found = Predictive.of_rows(problem).log_density(with_sigma(problem, scales, 1))
+    whole = log_marginal_dense(problem, at(scales, 0))
+    for i in range(0, problem.n_rows, 5):
+        rest = log_marginal_dense(with_rows(problem, np.arange(problem.n_rows) != i), at(scales, 0))
+        assert found[i, 0] == pytest.approx(whole - rest, rel=1e-8, abs=1e-8)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "sigma" not in case.how], ids=str)
+def test_rows_hold_at_edges(case):
+    problem, scales = case.problem, case.scales
+    one = with_sigma(problem, {n: np.asarray(a)[None] for n, a in scales.items()}, 1)
+    found = Predictive.of_rows(problem).log_density(one)[:, 0]
+    whole = many_digits.log_marginal(problem, scales)
+    for i in range(0, problem.n_rows, 3):
+        rest = many_digits.log_marginal(with_rows(problem, np.arange(problem.n_rows) != i), scales)
+        assert found[i] == pytest.approx(whole - rest, rel=1e-8, abs=1e-8 + 4e-16 * abs(whole))
+
+
 def test_a_tau_of_exactly_zero_pools_the_leaves(small_problem):
     """Without any variation the leaves share the population's coefficients."""
     scales = {"tau_g": np.zeros(2), "tau_h": np.zeros(2), "sigma": np.array(0.9)}
-    found = LeafPredictive(small_problem).log_density({n: a[None] for n, a in scales.items()})
+    found = Predictive.of_leaves(small_problem).log_density({n: a[None] for n, a in scales.items()})
     wanted = log_marginal_dense(small_problem, scales) - log_marginal_dense(
         without(small_problem, 2), scales
     )
@@ -78,7 +104,7 @@ def test_a_covariate_that_is_constant_in_every_leaf():
     table["z"] = table.groupby("level1").ngroup() / 3 + 1e3
     problem = Problem(ModelSpec.from_formula("y ~ x1 + z + (x1 || level0/level1)"), table)
     scales = random_scales(problem, np.random.default_rng(5), 1)
-    found = LeafPredictive(problem).log_density(scales)
+    found = Predictive.of_leaves(problem).log_density(scales)
     whole = log_marginal_dense(problem, at(scales, 0))
     for v in range(problem.index.n_leaves):
         wanted = whole - log_marginal_dense(without(problem, v), at(scales, 0))
@@ -95,8 +121,8 @@ def test_needs_no_rows_in_memory(edge):
     thirds = [table.iloc[i::3] for i in range(3)]
     streamed = Problem.from_batches(spec, thirds)
     scales = random_scales(whole, np.random.default_rng(2), 3, spread=0.5)
-    found = LeafPredictive(streamed).log_density(scales)
-    np.testing.assert_allclose(found, LeafPredictive(whole).log_density(scales), rtol=1e-8)
+    found = Predictive.of_leaves(streamed).log_density(scales)
+    np.testing.assert_allclose(found, Predictive.of_leaves(whole).log_density(scales), rtol=1e-8)
 
 
 def test_statistics_by_leaf_add_up(small_table):
@@ -117,7 +143,7 @@ def nodes_rotated(monkeypatch, parents):
     columns = {"a": [f"a{v:04d}" for v in parent], "b": [f"b{v:04d}" for v in leaf]}
     table = pd.DataFrame(columns | {"x": rng.normal(size=2 * n), "y": rng.normal(size=2 * n)})
     problem = Problem(ModelSpec.from_formula("y ~ x + (x || a/b)"), table)
-    predictive, counted = LeafPredictive(problem), []
+    predictive, counted = Predictive.of_leaves(problem), []
     rotate = triangles._rotate
 
     def counting(*pairs):
@@ -147,7 +173,7 @@ def test_work_grows_with_nodes_and_calls_with_their_logarithm(monkeypatch, shape
 def test_refuses_what_is_no_gaussian_given_the_scales(small_table):
     student = ModelSpec.from_formula("y ~ x + (x || g/h)", family="student_t")
     with pytest.raises(Unsupported, match="student_t"):
-        LeafPredictive(Problem(student, small_table))
+        Predictive.of_leaves(Problem(student, small_table))
     cauchy = ModelSpec.from_formula("y ~ x + (x || g/h)", priors={"beta[x]": "Cauchy(0, 1)"})
     with pytest.raises(Unsupported, match=r"beta\[x\]"):
-        LeafPredictive(Problem(cauchy, small_table))
+        Predictive.of_leaves(Problem(cauchy, small_table))

@@ -1,4 +1,4 @@
-"""Each leaf's rows as a triangle about its coefficients and gamma, sigma being 1.
+"""Each leaf's rows, or each row, as a triangle about the leaf's coefficients and gamma, sigma being 1.
 
 With U, m_y and M_z of `nestor.statistics.leaf`, S the leaf's own share of the remainders there, and
 coefficients (beta, gamma) = pivot + x,
@@ -32,8 +32,8 @@ _TELLS = 1e-6
 
 
 @dataclass(frozen=True)
-class LeafTriangles:
-    """What n leaves say of p effects and c covariates, d = p + c.
+class Triangles:
+    """What n units, leaves or rows, say of p effects and c covariates, d = p + c.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class LeafTriangles:
     rest : ndarray, (n,)
         What no coefficients explain.
     rows : ndarray of int64, (n,)
-        Rows of each leaf.
+        Rows of each unit.
     log_weights : ndarray, (n,)
         Sum of the logarithms of its weights.
     """
@@ -56,7 +56,7 @@ class LeafTriangles:
     log_weights: FloatArray
 
 
-def leaf_triangles(problem: Problem) -> LeafTriangles:
+def leaf_triangles(problem: Problem) -> Triangles:
     """Read each leaf's rows once."""
     found = problem.statistics
     p, c, n = found.n_effects, found.n_covariates, found.n_leaves
@@ -71,7 +71,22 @@ def leaf_triangles(problem: Problem) -> LeafTriangles:
     for i, row in enumerate(semidefinite_root(S, _negligible(U, Mz))):
         padded = np.concatenate([np.zeros((p, n)), row])
         rest += put(padded, A, first=min(p + i, d)) ** 2
-    return LeafTriangles(pivot, A, rest, found.rows_per_leaf, found.log_weights)
+    return Triangles(pivot, A, rest, found.rows_per_leaf, found.log_weights)
+
+
+def row_triangles(problem: Problem) -> Triangles:
+    """Take each row of the problem, which must be in memory, for itself."""
+    rows, pivot = problem.rows, _pivot(problem.statistics)
+    design = np.hstack([rows.X, rows.Z])
+    y = rows.y if rows.offset is None else rows.y - rows.offset
+    n, d = design.shape
+    A = np.zeros((d, d + 1, n))
+    A[0] = np.column_stack([design, y - design @ pivot]).T
+    log_weights = np.zeros(n)
+    if rows.weights is not None:
+        A[0] *= np.sqrt(rows.weights)
+        log_weights = np.log(rows.weights)
+    return Triangles(pivot, A, np.zeros(n), np.ones(n, np.int64), log_weights)
 
 
 def _pivot(found: LeafStatistics) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The density of each leaf's outcome given all other leaves' and the scales, by one pass up and one down.
+"""The density of each leaf's (or row's) outcome given all others' and scales, by one pass up and one down.
 
 The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
 all nodes have the root's. Triangles (see `nestor.cavity.triangles`) about it go up the tree, from leaves
@@ -9,7 +9,8 @@ the density of its coefficients given all rows but its own. With D its triangle,
     log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
                                + sum_i log(w_i) / 2,
 
-e being what the rotations leave in the last column, and what no coefficients explain over sigma^2.
+e being what the rotations leave in the last column, and what no coefficients explain over sigma^2. For rows
+in place of leaves the tree has one more level, at which nothing varies: a row has its leaf's coefficients.
 
 Sources: Pearl (1988), chapter 7, for propagation both ways, exact on a tree; Vehtari, Mononen, Tolvanen,
 Sivula and Winther (2016), JMLR 17, for leave-one-out densities from cavities of Gaussians.
@@ -18,14 +19,15 @@ Sivula and Winther (2016), JMLR 17, for leave-one-out densities from cavities of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from nestor.auto import not_marginalizable
-from nestor.cavity.leaves import leaf_triangles
+from nestor.cavity.leaves import Triangles, leaf_triangles, row_triangles
 from nestor.cavity.siblings import Pairing, gather, pairings, scatter
 from nestor.cavity.triangles import passed_on, put
+from nestor.design import LevelDesign
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import LevelDesign, Problem
+    from nestor.problem import Problem
 
     type FloatArray = NDArray[np.float64]
 
@@ -53,36 +55,65 @@ class _Heard:
     rounds: tuple[Pairing, ...]
 
 
-class LeafPredictive:
-    """Log predictive densities of the leaves of one problem, each given all others, for many sets of scales.
+class Predictive:
+    """Log predictive densities of units, leaves or rows, each given all others, for many sets of scales.
 
     Parameters
     ----------
     problem : Problem
-        A gaussian outcome and Normal priors of population coefficients, with rows or without.
+        A gaussian outcome and Normal priors of population coefficients.
+    units : Triangles
+        What each unit says.
+    levels : tuple of LevelDesign
+        Those of the problem, and of the units if they are no leaves.
 
     Attributes
     ----------
     batch : int
         Sets of scales at once beyond which memory, not time, would grow.
-
-    Raises
-    ------
-    Unsupported
-        If the problem is not of that kind.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        if reason := not_marginalizable(problem):
-            raise Unsupported(f"a leaf cannot be left out exactly: {reason}.")
-        self._problem = problem
-        self._leaves = leaf_triangles(problem)
-        self._root = _root(problem, self._leaves.pivot)
-        self._rounds = [pairings(level.parent, level.n_parents) for level in problem.levels]
-        self.batch = max(1, _LARGEST_ARRAY // self._leaves.A.size)
+    def __init__(self, problem: Problem, units: Triangles, levels: tuple[LevelDesign, ...]) -> None:
+        self._units, self._levels = units, levels
+        self._root = _root(problem, units.pivot)
+        self._rounds = [pairings(level.parent, level.n_parents) for level in levels]
+        self.batch = max(1, _LARGEST_ARRAY // units.A.size)
+
+    @classmethod
+    def of_leaves(cls, problem: Problem) -> Self:
+        """Take all rows of a leaf together, in memory or not.
+
+        Raises
+        ------
+        Unsupported
+            If coefficients do not integrate out exactly.
+        """
+        _require_gaussian(problem, "a leaf")
+        return cls(problem, leaf_triangles(problem), problem.levels)
+
+    @classmethod
+    def of_rows(cls, problem: Problem) -> Self:
+        """Take each row for itself.
+
+        Raises
+        ------
+        Unsupported
+            If coefficients do not integrate out exactly.
+        DataError
+            If rows are not in memory.
+        """
+        _require_gaussian(problem, "a row")
+        leaves, nothing = problem.index.n_leaves, np.zeros(0, np.intp)
+        rows = LevelDesign("row", problem.leaf, leaves, nothing, per_parent=False)
+        return cls(problem, row_triangles(problem), (*problem.levels, rows))
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self._units.rest)
 
     def log_density(self, scales: Mapping[str, FloatArray]) -> FloatArray:
-        """Log density of each leaf's outcome given all others' and the scales, all constants included.
+        """Log density of each unit's outcome given all others' and the scales, all constants included.
 
         Parameters
         ----------
@@ -93,13 +124,13 @@ class LeafPredictive:
         -------
         ndarray, (n, B)
         """
-        leaves, sigma = self._leaves, scales["sigma"]
-        A = leaves.A[..., None] / sigma
-        sds = [_spread(level, scales) for level in self._problem.levels]
+        sigma = scales["sigma"]
+        A = self._units.A[..., None] / sigma
+        sds = [_spread(level, scales) for level in self._levels]
         return self._joined(self._down(self._up(A, sds), sds), A, sigma)
 
     def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Heard]:
-        """From the leaves' triangles to what each level says to its parents, top down."""
+        """From the units' triangles to what each level says to its parents, top down."""
         found = []
         for level, sd, rounds in self._backwards(sds):
             found.append(_Heard(gather(passed_on(A, sd, level.varying), rounds), rounds))
@@ -107,28 +138,33 @@ class LeafPredictive:
         return found[::-1]
 
     def _down(self, heard: list[_Heard], sds: list[FloatArray]) -> FloatArray:
-        """From the root's prior to the cavities of the leaves, (d, d + 1, n, B)."""
+        """From the root's prior to the cavities of the units, (d, d + 1, n, B)."""
         draws = heard[0].gathered[0].shape[-1]
         D = np.repeat(self._root[:, :, None, None], draws, axis=-1)
-        for level, sd, one in zip(self._problem.levels, sds, heard, strict=True):
+        for level, sd, one in zip(self._levels, sds, heard, strict=True):
             others = scatter(D, one.gathered, one.rounds)
             D = passed_on(others, sd, level.varying)
         return D
 
     def _joined(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
-        leaves, rows = self._leaves, self._leaves.rows[:, None]
-        total = leaves.rest[:, None] / sigma**2
+        units, rows = self._units, self._units.rows[:, None]
+        total = units.rest[:, None] / sigma**2
         log_det = _log_det(D)
         for i, row in enumerate(A):
             total += put(row, D, first=i) ** 2
         log_det -= _log_det(D)
-        constants = 0.5 * leaves.log_weights[:, None] - rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
+        constants = 0.5 * units.log_weights[:, None] - rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
         return np.asarray(log_det - 0.5 * total + constants)
 
     def _backwards(
         self, sds: list[FloatArray]
     ) -> list[tuple[LevelDesign, FloatArray, tuple[Pairing, ...]]]:
-        return list(zip(self._problem.levels, sds, self._rounds, strict=True))[::-1]
+        return list(zip(self._levels, sds, self._rounds, strict=True))[::-1]
+
+
+def _require_gaussian(problem: Problem, unit: str) -> None:
+    if reason := not_marginalizable(problem):
+        raise Unsupported(f"{unit} cannot be left out exactly: {reason}.")
 
 
 def _log_det(A: FloatArray) -> FloatArray:
