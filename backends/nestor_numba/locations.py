@@ -63,12 +63,6 @@ def table(priors: Sequence[Prior]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
 
 
-def spread(priors: Sequence[Prior]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians of priors and their scale parameters, (n,) each."""
-    pairs = np.array([prior.args[-2:] for prior in priors]).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
-
-
 def evaluate(prior: Doubles, x: Number) -> tuple[Number, Number]:
     """Write what evaluates one row of `table` at x: the log density and its derivative."""
     away = x - prior[0]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nestor_numba import compiling, locations, sampled_arena
+from nestor_numba import compiling, sampled_arena
 from nestor_numba.evaluating import Density, Workspace, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
+from nestor_numba.population import Population
 from nestor_numba.scales import Scales
+from nestor_numba.supports import Support
 from nestor_nutpie.sampling import Collected
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Sampled:
         Model and data.
     formulation : Formulation
         Which levels are centred.
+    population : Population
+        Its coefficients.
     scales : Scales
         Every tau and the family's parameters.
     density : Density
@@ -45,6 +49,7 @@ class Sampled:
 
     problem: Problem
     formulation: Formulation
+    population: Population
     scales: Scales
     density: Density
 
@@ -57,22 +62,15 @@ class Sampled:
         workspace = Workspace(packed.constants, packed.integers, scratch, 0)
         function = compiling.sampled_density(packed.kind)
         density = Density(function, workspace, packed.dimension)
-        return cls(problem, formulation, Scales(problem), density)
+        return cls(problem, formulation, Population.of(problem), Scales(problem), density)
 
     def log_density(self, point: Arrays) -> float:
         """Log density of all canonical variables, natural scale."""
-        x = self.scales.flat(point)
-        if not self.scales.inside(x):
+        x = np.concatenate([self.population.flat(point), self.scales.flat(point)])
+        if not self._support.inside(x):
             return -np.inf
-        z = np.concatenate(
-            [
-                np.asarray(point["beta"], np.float64)[self.problem.population_mask],
-                np.asarray(point.get("gamma", np.zeros(0)), np.float64),
-                self.scales.unconstrain(x),
-                *self._nodes_of(point),
-            ]
-        )
-        return self.density(z)[0] - float(self._log_jacobian(z))
+        z = np.concatenate([self._support.unconstrain(x), *self._nodes_of(point)])
+        return self.density(z)[0] - float(self._constrain(z)[1])
 
     def _nodes_of(self, point: Arrays) -> Iterator[FloatArray]:
         """Coefficients, or deviations in units of tau, of each level, effect by effect."""
@@ -92,20 +90,17 @@ class Sampled:
             above = own
 
     @cached_property
-    def _ends(self) -> tuple[int, int]:
-        """Where locations, and where scalars end."""
-        found = len(self._locations)
-        return found, found + len(self.scales.priors)
+    def _support(self) -> Support:
+        """Of all scalars but those of the nodes."""
+        return Support((*self.population.priors, *self.scales.priors))
 
-    @cached_property
-    def _locations(self) -> list[Any]:
-        return [*self.problem.priors.beta.values(), *self.problem.priors.gamma.values()]
-
-    def _log_jacobian(self, z: FloatArray) -> FloatArray:
-        """Log |d canonical / d z| of points (..., d)."""
-        first, last = self._ends
-        x, found = self.scales.constrain(z[..., first:last])
-        return np.asarray(found) + np.log(x) @ self._deviations
+    def _constrain(self, z: FloatArray) -> tuple[dict[str, FloatArray], FloatArray]:
+        """All variables but the nodes', of points (..., d), and log |d canonical / d z|."""
+        n, end = len(self.population.priors), len(self._support.priors)
+        x, log_jacobian = self._support.constrain(z[..., :end])
+        found = self.population.split(x[..., :n], len(self.problem.spec.covariates))
+        found |= self.scales.split(x[..., n:])
+        return found, np.asarray(log_jacobian + np.log(x[..., n:]) @ self._deviations)
 
     @cached_property
     def _deviations(self) -> FloatArray:
@@ -127,19 +122,18 @@ class Sampled:
         """
         rng = np.random.default_rng(seed)
         u = rng.uniform(-1.0, 1.0, self.density.dimension)
-        first, last = self._ends
-        median, spread = locations.spread(self._locations)
-        u[:first] = median + spread * u[:first]
-        u[first:last] += self.scales.centre
-        tau = self.scales.split(self.scales.constrain(u[first:last])[0])
-        beta = np.zeros(len(self.problem.effects))
-        beta[self.problem.population_mask] = u[: self.problem.population_mask.sum()]
-        above, begin = beta[None], last
+        support, end = self._support, len(self._support.priors)
+        # Families on the whole line have location and scale last.
+        pairs = zip(support.priors, support.is_real, strict=True)
+        units = np.array([prior.args[-1] if real else 1.0 for prior, real in pairs])
+        u[:end] = support.centre + units * u[:end]
+        found, _ = self._constrain(u)
+        above, begin = found["beta"][None], end
         for level in self.problem.levels:
             end = begin + level.n * len(level.varying)
             above, own = above[level.parent], u[begin:end].reshape(-1, level.n).T
             if len(level.varying):
-                above[:, level.varying] += level.scale_of_nodes(tau[f"tau_{level.name}"]) * own
+                above[:, level.varying] += level.scale_of_nodes(found[f"tau_{level.name}"]) * own
             if self.formulation.is_centered(level.name):
                 u[begin:end] = above[:, level.varying].T.ravel()
             begin = end
@@ -148,27 +142,20 @@ class Sampled:
     def collect(self, free: Arrays, first: int, seed: int) -> Collected:  # noqa: ARG002 - nothing is drawn
         """Map draws of the point, (chain, draw, d), to all canonical variables; see `Posterior`."""
         z = free[POSITION]
-        begin, end = self._ends
-        found = self.scales.split(self.scales.constrain(z[..., begin:end])[0])
-        mask = self.problem.population_mask
-        beta = np.zeros((*z.shape[:-1], len(mask)))
-        beta[..., mask] = z[..., : mask.sum()]
-        found["beta"] = beta
-        if self.problem.priors.gamma:
-            found["gamma"] = np.ascontiguousarray(z[..., mask.sum() : begin])
-        above = beta[..., None, :]
+        found, log_jacobian = self._constrain(z)
+        above, end = found["beta"][..., None, :], len(self._support.priors)
         for level in self.problem.levels:
             begin, end = end, end + level.n * len(level.varying)
             above = self._below(above, z[..., begin:end], level, found)
             found[f"beta_{level.name}"] = above
         values = {name: found[name] for name in self.problem.variables}
-        return Collected(values, self._log_jacobian(z), None)
+        return Collected(values, log_jacobian, None)
 
     def _below(
         self, above: FloatArray, z: FloatArray, level: LevelDesign, found: Arrays
     ) -> FloatArray:
         """Coefficients of a level, (..., n, p), by those of the level above."""
-        own = above[..., level.parent, :]
+        own = np.take(above, level.parent, axis=-2)
         if not level.varying.size:
             return own
         nodes = np.swapaxes(z.reshape(*z.shape[:-1], -1, level.n), -1, -2)

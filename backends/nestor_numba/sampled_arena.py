@@ -1,8 +1,8 @@
 """All that the compiled function of sampled coefficients reads of a problem, in two arrays.
 
-The sampled point is: population coefficients that are not fixed and gamma; every tau and the family's
-parameters, unconstrained, in the order of `nestor_numba.scales`; then level by level, effect by effect,
-the nodes' coefficients, or their deviations in units of tau.
+The sampled point is: population coefficients, in the order of `nestor_numba.population`; every tau and the
+family's parameters, in the order of `nestor_numba.scales`; then level by level, effect by effect, the
+nodes' coefficients, or their deviations in units of tau. All are unconstrained.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nestor_numba import sampled_places as at
 from nestor_numba.emit import LANES
 from nestor_numba.outcomes import put_rows, put_statistics, statistics_about_pivot
 from nestor_numba.piles import Pile, Room
+from nestor_numba.population import Population
 from nestor_numba.scales import Scales
 
 if TYPE_CHECKING:
@@ -75,23 +76,23 @@ class _Packing:
 
     def __init__(self, problem: Problem, formulation: Formulation) -> None:
         self._problem, self._formulation = problem, formulation
-        self._scales = Scales(problem)
+        self._scales, self._population = Scales(problem), Population.of(problem)
         self._constants, self._integers, self._scratch = Pile(), Pile(), Room()
         self._header = np.zeros(at.HEADER, np.int64)
         self._integers.put(self._header)
-        self._counts = np.zeros(len(self._scales.priors))
+        self._confined = self._population.priors[self._population.real :]
+        self._counts = np.zeros(len(self._confined) + len(self._scales.priors))
 
     def arena(self) -> SampledArena:
         header, problem = self._header, self._problem
-        population = list(problem.priors.beta.values()) + list(problem.priors.gamma.values())
-        scalars = len(self._scales.priors)
+        above = self._population.real + len(self._counts)
         nodes = sum(level.n * len(level.varying) for level in problem.levels)
-        dimension = len(population) + scalars + nodes
+        dimension = above + nodes
         header[at.DIMENSION], header[at.FULL] = dimension, dimension // LANES * LANES
         header[at.POINT] = self._scratch.take(stride(dimension))
         header[at.GRADIENT] = self._scratch.take(stride(dimension))
         self._scalars()
-        self._levels(first=len(population) + scalars)
+        self._levels(first=above)
         header[at.COUNTS] = self._constants.put(self._counts)
         kind = self._likelihood()
         integers = self._integers.together(np.int64)
@@ -101,9 +102,9 @@ class _Packing:
         )
 
     def _scalars(self) -> None:
-        header, found = self._header, self._scales.priors
+        header, found = self._header, (*self._confined, *self._scales.priors)
         names = [v.name for v in self._scales.variables if v.role == "family"]
-        header[at.SCALARS] = len(found)
+        header[at.SCALARS], header[at.CONFINED] = len(found), len(self._confined)
         header[at.PRIORS] = self._constants.put(priors.table(found))
         for place in (at.SCALES, at.RECIPROCALS, at.SLOPES, at.DERIVATIVES):
             header[place] = self._scratch.take(len(found) + 1)
@@ -113,19 +114,19 @@ class _Packing:
 
     def _locations(self, root_b: int, root_g: int) -> None:
         """Put down the population's priors, and where its coefficients go."""
-        header, problem = self._header, self._problem
-        beta, gamma = problem.priors.beta, problem.priors.gamma
-        header[at.LOCATIONS] = len(beta) + len(gamma)
-        table = locations.table([*beta.values(), *gamma.values()])
+        header, found = self._header, self._population
+        c = len(self._problem.spec.covariates)
+        header[at.LOCATIONS] = found.real
+        table = locations.table(found.priors[: found.real])
         header[at.LOCATION_PRIORS] = self._constants.put(table)
-        effects = np.flatnonzero(problem.population_mask)
         for place, root, own in (
             (at.GAMMA, root_b, at.LOCATION_VALUES),
             (at.GAMMA_SLOPES, root_g, at.LOCATION_SLOPES),
         ):
-            header[place] = self._scratch.take(len(gamma))
-            targets = [root + stride(1) * effects, header[place] + np.arange(len(gamma))]
-            header[own] = self._integers.put(np.concatenate(targets))
+            header[place] = self._scratch.take(c)
+            of_beta = root + stride(1) * np.arange(found.p)
+            targets = np.append(of_beta, header[place] + np.arange(c))
+            header[own] = self._integers.put(targets[found.order])
 
     def _levels(self, first: int) -> None:
         """Put down the table of levels; `first` is the place of the first node's scalar in the point."""
@@ -136,7 +137,7 @@ class _Packing:
         widest = stride(max(level.n for level in self._problem.levels))
         # What is inherited is sampled nowhere: zeros, and a place for derivatives that nobody reads.
         nowhere = (self._scratch.take(widest), self._scratch.take(widest))
-        table, scale = [], 0
+        table, scale = [], len(self._confined)
         for level in self._problem.levels:
             row = np.zeros(at.EFFECTS + at.PER_EFFECT * p, np.int64)
             size = stride(level.n)

@@ -122,6 +122,9 @@ class SampledWriter:
             for which, variable in known.items():
                 with code.when(i.compare("==", header[which])):
                     variable.set(found.x)
+        with code.loop(header[at.CONFINED]) as i:
+            target = header[header[at.LOCATION_VALUES] + (first + i)]
+            scratch[target] = scratch[header[at.SCALES] + i]
         family = Family(numbers[0], numbers[3], known[at.SIGMA].get(), known[at.NU].get())
         return value.get(), family
 
@@ -140,6 +143,9 @@ class SampledWriter:
             own = header[header[at.LOCATION_SLOPES] + i]
             gradient[i] = gradient[i] + scratch[own]
         first = header[at.LOCATIONS]
+        with code.loop(header[at.CONFINED]) as i:
+            own = header[header[at.LOCATION_SLOPES] + (first + i)]
+            scratch[header[at.DERIVATIVES] + i] = scratch[own]
         with code.loop(header[at.SCALARS]) as i:
             slope = scratch[header[at.SLOPES] + i] * scratch[header[at.DERIVATIVES] + i]
             gradient[first + i] = gradient[first + i] + slope

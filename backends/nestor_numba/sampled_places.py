@@ -12,11 +12,13 @@ from typing import Self
 # Places of the header, at the beginning of the integers.
 #: Levels, the place of their table, unconstrained scalars, and how many of these fill whole vectors.
 LEVELS, TABLE, DIMENSION, FULL = range(4)
-#: Population coefficients, gamma among them: how many, the place of their priors among the constants, and
-#: places among the integers of where their values and derivatives are in the scratch.
+#: Population coefficients, gamma among them: how many on the whole line, and the place of their priors among
+#: the constants; places among the integers of where their values and derivatives are in the scratch, those
+#: with other supports, which are the first of the scalars below, after the rest.
 LOCATIONS, LOCATION_PRIORS, LOCATION_VALUES, LOCATION_SLOPES = range(4, 8)
-#: Scales and the family's parameters: how many, the places among the constants of their priors and of the
-#: numbers of centred coefficients that each scales; which one is sigma, and nu, -1 if it is known.
+#: Scalars of other supports, scales and the family's parameters last: how many, the places among the
+#: constants of their priors and of the numbers of centred coefficients that each scales; which one is sigma,
+#: and nu, -1 if it is known.
 SCALARS, PRIORS, COUNTS, SIGMA, NU = range(8, 13)
 #: Place among the constants of N, the known sigma and nu, and the constant of the log density.
 NUMBERS = 13
@@ -30,7 +32,9 @@ LEAVES, LEAF_B, LEAF_G, LEAF_STRIDE = range(22, 26)
 STARTS, COLUMNS, ROW_STRIDE = range(26, 29)
 #: Leaf statistics among the constants: square roots, fits, cross-products of remainders, gamma's pivot.
 ROOT, FIT, RESIDUAL, GAMMA_PIVOT = range(29, 33)
-HEADER = 33
+#: How many of the scalars are population coefficients.
+CONFINED = 33
+HEADER = 34
 
 # Places of a row of the table of levels; those with an effect each begin there.
 #: Nodes, length of a row of them, nodes of the level above, length of a row of those.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor_numba.supports import Support
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Scales:
     """The scalars in the order of the compiled functions: level by level, then sigma unless it is known.
-
-    Positive ones are logs, those of (a, b) are log((x - a) / (b - x)).
 
     Parameters
     ----------
@@ -50,11 +50,6 @@ class Scales:
             found += by_effect * (variable.random.size // len(by_effect))
         return tuple(found)
 
-    @cached_property
-    def _bounds(self) -> tuple[FloatArray, FloatArray]:
-        bounds = np.array([prior.bounds for prior in self.priors]).reshape(-1, 2)
-        return bounds[:, 0], bounds[:, 1]
-
     def flat(self, point: Mapping[str, FloatArray]) -> FloatArray:
         """Entries of the variables one after another, (d,)."""
         parts = [np.ravel(np.asarray(point[v.name], np.float64)) for v in self.variables]
@@ -70,32 +65,23 @@ class Scales:
             begin = end
         return found
 
+    @cached_property
+    def _support(self) -> Support:
+        return Support(self.priors)
+
     def inside(self, x: FloatArray) -> bool:
         """Whether all entries, (d,), are inside their priors' supports."""
-        low, high = self._bounds
-        return bool(np.all((x > low) & (x < high)))
+        return self._support.inside(x)
 
     def unconstrain(self, x: FloatArray) -> FloatArray:
-        """Entries to the unconstrained space."""
-        low, high = self._bounds
-        bounded = np.isfinite(high)
-        with np.errstate(all="ignore"):
-            return np.where(bounded, np.log((x - low) / (high - x)), np.log(x))
+        """Entries to the unconstrained space; see `Support`."""
+        return self._support.unconstrain(x)
 
     def constrain(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Entries, (..., d), of unconstrained scalars, and sums of log |dx/dz|, (...)."""
-        low, high = self._bounds
-        bounded = np.isfinite(high)
-        width = np.where(bounded, high - low, 1.0)
-        with np.errstate(over="ignore"):
-            small = np.exp(-np.abs(z))
-            share = np.where(z > 0, 1.0, small) / (1.0 + small)
-            x = np.where(bounded, low + width * share, np.exp(z))
-        logs = np.log(width) - np.abs(z) - 2.0 * np.log1p(small)
-        return x, np.where(bounded, logs, z).sum(axis=-1)
+        return self._support.constrain(z)
 
-    @cached_property
+    @property
     def centre(self) -> FloatArray:
         """The priors' medians, unconstrained, (d,)."""
-        medians = np.array([float(prior.scipy().ppf(0.5)) for prior in self.priors])
-        return self.unconstrain(medians)
+        return self._support.centre
