@@ -26,7 +26,7 @@ import numpy as np
 from nestor.auto import not_marginalizable
 from nestor.cavity.leaves import Triangles, leaf_triangles, row_triangles
 from nestor.cavity.siblings import Pairing, gather, pairings, scatter
-from nestor.cavity.triangles import passed_on, put
+from nestor.cavity.triangles import multiplied, passed_on, put
 from nestor.design import LevelDesign
 from nestor.errors import Unsupported
 
@@ -129,6 +129,32 @@ class Predictive:
         sds = [_spread(level, scales) for level in self._levels]
         return self._joined(self._down(self._up(A, sds), sds), A, sigma)
 
+    def moments(self, scales: Mapping[str, FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
+        """Means and standard deviations of all coefficients given the outcome and the scales.
+
+        What a node hears from its parent and what its own subtree says, multiplied, is its posterior.
+
+        Parameters
+        ----------
+        scales : mapping of str to ndarray, (B, *shape)
+            As for `log_density`.
+
+        Returns
+        -------
+        list of (mean, sd), each (d, n, B)
+            Of the population (n = 1), then of each level; d are effects and covariates.
+        """
+        A = self._units.A[..., None] / scales["sigma"]
+        sds = [_spread(level, scales) for level in self._levels]
+        heard = self._up(A, sds)
+        own = [*(one.gathered[-1] for one in heard), A]
+        D = np.repeat(self._root[:, :, None, None], A.shape[-1], axis=-1)
+        found = [_moments(multiplied(D, own[0]), self._units.pivot)]
+        for level, sd, one, A_k in zip(self._levels, sds, heard, own[1:], strict=True):
+            D = passed_on(scatter(D, one.gathered, one.rounds), sd, level.varying)
+            found.append(_moments(multiplied(D, A_k), self._units.pivot))
+        return found
+
     def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Heard]:
         """From the units' triangles to what each level says to its parents, top down."""
         found = []
@@ -165,6 +191,21 @@ class Predictive:
 def _require_gaussian(problem: Problem, unit: str) -> None:
     if reason := not_marginalizable(problem):
         raise Unsupported(f"{unit} cannot be left out exactly: {reason}.")
+
+
+def _moments(R: FloatArray, pivot: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviations, (d, n, B), of exp(-|R (x - pivot, -1)|^2 / 2), by back substitution."""
+    d = len(R)
+    # Columns of the inverse of the triangle; the last column solves for the mean.
+    right = np.zeros((d, d + 1, *R.shape[2:]))
+    right[range(d), range(d)] = 1.0
+    right[:, d] = R[:, d]
+    for i in reversed(range(d)):
+        for k in range(i + 1, d):
+            right[i] -= R[i, k] * right[k]
+        right[i] /= R[i, i]
+    mean = right[:, d] + pivot[:, None, None]
+    return mean, np.sqrt(np.sum(right[:, :d] ** 2, axis=1))
 
 
 def _log_det(A: FloatArray) -> FloatArray:
