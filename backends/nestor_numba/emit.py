@@ -122,7 +122,7 @@ class Number:
         return self.code.builder.fcmp_ordered("==", self.value, self.code.real(other).value)
 
     def less(self, other: Real) -> Any:
-        """The condition self < other, of two scalars."""
+        """The condition self < other, of two scalars or, in each lane, of two vectors."""
         return self.code.builder.fcmp_ordered("<", self.value, self.code.real(other).value)
 
 
@@ -341,13 +341,6 @@ class Code:
         """One scalar or another."""
         a, b = self.real(one), self.real(other)
         return Number(self, self.builder.select(condition, a.value, b.value))
-
-    def joined(self, numbers: list[Number]) -> Number:
-        """The vector of `LANES` scalars."""
-        found = ir.Constant(_VECTOR, ir.Undefined)
-        for lane, number in enumerate(numbers):
-            found = self.builder.insert_element(found, number.value, ir.Constant(_INDEX, lane))
-        return Number(self, found)
 
     def lanes_below(self, count: Index) -> Any:
         """The condition of each lane that its number, from 0, is below `count`."""

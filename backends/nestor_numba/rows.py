@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nestor_numba import sampled_places as at
 from nestor_numba.emit import LANES, Number, Variable
+from nestor_numba.logarithms import SumOfLogs, log1p
 from nestor_numba.student_t import log_normalizer
-from nestor_numba.sweeps import LogProduct
 
 if TYPE_CHECKING:
     from nestor_numba.emit import Code, Doubles, Whole
@@ -109,10 +109,11 @@ class _Student:
     """Adds up log(1 + u) and u / (1 + u), u = w r^2 / (nu sigma^2)."""
 
     def __init__(self, code: Code, columns: _Columns, family: Family) -> None:
-        self._code, self._columns, self._family = code, columns, family
+        self._columns, self._family = columns, family
         zero = code.splat(0.0)
-        self._shares, self._rests = Variable(code, zero), Variable(code, zero)
-        self._logs = None if columns.kind.counted else LogProduct.begin(code)
+        self._shares, self._logs = Variable(code, zero), SumOfLogs(code)
+        # A logarithm with a count of its own is added alone.
+        self._counted = Variable(code, zero)
         self._inverse = 1.0 / (family.nu * family.sigma * family.sigma)
         self.factor = (family.nu + 1.0) * self._inverse
 
@@ -120,29 +121,21 @@ class _Student:
         """Derivative by the linear predictor, over `factor`."""
         own = self._columns.weighted(residual, row)
         u = own * residual * self._inverse
-        t = 1.0 + u
-        reciprocal = 1.0 / t
+        reciprocal = 1.0 / (1.0 + u)
         share, score = u * reciprocal, own * reciprocal
-        if self._logs is not None:
-            self._logs.times(t)
-            # What the sum t has rounded away, so that a small u keeps its digits.
-            self._rests.add((u - (t - 1.0)) * reciprocal)
-        else:
+        if self._columns.kind.counted:
             count = self._columns.counts(row)
             share, score = count * share, count * score
-            self._rests.add(count * self._log1p(u))
+            self._counted.add(count * log1p(u))
+        else:
+            self._logs.add(u)
         self._shares.add(share)
         return score
-
-    def _log1p(self, u: Number) -> Number:
-        return self._code.joined([lane.log1p() for lane in u.lanes()])
 
     def total(self) -> Likelihood:
         """What it comes to."""
         f = self._family
-        logs = self._rests.get().total()
-        if self._logs is not None:
-            logs = logs + self._logs.log()
+        logs = self._logs.total() + self._counted.get().total()
         shares = self._shares.get().total()
         normalizer, slope = log_normalizer(f.nu)
         more = f.nu + 1.0

@@ -7,7 +7,7 @@ import pytest
 from nestor import registry
 from nestor.conformance import parametrize
 
-if not all(registry.backends()[name].installed for name in ("numpyro", "pymc")):
+if not all(registry.backends()[name].installed for name in ("numba", "numpyro", "pymc")):
     pytest.skip("needs the samplers' libraries", allow_module_level=True)
 
 
@@ -18,6 +18,11 @@ def test_reference(check):
 
 @parametrize("numpyro", tiers=("api", "density"), quick=True)
 def test_numpyro(check):
+    check()
+
+
+@parametrize("numba", tiers=("api", "density"), quick=True)
+def test_numba(check):
     check()
 
 
