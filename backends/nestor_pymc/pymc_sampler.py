@@ -12,13 +12,13 @@ import numpy as np
 
 from nestor.backend import Draws
 from nestor.errors import EngineFailed, Unsupported
+from nestor_nutpie.monitor import progress_at
+from nestor_nutpie.timing import cores_used, split_wall
 from nestor_pymc import REASONS
 from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import build_model
-from nestor_pymc.progress import progress_at
 from nestor_pymc.recovery import recovery_streams
-from nestor_pymc.settings import resolved_settings
-from nestor_pymc.timings import cores_used, split_wall
+from nestor_pymc.settings import common_settings
 from nestor_pymc.walked import PyMCFunction, Walked
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class PyMCSampler:
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
         """Run all chains."""
-        cores = cores_used(config)
+        cores = cores_used(config, "pymc")
         options = {
             name: value
             for name, value in (
@@ -253,11 +253,13 @@ def _settings(config: SamplerConfig, cores: int, options: dict[str, Any]) -> dic
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
     }
     resolved = {**defaults, **options}
-    return resolved_settings(
-        config,
-        sampler="pymc",
-        cores=cores,
-        target_accept=resolved["target_accept"],
-        max_tree_depth=resolved["max_treedepth"],
-        metric_estimate="draws",
-    )
+    return {
+        "sampler": "pymc",
+        "target_accept": float(resolved["target_accept"]),
+        "max_tree_depth": int(resolved["max_treedepth"]),
+        "metric": "diag",
+        "metric_estimate": "draws",
+        "chain_method": config.chain_method,
+        "cores": cores,
+        **common_settings(),
+    }

@@ -176,10 +176,10 @@ def test_no_thread_of_numpyros_runs_while_the_caller_looks(problem):
 
 
 def test_nutpies_chains_rest_while_the_caller_looks(problem):
-    from nestor_pymc.nutpie_run import NutpieRun
+    from nestor_nutpie.run import NutpieRun
 
     compiled = _compile("pymc:nutpie", problem).sampler.compiled
-    run = NutpieRun(compiled, CONFIG, FOREVER, 3, {}, None)
+    run = NutpieRun(compiled, CONFIG, FOREVER, 3, {}, None, "pymc:nutpie")
     try:
         run.until(180)
         # The pause reaches a chain after its draw, and our record of it is some 10 ms old.

@@ -97,8 +97,16 @@ def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
 
 @pytest.mark.parametrize(
     "prior",
-    ["HalfNormal(2)", "HalfStudentT(3, 2)", "HalfCauchy(2)", "Exponential(0.7)", "Gamma(2, 0.5)"]
-    + ["InverseGamma(3, 2)", "LogNormal(0.3, 0.8)", "Uniform(0.1, 4)"],
+    [
+        "HalfNormal(2)",
+        "HalfStudentT(3, 2)",
+        "HalfCauchy(2)",
+        "Exponential(0.7)",
+        "Gamma(2, 0.5)",
+        "InverseGamma(3, 2)",
+        "LogNormal(0.3, 0.8)",
+        "Uniform(0.1, 4)",
+    ],
 )
 def test_coefficients_of_priors_give_their_densities(prior):
     from nestor.priors import Prior
@@ -136,7 +144,7 @@ def test_looks_draw_the_coefficients_of_one_run(model):
 
 
 def test_coefficients_are_exact_draws_given_the_scales(small_problem, model):
-    """Standardized by the spread of many draws at the same scales, their mean is off by no more than chance."""
+    """Standardized by the spread of many draws at the same scales, their means are off by chance."""
     posterior = model.posterior
     point = {
         v.name: np.full(v.shape, 0.7)

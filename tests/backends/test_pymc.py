@@ -18,8 +18,8 @@ from nestor_reference import ReferenceBackend
 pytest.importorskip("pymc")
 pytest.importorskip("nutpie")
 
+from nestor_nutpie.monitor import ChainReports
 from nestor_pymc import PyMCBackend
-from nestor_pymc.nutpie_monitor import ChainReports
 
 STATS = {
     "diverging": np.bool_,

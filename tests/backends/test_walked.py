@@ -85,11 +85,11 @@ def test_a_model_for_densities_only_walks_on_nothing(name, small_problem):
 
 def _nutpies_own(model):
     """Positions of nutpie's draws, and what it reports as their log density."""
-    from nestor_pymc.nutpie_run import NutpieRun, rows
+    from nestor_nutpie.run import NutpieRun, rows
 
     config = SamplerConfig(chains=1, warmup=20, draws=10, seed=2)
     compiled = model.sampler.compiled
-    run = NutpieRun(compiled, config, 10, 1, {}, None)
+    run = NutpieRun(compiled, config, 10, 1, {}, None, "pymc:nutpie")
     (draws,), (stats,) = run.until(30)
     kept = slice(20, 30)
     names = compiled.shape_info[0]
