@@ -33,21 +33,15 @@ def leaf_sums(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelih
     by_gamma = [Variable(code, code.splat(0.0)) for _ in gamma]
     width = 1 + kind.c
     with code.loop(header[at.LEAVES], LANES) as i:
-        covariates = [
-            [fit.vector(stride * (j * width + 1 + k) + i) for k in range(kind.c)]
-            for j in range(kind.p)
+        fits = [
+            [fit.vector(stride * (j * width + k) + i) for k in range(width)] for j in range(kind.p)
         ]
-        away = []
-        for j in range(kind.p):
-            own = fit.vector(stride * (j * width) + i) - b.vector(stride * j + i)
-            for value, fitted in zip(gamma, covariates[j], strict=True):
-                own = own - value * fitted
-            away.append(own)
+        away = [_away(fitted, gamma, b.vector(stride * j + i)) for j, fitted in enumerate(fits)]
         norm, back = _through_root(code, kind, root, (stride, i), away)
         squares.add(norm)
         for j, value in enumerate(back):
             g.put(stride * j + i, precision * value)
-            for total, fitted in zip(by_gamma, covariates[j], strict=True):
+            for total, fitted in zip(by_gamma, fits[j][1:], strict=True):
                 total.add(value * fitted)
     rest, slopes = _remainders(code, kind, memory, gamma)
     for j, (total, slope) in enumerate(zip(by_gamma, slopes, strict=True)):
@@ -55,6 +49,14 @@ def leaf_sums(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelih
     scaled = precision * (squares.get().total() + rest)
     value = family.constant - family.rows * family.sigma.call("log") - 0.5 * scaled
     return Likelihood(value, (scaled - family.rows) / family.sigma, family.nu * 0.0)
+
+
+def _away(fitted: list[Number], gamma: list[Number], beta: Number) -> Number:
+    """An entry of m - M gamma - beta."""
+    value = fitted[0] - beta
+    for coefficient, of_covariate in zip(gamma, fitted[1:], strict=True):
+        value = value - coefficient * of_covariate
+    return value
 
 
 def _through_root(
