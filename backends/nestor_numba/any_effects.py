@@ -34,7 +34,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Number
+    from nestor_numba.values import Number
 
     type Vector = list[Number]
     type Matrix = list[list[Number]]

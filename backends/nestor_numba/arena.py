@@ -5,20 +5,19 @@ One function is then compiled for every problem: trees, leaf statistics, priors 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nestor_numba import covariates, priors
 from nestor_numba import level as column
-from nestor_numba.emit import LANES
 from nestor_numba.layout import Slots, Tree
-from nestor_numba.sweeps import Shape
+from nestor_numba.levels import Shape
+from nestor_numba.piles import Pile, Room
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.problem import LevelDesign, Problem
     from nestor.statistics import LeafStatistics
     from nestor_numba.layout import FloatArray, IntArray
@@ -41,33 +40,6 @@ NODES, SLOTS, PIVOTS, ORDER = 20, 21, 22, 23
 #: Place among the constants of what was taken from gamma.
 GAMMA_PIVOT = 24
 HEADER = 25
-
-
-@dataclass
-class _Pile:
-    """Arrays put one after another; remembers where each begins."""
-
-    parts: list[NDArray[Any]] = field(default_factory=list)
-    length: int = 0
-
-    def put(self, values: NDArray[Any]) -> int:
-        begin = self.length
-        flat = np.ravel(values)
-        self.parts.append(flat)
-        self.length += len(flat)
-        return begin
-
-    def together(self, dtype: type) -> NDArray[Any]:
-        return np.concatenate([np.zeros(0, dtype), *self.parts]).astype(dtype)
-
-
-@dataclass
-class _Scratch:
-    length: int = 0
-
-    def room(self, size: int) -> int:
-        begin, self.length = self.length, self.length + size
-        return begin
 
 
 @dataclass(frozen=True)
@@ -115,7 +87,7 @@ class _Packing:
         self._tree = Tree.of(problem, statistics)
         per_parent = any(level.per_parent for level in problem.levels)
         self._shape = Shape(statistics.n_effects, 1 + statistics.n_covariates, per_parent)
-        self._constants, self._integers, self._scratch = _Pile(), _Pile(), _Scratch()
+        self._constants, self._integers, self._scratch = Pile(), Pile(), Room()
         self._header = np.zeros(HEADER, np.int64)
         self._integers.put(self._header)
         own = Slots.of(np.zeros(1, np.int64), 1)
@@ -157,7 +129,7 @@ class _Packing:
         header, width = self._header, self._shape.state
         # One slot, and nobody's.
         size = 2 * LANES
-        header[TOP], header[TOP_SIZE] = self._scratch.room(width * size), width * size
+        header[TOP], header[TOP_SIZE] = self._scratch.take(width * size), width * size
         header[ZERO_FROM] = header[TOP]
         state, above = header[TOP], np.zeros(1, np.int64)
         for row, slots in zip(self._table, self._slots, strict=True):
@@ -165,7 +137,7 @@ class _Packing:
             of_parent = np.append(above, size - LANES)
             row[column.PARENT_SLOT] = self._integers.put(of_parent[slots.parent])
             if slots is not self._slots[-1]:
-                state, size, above = self._scratch.room(width * slots.size), slots.size, slots.slot
+                state, size, above = self._scratch.take(width * slots.size), slots.size, slots.slot
                 row[column.STATE] = state
         header[ZERO_TO] = self._scratch.length
 
@@ -181,7 +153,7 @@ class _Packing:
             row[column.COUNT] = self._integers.put(slots.count)
             row[column.CUT] = self._integers.put(slots.cut)
             row[column.SHIFT] = self._constants.put(shift)
-        self._table[:, column.BUFFER] = self._scratch.room(self._shape.state * LANES)
+        self._table[:, column.BUFFER] = self._scratch.take(self._shape.state * LANES)
         triangle = [(i, j) for i in range(p) for j in range(i, p)]
         roots = np.stack([self._tree.root[i, j] for i, j in triangle])
         self._table[-1][column.ROOT] = self._constants.put(roots)
@@ -198,8 +170,8 @@ class _Packing:
                 row[column.PARENT_NODE] = self._integers.put(nodes)
         header[SCALE_COUNT] = p * self._table[:, column.SCALES].sum()
         begin = np.cumsum(p * self._table[:, column.SCALES]) - p * self._table[:, column.SCALES]
-        header[VARIANCES] = self._scratch.room(int(header[SCALE_COUNT]))
-        header[SUMS] = self._scratch.room(int(header[SCALE_COUNT]))
+        header[VARIANCES] = self._scratch.take(int(header[SCALE_COUNT]))
+        header[SUMS] = self._scratch.take(int(header[SCALE_COUNT]))
         self._table[:, column.VARIANCE] = header[VARIANCES] + begin
         self._table[:, column.SUMS] = header[SUMS] + begin
 
@@ -233,15 +205,15 @@ class _Packing:
         if not sigma.is_fixed:
             header[SIGMA] = len(found)
             found.append(sigma)
-            nowhere = self._scratch.room(1)
+            nowhere = self._scratch.take(1)
             squares.append(nowhere)
             sums.append(nowhere)
         header[SCALARS] = len(found)
         header[PRIORS] = self._constants.put(priors.table(found))
         header[SQUARES] = self._integers.put(np.array(squares, np.int64))
         header[GRADIENTS] = self._integers.put(np.array(sums, np.int64))
-        header[SCALES] = self._scratch.room(len(found))
-        header[SLOPES] = self._scratch.room(len(found))
+        header[SCALES] = self._scratch.take(len(found))
+        header[SLOPES] = self._scratch.take(len(found))
 
     def _nodes(self) -> None:
         """Put down what is needed to write coefficients in the problem's order."""

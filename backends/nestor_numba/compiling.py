@@ -12,9 +12,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from nestor_numba.functions import Writer
+from nestor_numba.levels import Shape
 from nestor_numba.sampled_functions import SampledWriter
 from nestor_numba.sampled_places import Kind
-from nestor_numba.sweeps import Shape
 
 _POINTER = types.CPointer(types.float64)
 #: int64 (dimension, position, gradient, value, data): what nutpie calls.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nestor_numba import any_effects, arena, priors, sweeps
 from nestor_numba import level as column
-from nestor_numba.emit import Code, Doubles, Longs, Number, Whole
-from nestor_numba.sweeps import Level, Memory, Shape
+from nestor_numba.emit import Code
+from nestor_numba.levels import Level, Memory, Shape
+from nestor_numba.values import Doubles, Longs, Number, Whole
 
 if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Step, Vector

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.names import INTERCEPT
-from nestor_numba.emit import LANES
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

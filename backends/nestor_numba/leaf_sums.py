@@ -10,13 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES, Variable
+from nestor_numba.emit import Variable
 from nestor_numba.rows import Family, Likelihood
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Code, Doubles, Number, Whole
+    from nestor_numba.emit import Code
+    from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.sweeps import Memory
+    from nestor_numba.values import Doubles, Number, Whole
 
 
 def leaf_sums(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelihood:

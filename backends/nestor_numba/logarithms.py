@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from nestor_numba.emit import Variable
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Code, Number
+    from nestor_numba.emit import Code
+    from nestor_numba.values import Number
 
 #: Numbers u whose product of 1 + u does not overflow where they are below 10^38.
 _TOGETHER = 8

@@ -10,7 +10,7 @@ from nestor.names import INTERCEPT
 from nestor.statistics import merged_rows
 from nestor_numba import covariates
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

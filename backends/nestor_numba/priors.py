@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.priors import Prior
-    from nestor_numba.emit import Code, Doubles, Number
+    from nestor_numba.emit import Code
+    from nestor_numba.values import Doubles, Number
 
 #: Numbers of a prior: c0 to c7, its lower bound, and its upper bound (infinite where it has none).
 WIDTH = 10

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES, Number, Variable
+from nestor_numba.emit import Variable
 from nestor_numba.logarithms import SumOfLogs, log1p
 from nestor_numba.student_t import log_normalizer
+from nestor_numba.values import LANES, Number
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Code, Doubles, Whole
+    from nestor_numba.emit import Code
+    from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.sweeps import Memory
+    from nestor_numba.values import Doubles, Whole
 
 
 @dataclass(frozen=True)

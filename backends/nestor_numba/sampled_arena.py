@@ -15,11 +15,11 @@ import numpy as np
 from nestor.names import INTERCEPT
 from nestor_numba import locations, priors
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES
 from nestor_numba.outcomes import put_rows, put_statistics, statistics_about_pivot
 from nestor_numba.piles import Pile, Room
 from nestor_numba.population import Population
 from nestor_numba.scales import Scales
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

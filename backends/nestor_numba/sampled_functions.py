@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from nestor_numba import locations, priors
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES, Variable
+from nestor_numba.emit import Variable
 from nestor_numba.functions import Writer
 from nestor_numba.leaf_sums import leaf_sums
+from nestor_numba.levels import Shape
 from nestor_numba.rows import Family, Likelihood, rows
 from nestor_numba.sampled_levels import NodeLevel, down, up
-from nestor_numba.sweeps import Shape
+from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Doubles, Number, Whole
+    from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.sweeps import Memory
+    from nestor_numba.values import Doubles, Number, Whole
 
 
 class SampledWriter:

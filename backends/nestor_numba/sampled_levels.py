@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import LANES, Doubles, Number, Variable
+from nestor_numba.emit import Variable
+from nestor_numba.values import LANES, Doubles, Number
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Code, Longs, Whole
+    from nestor_numba.emit import Code
+    from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.sweeps import Memory
+    from nestor_numba.values import Longs, Whole
 
 
 @dataclass(frozen=True)

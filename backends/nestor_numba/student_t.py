@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nestor_numba.emit import Number
+    from nestor_numba.values import Number
 
 #: Steps of the recurrence before the series, which then is exact to 2e-16.
 _STEPS = 16

@@ -27,7 +27,7 @@ from nestor_numba.any_effects import Message
 
 if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Vector
-    from nestor_numba.emit import Number
+    from nestor_numba.values import Number
 
 
 def _entries(root: Matrix | None, P: Matrix) -> tuple[Number, Number, Number, Number]:

@@ -12,9 +12,9 @@ from nestor.backend import Deferring, SamplerConfig
 from nestor.errors import SpecError, Unsupported
 from nestor.formulation import Formulation
 from nestor_numba import NumbaBackend
-from nestor_numba.emit import LANES
 from nestor_numba.layout import Slots
 from nestor_numba.priors import WIDTH, table
+from nestor_numba.values import LANES
 from nestor_reference import conditional_mean
 
 

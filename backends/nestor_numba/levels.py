@@ -1,0 +1,233 @@
+"""One level as the passes see it: what is known of nodes, eight at a time, and where it is kept."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from nestor_numba import any_effects, two_effects
+from nestor_numba import level as column
+from nestor_numba.emit import Variable
+from nestor_numba.values import LANES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from nestor_numba.any_effects import Matrix, Vector
+    from nestor_numba.emit import Code
+    from nestor_numba.values import Doubles, Longs, Number, Whole
+
+#: Mantissas, below 2 each, whose product cannot overflow.
+_SAFE = 512
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What code is written for.
+
+    Parameters
+    ----------
+    p, m : int
+        Numbers of effects and of columns, 1 + covariates.
+    per_parent : bool
+        Whether any level has scales for each parent.
+    """
+
+    p: int
+    m: int
+    per_parent: bool
+
+    @property
+    def algebra(self) -> ModuleType:
+        """The module that treats one node."""
+        return two_effects if (self.p, self.m) == (2, 1) else any_effects
+
+    @property
+    def rooted(self) -> bool:
+        """Whether inner nodes are kept as square roots."""
+        return self.p > 2
+
+    @property
+    def triangle(self) -> int:
+        """Entries of a lower triangle of P."""
+        return self.p * (self.p + 1) // 2
+
+    @property
+    def state(self) -> int:
+        """Numbers of a node's state."""
+        return self.triangle + self.p * self.m
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The three arrays."""
+
+    constants: Doubles
+    integers: Longs
+    scratch: Doubles
+
+
+@dataclass(frozen=True)
+class LogProduct:
+    """Sum of logs of vectors of numbers of at least 1, without a logarithm for each.
+
+    Mantissas are multiplied and exponents added up; exact to rounding.
+    """
+
+    code: Code
+    product: Variable
+    exponents: Variable
+    kept: Variable
+
+    @classmethod
+    def begin(cls, code: Code) -> LogProduct:
+        """Begin with nothing."""
+        one, zero = code.splat(1.0), code.splat(0.0)
+        return cls(code, Variable(code, one), Variable(code, zero), code.variable(0.0))
+
+    def times(self, value: Number) -> None:
+        """Take in a vector."""
+        self.product.set(self.product.get() * value.mantissa())
+        self.exponents.add(value.exponent())
+        self.kept.add(self.code.real(1.0))
+        with self.code.when(self.code.real(float(_SAFE)).less(self.kept.get())):
+            self._shorten()
+            self.kept.set(self.code.real(0.0))
+
+    def _shorten(self) -> None:
+        self.exponents.add(self.product.get().exponent())
+        self.product.set(self.product.get().mantissa())
+
+    def log(self) -> Number:
+        """The sum over all lanes."""
+        self._shorten()
+        logs = self.product.get().product().call("log")
+        return logs + 0.6931471805599453 * self.exponents.get().total()
+
+
+class Node(NamedTuple):
+    """What is known of a node, as the functions of `any_effects` take it.
+
+    Parameters
+    ----------
+    root, P, h : Matrix
+        |root delta + h|^2 about the parent; without a root, precision and linear term about the node.
+    before, after : Matrix or None
+        The node's shift, (p, m): to be added to the parent's mean, or to the node's.
+    """
+
+    root: Matrix | None
+    P: Matrix
+    h: Matrix
+    before: Matrix | None
+    after: Matrix | None
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level, as its row of the table tells.
+
+    Parameters
+    ----------
+    shape : Shape
+        What code is written for.
+    code : Code
+        Where it goes.
+    memory : Memory
+        The arrays.
+    row : Longs
+        Of the table.
+    leaves : bool
+        Whether these are the leaves.
+    """
+
+    shape: Shape
+    code: Code
+    memory: Memory
+    row: Longs
+    leaves: bool
+
+    def places(self, begin: int, group: Whole) -> list[Whole]:
+        """`LANES` integers of a group of an array of the level."""
+        at = self.memory.integers + (self.row[begin] + group * LANES)
+        return [at[lane] for lane in range(LANES)]
+
+    def variances(self, group: Whole) -> Vector:
+        """Of each effect's innovations, in the families of a group."""
+        at, scales = self.memory.scratch + self.row[column.VARIANCE], self.row[column.SCALES]
+        if not self.shape.per_parent:
+            return [self.code.splat(at[j]) for j in range(self.shape.p)]
+        nodes = self.places(column.PARENT_NODE, group)
+        return [(at + scales * j).gather(nodes) for j in range(self.shape.p)]
+
+    @contextmanager
+    def children(self, group: Whole) -> Iterator[Whole]:
+        """Go through the children of a group's families; gives the slot of the first lane."""
+        first = self.memory.integers[self.row[column.FIRST] + group]
+        with self.code.loop(self.memory.integers[self.row[column.COUNT] + group]) as child:
+            yield first + child * LANES
+
+    def node(self, slot: Whole, factor: Number) -> Node:
+        """`LANES` nodes; `factor` is one over sigma."""
+        shift = self._shift(slot)
+        if self.leaves:
+            scaled = [[value * factor for value in row] for row in shift]
+            return Node(self._root(slot, factor), [], scaled, None, None)
+        at, size = self.memory.scratch + (self.row[column.STATE] + slot), self.row[column.SIZE]
+        P, h = self.unpacked([at.vector(size * i) for i in range(self.shape.state)])
+        if not self.shape.rooted:
+            return Node(None, P, h, shift, None)
+        root = self.upper(P)
+        moved = [
+            [any_effects.dot(W, any_effects.column(shift, c)) + T[c] for c in range(len(T))]
+            for W, T in zip(root, h, strict=True)
+        ]
+        return Node(root, [], moved, None, shift)
+
+    def upper(self, P: Matrix) -> Matrix:
+        """The upper triangle of P, with zeros below."""
+        zero = self.code.real(0.0) if not P[0][0].is_vector else self.code.splat(0.0)
+        p = self.shape.p
+        return [[P[i][j] if j >= i else zero for j in range(p)] for i in range(p)]
+
+    def _root(self, slot: Whole, factor: Number) -> Matrix:
+        at, size = self.memory.constants + (self.row[column.ROOT] + slot), self.row[column.SIZE]
+        zero, found, entry = self.code.splat(0.0), [], 0
+        for i in range(self.shape.p):
+            found.append([zero] * i)
+            for _ in range(i, self.shape.p):
+                found[-1].append(at.vector(size * entry) * factor)
+                entry += 1
+        return found
+
+    def _shift(self, slot: Whole) -> Matrix:
+        at, size = self.memory.constants + (self.row[column.SHIFT] + slot), self.row[column.SIZE]
+        p, m = self.shape.p, self.shape.m
+        return [[at.vector(size * (k * m + c)) for c in range(m)] for k in range(p)]
+
+    def parents(self, group: Whole) -> tuple[Matrix, Matrix]:
+        """The state of a group's parents."""
+        at = self.memory.scratch + self.row[column.PARENT_STATE]
+        places, size = self.places(column.PARENT_SLOT, group), self.row[column.PARENT_SIZE]
+        return self.unpacked([(at + size * i).gather(places) for i in range(self.shape.state)])
+
+    def unpacked(self, values: Vector) -> tuple[Matrix, Matrix]:
+        """P, symmetric, and h of a state."""
+        p, m, triangle = self.shape.p, self.shape.m, self.shape.triangle
+        lower = [[values[i * (i + 1) // 2 + j] for j in range(i + 1)] for i in range(p)]
+        whole = [[lower[max(i, j)][min(i, j)] for j in range(p)] for i in range(p)]
+        return whole, [[values[triangle + k * m + c] for c in range(m)] for k in range(p)]
+
+    def packed(self, P: Matrix, h: Matrix) -> Vector:
+        """A state, as it is stored."""
+        return [P[i][j] for i in range(self.shape.p) for j in range(i + 1)] + [
+            value for row in h for value in row
+        ]
+
+    def write_state(self, slot: Whole, values: Vector, begin: int = 0) -> None:
+        """Store the state of inner nodes, from one of its numbers on."""
+        at, size = self.memory.scratch + (self.row[column.STATE] + slot), self.row[column.SIZE]
+        for i, value in enumerate(values):
+            at.put(size * (begin + i), value)
