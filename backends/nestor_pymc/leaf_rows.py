@@ -125,7 +125,8 @@ def _less_pivot(problem: Problem, pivot: FloatArray) -> LeafStatistics:
     fit, away = statistics.fit.copy(), np.eye(1 + len(pivot))
     fit[..., 0] -= fit[..., 1:] @ pivot
     away[1:, 0] = -pivot
-    return replace(statistics, fit=fit, residual=away.T @ statistics.residual @ away)
+    residual = away.T @ statistics.residual @ away
+    return replace(statistics, fit=fit, residual=residual, residual_by_leaf=None)
 
 
 def _pivot(statistics: LeafStatistics) -> FloatArray:

@@ -2,10 +2,18 @@
 
 The pass up is `nestor_pymc.least_squares`; the gradient is PyTensor's own. Left over are the right-hand sides
 of rows without coefficients, with cross-products G, the outcome first, that have delta = gamma - pivot as
-their only unknown. With prior delta ~ Normal(mu, s^2), S = diag(s) and M = I + S G_zz S = R R',
+their only unknown. With prior delta ~ Normal(mu, s^2), S = diag(s), M = I + S G_zz S and m = S G_zy + mu / s,
 
-    log p(y | tau, sigma) = -N/2 log(2 pi sigma^2) + 1/2 sum log w - 1/2 sum log pi - sum log diag R
-                            - 1/2 (G_yy + |mu / s|^2 - |R^-1 (S G_zy + mu / s)|^2).
+    log p(y | tau, sigma) = -N/2 log(2 pi sigma^2) + 1/2 sum log w - 1/2 sum log pi - 1/2 log det M
+                            - 1/2 (G_yy + |mu / s|^2 - m' M^-1 m).
+
+PyTensor fuses gathers, sums over children and all between into a few loops over nodes. With two effects and
+two levels, value and gradient are some 450 operations, 200 of them for each leaf, with some 30 arrays kept
+from the way up: for Chem97 (31,022 rows, 2,410 schools, 131 authorities) 0.5 million operations and 1.2 MB
+through the second cache, so that about 0.1 ms is to be expected. Measured, with numba on one core: 0.12 ms,
+as the rows' density takes with 5,089 sampled scalars, where this has 5; by leaf statistics these take 0.036.
+Compilation without a cache took 30 s of a busy machine, where rows took 28 and statistics 20; it grows with
+effects and levels, not with nodes: three effects took twice as long.
 """
 
 from __future__ import annotations
@@ -168,7 +176,8 @@ def _gram(
         right = pt.as_tensor(remainder.right[p + 1])
         weighted = right * remainder.weight
         zy = zy + (weighted * remainder.right[p]).sum(axis=-1)
-        zz = zz + weighted @ right.T
+        # Not a matrix product, whose compilation takes longer than all the rest.
+        zz = zz + (weighted[:, None] * right).sum(axis=-1)
     return yy, zy, zz
 
 
@@ -181,7 +190,14 @@ def _covariates(problem: Problem, observed: Mapping[str, Any], gram: tuple[Any, 
         return -0.5 * yy
     mean, sd = covariate_prior(problem)
     ratio = (mean - observed["outcome_pivot"]) / sd
-    root = pt.linalg.cholesky(np.eye(len(sd)) + sd[:, None] * zz * sd)
-    g = pt.linalg.solve_triangular(root, sd * zy + ratio, lower=True)
-    log_det = pt.log(pt.diag(root)).sum()
-    return -log_det - 0.5 * (yy + (ratio**2.0).sum() - (g**2.0).sum())
+    M, m = np.eye(len(sd)) + sd[:, None] * zz * sd, sd * zy + ratio
+    left, log_det = yy + (ratio**2.0).sum(), 0.0
+    # Elimination, one covariate after another: what is left at last is G_yy + |mu / s|^2 - m' M^-1 m.
+    for i in range(len(sd)):
+        pivot, row, first = M[0, 0], M[0, 1:], m[0]
+        log_det = log_det + pt.log(pivot)
+        left = left - first**2.0 / pivot
+        if i + 1 < len(sd):
+            m = m[1:] - row * (first / pivot)
+            M = M[1:, 1:] - row[:, None] * (row / pivot)
+    return -0.5 * (log_det + left)

@@ -27,7 +27,9 @@ pytest.importorskip("nutpie")
 
 from nestor_pymc import PyMCBackend
 from nestor_pymc.leaf_rows import LeafRows
+from nestor_pymc.model import build_model
 from nestor_pymc.recovery import Recovery, recovery_streams
+from nestor_pymc.variables import Variables
 
 QUICK = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -224,16 +226,15 @@ def test_rows_that_all_differ_are_not_merged():
 
 
 @cache
-def _small():
-    """Two levels, a slope and a covariate, scales per parent below; 2 + 4 + 1 scales."""
-    rng = np.random.default_rng(6)
+def _small(more=""):
+    """Two levels, a slope that varies on the first, scales per parent on the second."""
     spec = ModelSpec.from_formula(
-        "y ~ x1 + z + (1 + x1 || level0) + (1 || level0:level1)",
+        f"y ~ x1 {more} + (1 + x1 || level0) + (1 || level0:level1)",
         weights="w",
         offset="o",
         scale={"level1": "parent"},
     )
-    return Problem(spec, random_table(2, rng))
+    return Problem(spec, random_table(2, np.random.default_rng(6)))
 
 
 @cache
@@ -268,6 +269,40 @@ def test_the_gradient_is_the_values(sampler):
     for i, step in enumerate(h * np.eye(len(z))):
         up, down = (density.value_and_gradient(z + sign * step)[0] for sign in (1, -1))
         assert (up - down) / (2 * h) == pytest.approx(gradient[i], abs=tolerance)
+
+
+@pytest.mark.parametrize("scale", ["level", "parent"])
+def test_the_gradient_of_four_effects_and_covariates(scale):
+    """PyTensor's gradient of the graph, in Python; the bound is that of the test above."""
+    import pytensor
+    from pytensor.compile.mode import Mode
+
+    problem = _wide_problem(scale)
+    formulation = Formulation.marginalized(problem.spec.level_names)
+    model, _ = build_model(Variables(problem, formulation), transformed=True)
+    value = model.logp()
+    gradient = pytensor.grad(value, model.value_vars)
+    outputs = [value, *(g.ravel() for g in gradient)]
+    function = pytensor.function(
+        model.value_vars, outputs, mode=Mode(linker="py", optimizer=None), on_unused_input="ignore"
+    )
+    rng = np.random.default_rng(3)
+    point = [np.array(0.3 * rng.standard_normal(v.type.shape)) for v in model.value_vars]
+    value, *parts = function(*point)
+    found = np.concatenate(parts)
+    h = np.finfo(float).eps ** (1 / 3)
+    tolerance = 20 * (np.finfo(float).eps * abs(value) / h + h**2 * abs(value))
+    assert tolerance < 1e-6 * np.abs(found).max(), "it would find a wrong term"
+    position = 0
+    for array in point:
+        for i in np.ndindex(array.shape):
+            ends = []
+            for sign in (1, -1):
+                array[i] += sign * h
+                ends.append(function(*point)[0])
+                array[i] -= sign * h
+            assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(found[position], abs=tolerance)
+            position += 1
 
 
 @pytest.mark.parametrize("words", ["marginalized", "statistics"])
@@ -372,7 +407,7 @@ def _check_moments(problem, scales):
 
 
 def test_draws_have_these_moments_and_siblings_noise_is_independent():
-    problem = _small()
+    problem = _small("+ z")
     scales = random_scales(problem, np.random.default_rng(7), spread=0.3)
     n = 20_000
     many = {name: np.broadcast_to(a, (1, n, *a.shape)) for name, a in scales.items()}
@@ -392,7 +427,7 @@ def test_draws_have_these_moments_and_siblings_noise_is_independent():
 
 
 def test_draws_do_not_depend_on_chunks(monkeypatch):
-    problem = _small()
+    problem = _small("+ z")
     scales = random_scales(problem, np.random.default_rng(8), 2, 9)
     rows = LeafRows.of(problem)
     whole = Recovery(problem, rows).drawn(scales, recovery_streams(5, 2))
