@@ -35,7 +35,9 @@ def test_the_wheel_has_the_core_and_every_backend(
     settings: dict[str, Any], folders: set[str]
 ) -> None:
     packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert sorted(packages) == sorted(["src/nestor", *(f"backends/{name}" for name in folders | SHARED)])
+    assert sorted(packages) == sorted(
+        ["src/nestor", *(f"backends/{name}" for name in folders | SHARED)]
+    )
 
 
 def test_every_backend_has_an_entry_point_and_the_reverse(
