@@ -1,245 +1,45 @@
-"""The PyMC backend by leaf statistics, and with coefficients integrated out and drawn exactly afterwards."""
+"""The PyMC backend's samplers on scales alone, and coefficients drawn exactly afterwards."""
 
 from functools import cache
 
 import numpy as np
-import pandas as pd
 import pytest
-from gaussian_trees import at, gaussian_problems, random_scales, random_table
-from hypothesis import HealthCheck, given, settings
+from gaussian_trees import gaussian_problems, random_scales
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nestor import ModelSpec, Problem
 from nestor.backend import SamplerConfig
-from nestor.errors import Unsupported
 from nestor.formulation import Formulation
-from nestor_reference import (
-    ReferenceBackend,
-    conditional_dense,
-    conditional_mean,
-    log_marginal,
-    log_marginal_dense,
-)
+from nestor_reference import conditional_dense, conditional_mean, log_marginal
 
 pytest.importorskip("pymc")
 pytest.importorskip("nutpie")
 
-from nestor_pymc import PyMCBackend
+from pymc_problems import (
+    QUICK,
+    compiled,
+    flat,
+    log_prior,
+    reference_model,
+    two_levels,
+    wide_problem,
+)
+
 from nestor_pymc.leaf_rows import LeafRows
 from nestor_pymc.model import build_model
 from nestor_pymc.recovery import Recovery, recovery_streams
 from nestor_pymc.variables import Variables
 
-QUICK = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
 SEEDS = st.integers(0, 2**32)
 SAMPLERS = ("nutpie", "pymc")
 #: Of a wrong alarm, over all comparisons of a test.
 CHANCE = 1e-5
 
 
-def _compile(problem, words, sampler=None):
-    formulation = Formulation.parse(words, problem.spec.level_names)
-    return PyMCBackend().compile(
-        problem, formulation, sampler=sampler, device="cpu", dtype="float64"
-    )
-
-
-def _reference(problem):
-    formulation = Formulation.parse((), problem.spec.level_names)
-    return ReferenceBackend().compile(
-        problem, formulation, sampler=None, device="cpu", dtype="float64"
-    )
-
-
-def _log_prior(problem, scales):
-    total = 0.0
-    for level, priors in problem.priors.tau.items():
-        for j, prior in enumerate(priors.values()):
-            total += float(np.sum(prior.scipy().logpdf(scales[f"tau_{level}"][..., j])))
-    sigma = problem.priors.family["sigma"]
-    return total if sigma.is_fixed else total + float(sigma.scipy().logpdf(scales["sigma"]))
-
-
-def _coefficients(problem):
-    return [v for v in problem.variables.values() if v.role in ("population", "node")]
-
-
-def _flat(problem, values, lead):
-    """Coefficients, one after another: (*lead, n)."""
-    parts = [values[v.name].reshape(*lead, -1) for v in _coefficients(problem)]
-    return np.concatenate(parts, axis=-1)
-
-
-def _wide_problem(scale="level"):
-    """Four effects, of which some vary on some levels only, an intercept that comes last, two covariates."""
-    formula = (
-        "y ~ x1 + x2 + z + o + (1 + x1 + x2 + x3 || level0) + (0 + x1 + x3 || level0:level1) "
-        "+ (1 + x2 + x3 || level0:level1:level2)"
-    )
-    rng = np.random.default_rng(12)
-    table = random_table(3, rng)
-    table = table.assign(x3=rng.normal(size=len(table)))
-    spec = ModelSpec.from_formula(formula, weights="w", scale=scale)
-    return Problem(spec, table)
-
-
-# ---------------------------------------------------------------------------------------------------
-# Densities
-
-
-@QUICK
-@given(problem=gaussian_problems(), seed=SEEDS)
-def test_the_marginal_density_is_the_references(problem, seed):
-    scales = random_scales(problem, np.random.default_rng(seed), 3)
-    model = _compile(problem, ["marginalized"])
-    for i in range(3):
-        point = at(scales, i)
-        expected = float(log_marginal(problem, point)) + _log_prior(problem, point)
-        assert model.log_density(point) == pytest.approx(expected, rel=1e-8, abs=1e-8)
-
-
-@QUICK
-@given(problem=gaussian_problems(), seed=SEEDS)
-def test_it_is_joint_less_conditional_at_any_coefficients(problem, seed):
-    """log p(y, theta) = log p(y, beta, theta) - log p(beta | y, theta), the latter by dense algebra."""
-    rng = np.random.default_rng(seed)
-    scales = random_scales(problem, rng, spread=0.5)
-    dense = conditional_dense(problem, scales)
-    flat = np.concatenate([dense.mean[v.name].ravel() for v in _coefficients(problem)])
-    random = np.concatenate([v.random.ravel() for v in _coefficients(problem)])
-    covariance = dense.covariance[np.ix_(random, random)]
-    moved = flat.copy()
-    moved[random] += np.linalg.cholesky(covariance) @ rng.normal(size=random.sum())
-    point = scales | _unflat(problem, moved)
-    conditional = stats.multivariate_normal(flat[random], covariance, allow_singular=False).logpdf(
-        moved[random]
-    )
-    joint = _reference(problem).log_density(problem.with_inherited(point))
-    found = _compile(problem, ["marginalized"]).log_density(point)
-    assert found == pytest.approx(joint - conditional, rel=1e-6, abs=1e-6)
-
-
-def _unflat(problem, flat):
-    found, begin = {}, 0
-    for v in _coefficients(problem):
-        size = int(np.prod(v.shape))
-        found[v.name] = flat[begin : begin + size].reshape(v.shape)
-        begin += size
-    return found
-
-
-@QUICK
-@given(
-    problem=gaussian_problems(), seed=SEEDS, centering=st.sampled_from(["centered", "noncentered"])
-)
-def test_densities_by_statistics_are_those_of_the_rows(problem, seed, centering):
-    rng = np.random.default_rng(seed)
-    scales = random_scales(problem, rng)
-    point = problem.with_inherited(
-        scales | {v.name: rng.normal(size=v.shape) for v in _coefficients(problem)}
-    )
-    found = _compile(problem, [centering, "statistics"]).log_density(point)
-    expected = _reference(problem).log_density(point)
-    assert found == pytest.approx(expected, rel=1e-8, abs=1e-8)
-
-
-@pytest.mark.parametrize("scale", ["level", "parent"])
-def test_four_effects(scale):
-    """No closed form is short here: each effect's deviations meet the rows of those before it."""
-    problem = _wide_problem(scale)
-    scales = random_scales(problem, np.random.default_rng(1))
-    expected = log_marginal_dense(problem, scales) + _log_prior(problem, scales)
-    model = _compile(problem, ["marginalized"])
-    assert model.log_density(scales) == pytest.approx(expected, rel=1e-8)
-
-
-def test_a_marginalized_density_ignores_coefficients_and_ends_with_the_priors_support():
-    problem = _small()
-    model = _compile(problem, ["marginalized"])
-    scales = random_scales(problem, np.random.default_rng(2))
-    everything = scales | {v.name: np.full(v.shape, np.nan) for v in _coefficients(problem)}
-    assert model.log_density(everything) == model.log_density(scales)
-    assert model.log_density(scales | {"sigma": np.array(-1.0)}) == -np.inf
-
-
-def test_rows_that_were_streamed_are_enough():
-    problem = _wide_problem()
-    table = random_table(3, np.random.default_rng(12)).assign(
-        x3=np.random.default_rng(3).normal(size=problem.n_rows)
-    )
-    whole = Problem(problem.spec, table)
-    streamed = Problem.from_batches(problem.resolved_spec, [table.iloc[:20], table.iloc[20:]])
-    scales = random_scales(whole, np.random.default_rng(1))
-    found = _compile(streamed, ["marginalized"]).log_density(scales)
-    expected = log_marginal_dense(whole, scales) + _log_prior(problem, scales)
-    assert found == pytest.approx(expected, rel=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ({"family": "student_t"}, "cannot marginalize: coefficients .* student_t"),
-        ({"priors": {"beta": "Cauchy(0, 1)"}}, r"beta\[.*\] is Cauchy"),
-    ],
-)
-def test_what_cannot_be_integrated_out_is_refused_with_its_reason(arguments, reason):
-    table = random_table(1, np.random.default_rng(4))
-    spec = ModelSpec.from_formula("y ~ x1 + (1 || level0)", **arguments)
-    with pytest.raises(Unsupported, match=reason):
-        _compile(Problem(spec, table), ["marginalized"])
-
-
-# ---------------------------------------------------------------------------------------------------
-# Identical rows of another family
-
-
-def _repeated(times=3):
-    table = random_table(1, np.random.default_rng(4))
-    spec = ModelSpec.from_formula("y ~ x1 + (1 || level0)", family="student_t", weights="w")
-    return Problem(spec, pd.concat([table] * times).iloc[:-2])
-
-
-def test_identical_rows_are_merged_with_their_counts():
-    problem = _repeated()
-    rng = np.random.default_rng(5)
-    point = random_scales(problem, rng)
-    point |= {v.name: rng.normal(size=v.shape) for v in _coefficients(problem)}
-    model = _compile(problem, ["statistics"])
-    point = problem.with_inherited(point)
-    expected = _reference(problem).log_density(point)
-    assert model.log_density(point) == pytest.approx(expected, rel=1e-8)
-    other = np.round(problem.y)
-    expected = _reference(problem.with_outcome(other)).log_density(point)
-    assert model.with_outcome(other).log_density(point) == pytest.approx(expected, rel=1e-8)
-
-
-def test_rows_that_all_differ_are_not_merged():
-    with pytest.raises(Unsupported, match="no two rows are the same"):
-        _compile(_repeated(times=1), ["statistics"])
-
-
-# ---------------------------------------------------------------------------------------------------
-# What is sampled, its gradient, and the draws
-
-
-@cache
-def _small(more=""):
-    """Two levels, a slope that varies on the first, scales per parent on the second."""
-    spec = ModelSpec.from_formula(
-        f"y ~ x1 {more} + (1 + x1 || level0) + (1 || level0:level1)",
-        weights="w",
-        offset="o",
-        scale={"level1": "parent"},
-    )
-    return Problem(spec, random_table(2, np.random.default_rng(6)))
-
-
 @cache
 def _sampling(sampler, words="marginalized"):
-    return _compile(_small(), words.split(), sampler)
+    return compiled(two_levels(), words.split(), sampler)
 
 
 CONFIG = SamplerConfig(chains=2, warmup=100, draws=60, seed=3, chain_method="sequential")
@@ -253,7 +53,7 @@ def _run(sampler, words="marginalized"):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_only_scales_are_sampled(sampler):
     density = _sampling(sampler).sampled_density()
-    n_parents = _small().levels[0].n
+    n_parents = two_levels().levels[0].n
     assert density.dimension == 2 + n_parents + 1
 
 
@@ -277,7 +77,7 @@ def test_the_gradient_of_four_effects_and_covariates(scale):
     import pytensor
     from pytensor.compile.mode import Mode
 
-    problem = _wide_problem(scale)
+    problem = wide_problem(scale)
     formulation = Formulation.marginalized(problem.spec.level_names)
     model, _ = build_model(Variables(problem, formulation), transformed=True)
     value = model.logp()
@@ -308,20 +108,20 @@ def test_the_gradient_of_four_effects_and_covariates(scale):
 @pytest.mark.parametrize("words", ["marginalized", "statistics"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_lp_less_the_log_jacobian_is_the_density_of_the_draw(sampler, words):
-    run, problem = _run(sampler, words), _small()
+    run, problem = _run(sampler, words), two_levels()
     for chain, draw in ((0, 0), (0, 59), (1, 30)):
         point = {name: array[chain, draw] for name, array in run.values.items()}
         if words == "marginalized":
-            expected = float(log_marginal(problem, point)) + _log_prior(problem, point)
+            expected = float(log_marginal(problem, point)) + log_prior(problem, point)
         else:
-            expected = _reference(problem).log_density(point)
+            expected = reference_model(problem).log_density(point)
         found = run.stats["lp"][chain, draw] - run.stats["log_jacobian"][chain, draw]
         assert found == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_draws_have_every_variable_and_inherited_entries(sampler):
-    run, problem = _run(sampler), _small()
+    run, problem = _run(sampler), two_levels()
     assert {n: v.shape for n, v in run.values.items()} == {
         n: (2, 60, *v.shape) for n, v in problem.variables.items()
     }
@@ -353,7 +153,7 @@ def test_another_outcome_takes_the_same_functions(sampler, words, monkeypatch):
     import nutpie
     from pymc.model.core import ValueGradFunction
 
-    model, problem = _sampling(sampler, words), _small()
+    model, problem = _sampling(sampler, words), two_levels()
     before = _run(sampler, words)
     y = 3.0 - 2.0 * problem.y
 
@@ -366,9 +166,9 @@ def test_another_outcome_takes_the_same_functions(sampler, words, monkeypatch):
     point = {name: array[0, 5] for name, array in run.values.items()}
     other = problem.with_outcome(y)
     if words == "marginalized":
-        expected = float(log_marginal(other, point)) + _log_prior(other, point)
+        expected = float(log_marginal(other, point)) + log_prior(other, point)
     else:
-        expected = _reference(other).log_density(point)
+        expected = reference_model(other).log_density(point)
     found = run.stats["lp"][0, 5] - run.stats["log_jacobian"][0, 5]
     assert found == pytest.approx(expected, rel=1e-8)
     again = model.sample(CONFIG)
@@ -388,7 +188,7 @@ def test_coefficients_have_the_conditional_mean_and_covariance(problem, seed):
 
 @pytest.mark.parametrize("scale", ["level", "parent"])
 def test_so_have_four_effects(scale):
-    problem = _wide_problem(scale)
+    problem = wide_problem(scale)
     _check_moments(problem, random_scales(problem, np.random.default_rng(1)))
 
 
@@ -397,24 +197,24 @@ def _check_moments(problem, scales):
     recovery = Recovery(problem, LeafRows.of(problem))
     n = recovery.noise
     many = {name: np.repeat(a[None], n + 1, axis=0) for name, a in scales.items()}
-    found = _flat(problem, recovery.given(many, np.eye(n + 1, n, -1)), (n + 1,))
+    found = flat(problem, recovery.given(many, np.eye(n + 1, n, -1)), (n + 1,))
     dense = conditional_dense(problem, scales)
     sd = np.sqrt(np.diag(dense.covariance)) + 1e-6
-    mean = _flat(problem, conditional_mean(problem, scales), ())
+    mean = flat(problem, conditional_mean(problem, scales), ())
     assert np.all(np.abs(found[0] - mean) <= 1e-8 * (np.abs(mean) + sd))
     root = found[1:] - found[0]
     assert np.all(np.abs(root.T @ root - dense.covariance) <= 1e-7 * np.outer(sd, sd))
 
 
 def test_draws_have_these_moments_and_siblings_noise_is_independent():
-    problem = _small("+ z")
+    problem = two_levels("+ z")
     scales = random_scales(problem, np.random.default_rng(7), spread=0.3)
     n = 20_000
     many = {name: np.broadcast_to(a, (1, n, *a.shape)) for name, a in scales.items()}
     drawn = Recovery(problem, LeafRows.of(problem)).drawn(many, recovery_streams(11, 1))
-    draws = _flat(problem, drawn, (1, n))[0]
+    draws = flat(problem, drawn, (1, n))[0]
     dense = conditional_dense(problem, scales)
-    mean = _flat(problem, dense.mean, ())
+    mean = flat(problem, dense.mean, ())
     sd = np.sqrt(np.diag(dense.covariance))
     random = sd > 0
     z = (draws[:, random] - mean[random]) / sd[random]
@@ -427,7 +227,7 @@ def test_draws_have_these_moments_and_siblings_noise_is_independent():
 
 
 def test_draws_do_not_depend_on_chunks(monkeypatch):
-    problem = _small("+ z")
+    problem = two_levels("+ z")
     scales = random_scales(problem, np.random.default_rng(8), 2, 9)
     rows = LeafRows.of(problem)
     whole = Recovery(problem, rows).drawn(scales, recovery_streams(5, 2))
