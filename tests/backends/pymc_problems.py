@@ -50,7 +50,7 @@ def flat(problem, values, lead):
 
 
 def wide_problem(scale="level"):
-    """Four effects, of which some vary on some levels only, an intercept that comes last, two covariates."""
+    """Four effects, of which some vary on some levels only, x3 without a population mean, two covariates."""
     formula = (
         "y ~ x1 + x2 + z + o + (1 + x1 + x2 + x3 || level0) + (0 + x1 + x3 || level0:level1) "
         "+ (1 + x2 + x3 || level0:level1:level2)"
