@@ -109,7 +109,9 @@ def test_it_is_found_beside_the_backends_that_come_with_nestor(
         "from nestor import registry; found = registry.backends();"
         "print(*sorted(found), found['toy'].backend.__module__, found['toy'].installed)"
     )
-    own = sorted(path.name.removeprefix("nestor_") for path in BACKENDS.glob("nestor_*"))
+    # nestor_nutpie is no backend, but what several share.
+    folders = {path.name for path in BACKENDS.glob("nestor_*")} - {"nestor_nutpie"}
+    own = sorted(name.removeprefix("nestor_") for name in folders)
     expected = [*sorted([*own, "toy"]), "nestor_toy", "True"]
     assert run(code, target, tmp_path).split() == expected
 
