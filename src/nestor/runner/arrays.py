@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write(draws: Draws, path: Path) -> None:
-    """Write what is in memory to `path`, and make the rest, block by block, in files beside it."""
+    """Write what is in memory to `path`."""
     arrays: dict[str, Array] = {f"values/{name}": array for name, array in draws.values.items()}
     arrays |= {f"stats/{name}": array for name, array in draws.stats.items()}
     with path.open("wb") as stream:
@@ -41,7 +41,10 @@ def write_deferred(deferred: Deferred, path: Path) -> None:
     shapes = deferred.shapes
     try:
         for name, shape in shapes.items():
-            streams[name] = (folder / f"{name}.npy").open("wb")
+            file = folder / f"{name}.npy"
+            # The parent may still have the last look's draws mapped: they stay in a file without a name.
+            file.unlink(missing_ok=True)
+            streams[name] = file.open("wb")
             header = {"descr": "<f8", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(streams[name], header)
             starts[name] = streams[name].tell()
