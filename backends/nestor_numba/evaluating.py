@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from nestor.errors import EngineFailed
 from nestor_numba.functions import VALUES
+from nestor_nutpie.timing import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,8 @@ _EVALUATED = (0, 3, 4)
 
 
 def pieces_wanted() -> int:
-    """Pieces of scratch: one for each core, and one for who else may ask."""
-    return (os.cpu_count() or 1) + 1
+    """Pieces of scratch: one for each core that may be used, and one for who else may ask."""
+    return usable_cores() + 1
 
 
 @dataclass(frozen=True, eq=False)

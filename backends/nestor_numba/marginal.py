@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from nestor_numba.evaluating import Density, Workspace, call_draw, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
 from nestor_numba.scales import Scales
 from nestor_nutpie.sampling import Collected
+from nestor_nutpie.timing import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,7 +151,7 @@ class Recovery:
         size = max(1, _NOISE // self.marginal.density.workspace.noise)
         last = (self.first + draws - 1) // size
         jobs = ((c, b) for c in range(chains) for b in range(self.first // size, last + 1))
-        cores = _usable_cores()
+        cores = usable_cores()
         with ThreadPoolExecutor(cores, thread_name_prefix="nestor-recovery") as pool:
             # A few more than cores, so that none waits for the block before it to be taken.
             waiting = deque(pool.submit(self._block, *job, size) for job in islice(jobs, 2 * cores))
@@ -177,9 +177,3 @@ class Recovery:
             for name, block in values.items():
                 found[name][chain, first : first + len(block)] = block
         return found
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

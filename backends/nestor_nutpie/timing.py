@@ -63,7 +63,7 @@ def cores_used(config: SamplerConfig, backend: str) -> int:
         )
     if config.chain_method == "sequential":
         return 1
-    return min(config.chains, config.cores or _usable_cores())
+    return min(config.chains, config.cores or usable_cores())
 
 
 class Clock:
@@ -103,7 +103,8 @@ class Clock:
         return timings
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
