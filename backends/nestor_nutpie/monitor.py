@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nestor.backend import ProgressCallback, SamplerConfig
 
 #: Milliseconds between nutpie's progress reports. They cost a few microseconds each, and bound how
-#: sharply warmup can be told from sampling.
-RATE_MS = 10
+#: sharply warmup can be told from sampling: marginalized, both may take 50 ms, and 10 could not tell them.
+RATE_MS = 2
 #: Warmup and sampling are told apart only if the report interval that holds the end of warmup is at most
 #: this fraction of the chain's run.
 _BRACKET = 0.1
