@@ -91,8 +91,8 @@ class ReferenceBackend:
     ) -> ReferenceModel:
         """Return the density of `problem`, and its sampler if asked for.
 
-        The joint density is the same one for every way of centring, and always a sum over rows; the marginal
-        one is exact for scales of any size.
+        The joint density is the same one for every way of centring, and a sum over rows; over leaves only
+        where their statistics are all that is in memory. The marginal one is exact for scales of any size.
 
         Raises
         ------
@@ -100,6 +100,8 @@ class ReferenceBackend:
             For another sampler, device or precision; with ``sampler="exact"`` or marginalized coefficients
             also for an outcome that is not gaussian, or population coefficients without Normal priors; with
             ``sampler="exact"`` also for more than 30 scales.
+        DataError
+            If the likelihood is to be a sum over rows that are not in memory.
         """
         if sampler not in (None, *self.samplers):
             raise Unsupported(
@@ -114,6 +116,8 @@ class ReferenceBackend:
             raise Unsupported(
                 f"the reference runs on cpu in float64 only, not {device} in {dtype}."
             )
+        if not formulation.is_marginalized and formulation.likelihood == "rows":
+            _ = problem.rows  # refuses where they are not in memory
         if sampler is None and not formulation.is_marginalized:
             return ReferenceModel(problem)
         from nestor_reference.messages import MessagePassing

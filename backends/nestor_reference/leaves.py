@@ -64,6 +64,14 @@ class LeafRoots:
     n_rows: int
     sum_log_weights: float
 
+    def squared_residuals(self, beta: FloatArray, gamma: FloatArray) -> float:
+        """Weighted sum over all rows, at coefficients of the leaves, (leaves, p), and gamma, (c,)."""
+        p = beta.shape[1]
+        rest = np.append(gamma - self.fit[p:], -1.0)
+        at = np.concatenate([(beta - self.fit[:p]).T, np.tile(rest[:, None], len(beta))])
+        of_leaves = np.einsum("ijn,jn->in", self.A, at)
+        return float(np.sum(of_leaves**2) + np.sum((self.remainder @ rest) ** 2))
+
 
 def leaf_roots(problem: Problem) -> LeafRoots:
     """Reduce the rows of each leaf, once for all evaluations."""
@@ -91,7 +99,11 @@ def _pooled(problem: Problem, weights: FloatArray) -> FloatArray:
     """Least squares of all rows together, by normal equations: any other pivot would do, a little worse."""
     design = np.hstack([problem.X, problem.Z])
     y = problem.y if problem.offset is None else problem.y - problem.offset
-    gram, linear = design.T @ (weights[:, None] * design), design.T @ (weights * y)
+    return solve_normal(design.T @ (weights[:, None] * design), design.T @ (weights * y))
+
+
+def solve_normal(gram: FloatArray, linear: FloatArray) -> FloatArray:
+    """Solve normal equations, (d, d) and (d,), after scaling their diagonal to one."""
     scale = np.sqrt(np.diag(gram))
     found, *_ = np.linalg.lstsq(gram / np.outer(scale, scale), linear / scale, rcond=None)
     return np.asarray(found / scale)

@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor_reference.gaussian import covariate_moments, require_gaussian, root_moments
-from nestor_reference.leaves import leaf_roots
 from nestor_reference.rotations import insert
 from nestor_reference.siblings import merge, rounds
 from nestor_reference.steps import Noise, Step, draw, eliminate, known, whiten
+from nestor_reference.summed import roots_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ class MessagePassing:
     def __init__(self, problem: Problem) -> None:
         require_gaussian(problem)
         self._problem = problem
-        self._leaves = leaf_roots(problem)
+        self._leaves = roots_of(problem)
         p = len(problem.effects)
         mean, self._root_sd = root_moments(problem)
         gamma_mean, self._gamma_sd = covariate_moments(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nestor.backend import Draws, ProgressCallback, SamplerConfig
     from nestor.priors import Prior
     from nestor.problem import Problem
+    from nestor_reference.leaves import LeafRoots
     from nestor_reference.messages import MessagePassing
     from nestor_reference.theta import Theta
 
@@ -151,8 +153,29 @@ class ReferenceModel:
             return parts
         for level in self._problem.levels:
             parts[level.name] = self._log_level(level.name, values)
-        parts["likelihood"] = float(np.sum(self.log_likelihood(values)))
+        parts["likelihood"] = (
+            float(np.sum(self.log_likelihood(values)))
+            if self._problem.has_rows
+            else self._log_likelihood_of_leaves(values)
+        )
         return parts
+
+    @cached_property
+    def _roots(self) -> LeafRoots:
+        """What stands for rows that are not in memory."""
+        from nestor_reference.summed import roots_of
+
+        return roots_of(self._problem)
+
+    def _log_likelihood_of_leaves(self, values: Mapping[str, NDArray[np.float64]]) -> float:
+        """Log density of the whole outcome, which is gaussian, from square roots of the leaves."""
+        problem, roots = self._problem, self._roots
+        gamma = values["gamma"] if problem.spec.covariates else np.zeros(0)
+        squares = roots.squared_residuals(values[f"beta_{problem.levels[-1].name}"], gamma)
+        prior = problem.priors.family["sigma"]
+        sigma = prior.value if prior.is_fixed else float(values["sigma"])
+        constants = 0.5 * roots.sum_log_weights - roots.n_rows * np.log(sigma * np.sqrt(2 * np.pi))
+        return float(constants - 0.5 * squares / sigma**2)
 
     def _log_priors(self, values: Mapping[str, NDArray[np.float64]]) -> float:
         problem, priors = self._problem, self._problem.priors
@@ -193,7 +216,13 @@ class ReferenceModel:
         return float(np.sum(stats.norm.logpdf(nodes, loc=mean, scale=sd)))
 
     def log_likelihood(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Log density of each row's outcome, (N,); rows sorted by leaf."""
+        """Log density of each row's outcome, (N,); rows sorted by leaf.
+
+        Raises
+        ------
+        DataError
+            If the rows are not in memory.
+        """
         from scipy import stats
 
         problem = self._problem

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nestor.agreement.criteria import Criteria
 from nestor.backend import SamplerConfig
 from nestor.contender import Contender
-from nestor.errors import SpecError
+from nestor.errors import DataError, SpecError
 from nestor.events import Listener, ignore
 from nestor.lineup import Lineup
 from nestor.runner import store
@@ -105,6 +105,8 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
     SpecError
         If there are fewer than two, one is given twice (auto may choose what another names), or one
         cannot sample.
+    Unsupported, DataError
+        See `read_contender`.
     """
     if isinstance(engines, str):
         raise SpecError(
@@ -124,8 +126,20 @@ def read_contender(engine: str, problem: Problem) -> Contender:
     ------
     SpecError, Unsupported
         See `Contender.parse_sampler`.
+    DataError
+        If it sums over rows that are not in memory.
     """
-    return Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    formulation = contender.formulation
+    by_rows = not formulation.is_marginalized and formulation.likelihood == "rows"
+    if by_rows and not problem.has_rows:
+        raise DataError(
+            f"engine {contender.name!r} sums its likelihood over rows, and the rows of this problem were "
+            "read in batches and are not in memory. Let it use the leaves' statistics "
+            f"({contender.engine}@marginalized or {contender.name},statistics), or make the problem of the "
+            "whole table: without --in-batches, or by Problem(spec, read_table(path))."
+        )
+    return contender
 
 
 def _check_different(contenders: Sequence[Contender]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.agreement.stand_in import rows_or_stand_in, weight_of_a_row
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -101,7 +103,8 @@ def density_points(problem: Problem, n: int = N_POINTS, seed: int = 0) -> list[P
     Parameters
     ----------
     problem : Problem
-        Model and data.
+        Model and data; of one whose rows are not in memory, points are like those of the whole table and
+        not the same ones.
     n : int
         Number of points, shared out among the three kinds in turn.
     seed : int
@@ -172,7 +175,7 @@ def _assemble(
 ) -> Point:
     """Fill a point from the top down; `scalar` makes values for a prior, `given` overrides."""
     priors, given = problem.priors, given or {}
-    unit = float(np.abs(problem.y).max()) or 1.0
+    unit = _unit(problem)
 
     def value(prior: Prior, size: tuple[int, ...] = ()) -> NDArray[np.float64]:
         with np.errstate(all="ignore"):  # SciPy's quantiles may overflow
@@ -216,19 +219,36 @@ def _moderate(
     return np.clip(values, smallest if low == 0 else -largest, largest)
 
 
+def _unit(problem: Problem) -> float:
+    """How large outcomes are: the largest or, where rows are not in memory, their root mean square."""
+    if problem.has_rows:
+        return float(np.abs(problem.y).max()) or 1.0
+    return _root_mean_square(problem, rows_or_stand_in(problem).y) or 1.0
+
+
+def _root_mean_square(problem: Problem, values: NDArray[np.float64]) -> float:
+    """Of rows that are not in memory, from what stands for them."""
+    return math.sqrt(float(values @ values) / problem.n_rows / weight_of_a_row(problem))
+
+
 def _pooled_fit(problem: Problem) -> Point:
     """Least squares without groups: population, gamma and the residuals' standard deviation."""
-    design = np.hstack([problem.X[:, problem.population_mask], problem.Z])
-    target = problem.y if problem.offset is None else problem.y - problem.offset
+    rows = rows_or_stand_in(problem)
+    design = np.hstack([rows.X[:, problem.population_mask], rows.Z])
+    target = rows.y if rows.offset is None else rows.y - rows.offset
     found, *_ = np.linalg.lstsq(design, target, rcond=None)
     beta = np.zeros(len(problem.effects))
     n_population = int(problem.population_mask.sum())
     beta[problem.population_mask] = found[:n_population]
     residual = target - design @ found
+    if problem.has_rows:
+        sigma, largest = float(residual.std()), float(np.abs(target).max())
+    else:
+        sigma, largest = _root_mean_square(problem, residual), _unit(problem)
     return {
         "beta": beta,
         "gamma": found[n_population:],
-        "sigma": np.asarray(max(float(residual.std()), 1e-8 * (1.0 + float(np.abs(target).max())))),
+        "sigma": np.asarray(max(sigma, 1e-8 * (1.0 + largest))),
     }
 
 

@@ -51,9 +51,12 @@ class Oracle:
         key = formulation.is_marginalized
         if key not in self._models:
             levels = self._problem.spec.level_names
+            words = ["marginalized"] if key else []
+            if not key and not self._problem.has_rows:
+                words = ["statistics"]
             self._models[key] = registry.get("reference").backend.compile(
                 self._problem,
-                Formulation.marginalized(levels) if key else Formulation.parse([], levels),
+                Formulation.parse(words, levels),
                 sampler=None,
                 device="cpu",
                 dtype="float64",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.density import DensityCheck, compare_densities
+from nestor.agreement.stand_in import rows_or_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,18 +103,22 @@ def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: f
 def _residuals(
     problem: Problem, values: Mapping[str, NDArray[np.float64]], eps: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rounding of each row's residual, in its scale, and the slope of its log density there, (N,)."""
+    """Rounding of each row's residual, in its scale, and the slope of its log density there, (N,).
+
+    Where rows are not in memory, of those that stand for them.
+    """
     family = {
         name: prior.value if prior.is_fixed else float(values[name])
         for name, prior in problem.priors.family.items()
     }
-    nodes = values[f"beta_{problem.levels[-1].name}"][problem.leaf]
-    terms = [problem.y, *(-problem.X * nodes).T]
+    rows = rows_or_stand_in(problem)
+    nodes = values[f"beta_{problem.levels[-1].name}"][rows.leaf]
+    terms = [rows.y, *(-rows.X * nodes).T]
     if problem.spec.covariates:
-        terms += list((-problem.Z * values["gamma"]).T)
-    if problem.offset is not None:
-        terms.append(-problem.offset)
-    weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+        terms += list((-rows.Z * values["gamma"]).T)
+    if rows.offset is not None:
+        terms.append(-rows.offset)
+    weights = np.ones(len(rows.y)) if rows.weights is None else rows.weights
     scale = family["sigma"] / np.sqrt(weights)
     z = np.sum(terms, axis=0) / scale
     slope = (family["nu"] + 1.0) * z / (family["nu"] + z**2) if "nu" in family else z

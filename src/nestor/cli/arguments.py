@@ -45,6 +45,14 @@ Missing = Annotated[
     Literal["error", "group"],
     typer.Option(help="Rows without a group label: refuse them, or make them a group."),
 ]
+InBatches = Annotated[
+    bool,
+    typer.Option(
+        "--in-batches",
+        help="Read Parquet, a file or a folder, in batches: rows are summed up by leaf and not kept. "
+        "Gaussian outcomes, formulations marginalized and statistics.",
+    ),
+]
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
 Warmup = Annotated[int, typer.Option(help="Iterations per chain that adapt and are dropped.")]
 DrawsOption = Annotated[int, typer.Option("--draws", help="Iterations per chain that are kept.")]
@@ -133,8 +141,12 @@ def make_config(
     return SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
 
 
-def make_problem(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:
-    """Read the table and make the problem."""
+def make_problem(
+    model: ModelSpec, data: str, missing: Literal["error", "group"], *, in_batches: bool = False
+) -> Problem:
+    """Read the table, whole or in batches, and make the problem."""
+    if in_batches:
+        return read_in_batches(model, data, missing)
     from nestor.problem import Problem
     from nestor.tables import read_table
 

@@ -15,6 +15,7 @@ from nestor.cli.arguments import (
     Engines,
     Family,
     Formula,
+    InBatches,
     Joint,
     Json,
     Margin,
@@ -54,6 +55,7 @@ def compare(
     offset: Offset = None,
     weights: Weights = None,
     missing: Missing = "error",
+    in_batches: InBatches = False,
     chains: Chains = 4,
     warmup: Warmup = 1000,
     draws: DrawsOption = 1000,
@@ -75,7 +77,7 @@ def compare(
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     criteria = Criteria(margin, joint, until_verdict)
-    problem = make_problem(model, data, missing)
+    problem = make_problem(model, data, missing, in_batches=in_batches)
     _compare(problem, engine or [], config, criteria, timeout, out, as_json=json)
 
 

@@ -14,6 +14,7 @@ from nestor.cli.arguments import (
     DrawsOption,
     Family,
     Formula,
+    InBatches,
     MaxTreeDepth,
     Missing,
     Offset,
@@ -29,7 +30,6 @@ from nestor.cli.arguments import (
     make_config,
     make_console,
     make_problem,
-    read_in_batches,
 )
 
 
@@ -46,14 +46,7 @@ def fit(
     offset: Offset = None,
     weights: Weights = None,
     missing: Missing = "error",
-    in_batches: Annotated[
-        bool,
-        typer.Option(
-            "--in-batches",
-            help="Read Parquet, a file or a folder, in batches: rows are summed up by leaf and not kept. "
-            "Gaussian outcomes, formulations marginalized and statistics.",
-        ),
-    ] = False,
+    in_batches: InBatches = False,
     chains: Chains = 4,
     warmup: Warmup = 1000,
     draws: DrawsOption = 1000,
@@ -69,5 +62,5 @@ def fit(
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
-    problem = (read_in_batches if in_batches else make_problem)(model, data, missing)
+    problem = make_problem(model, data, missing, in_batches=in_batches)
     fit_and_print(problem, engine, config, timeout, out, make_console(), make_console(stderr=True))
