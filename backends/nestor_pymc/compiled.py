@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from nestor.deferred import in_memory
 from nestor.errors import SpecError, Unsupported
 from nestor_pymc.density import LogDensity
 from nestor_pymc.variables import Variables
@@ -35,11 +37,15 @@ class PyMCModel:
         Its density.
     sampler : NutpieSampler or PyMCSampler or None
         What was compiled; None for densities only.
+    defers : bool
+        Whether draws of marginalized coefficients are left to be made when they are stored; else they are
+        in memory.
     """
 
     variables: Variables
     density: LogDensity
     sampler: NutpieSampler | PyMCSampler | None
+    defers: bool = False
 
     #: The data stay on the host.
     upload_seconds: ClassVar[float] = 0.0
@@ -88,9 +94,14 @@ class PyMCModel:
         variables = self.variables.with_outcome(y)
         if variables.merged is not None:
             name = None if self.sampler is None else self.sampler.name
-            return self.build(variables.problem, variables.formulation, name)
+            built = self.build(variables.problem, variables.formulation, name)
+            return replace(built, defers=self.defers)
         sampler = None if self.sampler is None else self.sampler.with_outcome(variables)
         return replace(self, variables=variables, sampler=sampler)
+
+    def deferring(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+        return replace(self, defers=True)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables.
@@ -125,7 +136,7 @@ class PyMCModel:
         EngineFailed
             If the sampler stops.
         """
-        return self._the_sampler().sample(config, on_progress)
+        return self._made(self._the_sampler().sample(config, on_progress))
 
     def sample_in_looks(
         self,
@@ -149,7 +160,12 @@ class PyMCModel:
             raise SpecError(
                 f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
             )
-        yield from self._the_sampler().sample_in_looks(config, looks, on_progress)
+        with closing(self._the_sampler().sample_in_looks(config, looks, on_progress)) as stretches:
+            for draws in stretches:
+                yield self._made(draws)
+
+    def _made(self, draws: Draws) -> Draws:
+        return draws if self.defers else in_memory(draws, self.problem.variables)
 
     def _the_sampler(self) -> NutpieSampler | PyMCSampler:
         if self.sampler is None:

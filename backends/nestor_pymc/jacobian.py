@@ -33,14 +33,14 @@ def log_jacobian(variables: Variables, values: Values) -> NDArray[np.float64]:
     variables : Variables
         The free random variables.
     values : mapping of str to ndarray, (chain, draw, *shape)
-        Draws of the canonical variables.
+        Draws of the canonical variables, but for coefficients that are marginalized.
 
     Returns
     -------
     ndarray of float64, (chain, draw)
         Minus infinity where a parameter has been rounded to the end of its support.
     """
-    lead = values["beta"].shape[:2]
+    lead = next(iter(values.values())).shape[:2]
     total = np.zeros(lead)
     with np.errstate(divide="ignore"):
         for prior, entries in _parameters(variables, values):

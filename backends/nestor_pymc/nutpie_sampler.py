@@ -9,12 +9,11 @@ from nestor_nutpie.sampling import Collected, NutpieRuns
 from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import build_model
 from nestor_pymc.natural import Natural
-from nestor_pymc.recovery import recovery_streams
 from nestor_pymc.settings import common_settings
 from nestor_pymc.walked import NutpieFunction, Walked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ class NutpieSampler:
 
     def sample_in_looks(
         self, config: SamplerConfig, looks: Sequence[int], on_progress: ProgressCallback | None
-    ) -> Iterator[Draws]:
+    ) -> Generator[Draws]:
         """Run all chains at once and pause them at each look."""
         return self._runs.sample_in_looks(config, looks, on_progress, self._collect(config))
 
@@ -82,10 +81,10 @@ class NutpieSampler:
 
     def _collect(self, config: SamplerConfig) -> Collect:
         """From nutpie's free variables to the canonical ones."""
-        streams = recovery_streams(config.seed, config.chains)
 
-        def collect(free: Arrays, first: int) -> Collected:  # noqa: ARG001 - the streams know where they are
-            values = self.variables.to_canonical(self.natural(free), streams)
-            return Collected(values, log_jacobian(self.variables, values))
+        def collect(free: Arrays, first: int) -> Collected:
+            values = self.variables.to_canonical(self.natural(free))
+            recovered = self.variables.recovered(values, first, config.seed)
+            return Collected(values, log_jacobian(self.variables, values), recovered)
 
         return collect

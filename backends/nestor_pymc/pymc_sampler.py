@@ -17,7 +17,6 @@ from nestor_nutpie.timing import cores_used, split_wall
 from nestor_pymc import REASONS
 from nestor_pymc.jacobian import log_jacobian
 from nestor_pymc.model import build_model
-from nestor_pymc.recovery import recovery_streams
 from nestor_pymc.settings import common_settings
 from nestor_pymc.walked import PyMCFunction, Walked
 
@@ -164,8 +163,7 @@ class PyMCSampler:
         tree = self._run(config, cores, options, monitor)
         posterior = tree["posterior"].dataset
         free = {rv.name: np.asarray(posterior[rv.name]) for rv in self.model.free_RVs}
-        streams = recovery_streams(config.seed, config.chains)
-        values = self.variables.to_canonical(free, streams)
+        values = self.variables.to_canonical(free)
         stats = tree["sample_stats"].dataset
         found: dict[str, NDArray[np.generic]] = {
             name: np.asarray(stats[name]).astype(dtype) for name, dtype in _STATS
@@ -187,6 +185,7 @@ class PyMCSampler:
                 postprocess=postprocess,
             ),
             settings=_settings(config, cores, options),
+            deferred=self.variables.recovered(values, 0, config.seed),
         )
 
     def _run(

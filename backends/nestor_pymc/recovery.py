@@ -25,17 +25,8 @@ if TYPE_CHECKING:
 
     type FloatArray = NDArray[np.float64]
 
-#: Tells these streams from others of the same seed.
-_STREAM = 0xC0EF
-
 #: Bytes of the arrays that a chunk of draws keeps at the same time.
 _CHUNK_BYTES = 16_000_000
-
-
-def recovery_streams(seed: int, chains: int) -> list[np.random.Generator]:
-    """One stream for each chain of a run."""
-    seeds = [np.random.SeedSequence([seed, chain, _STREAM]) for chain in range(chains)]
-    return [np.random.default_rng(one) for one in seeds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,36 +91,16 @@ class Recovery:
         per_node = (p + 2) * (p + 1 + rows.n_covariates)
         self._batch = max(1, _CHUNK_BYTES // (8 * per_node * sum(nodes)))
 
-    def drawn(
-        self, values: Mapping[str, FloatArray], streams: Sequence[np.random.Generator]
-    ) -> dict[str, FloatArray]:
-        """Draw beta, every beta_<level> and gamma once for each draw of the scales.
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of beta, of every beta_<level> and of gamma, if there is one."""
+        variables = self._problem.variables.values()
+        return {v.name: v.shape for v in variables if v.role in ("population", "node")}
 
-        Parameters
-        ----------
-        values : mapping of str to ndarray, (chain, draw, *shape)
-            Every tau_<level>, and sigma unless it is fixed.
-        streams : sequence of Generator
-            One for each chain. Each draw takes the same number of normal numbers from its chain's, so that
-            draws do not depend on how they are cut into calls.
-
-        Returns
-        -------
-        dict of str to ndarray, (chain, draw, *shape)
-            Inherited and fixed entries filled in.
-        """
-        chains, draws = next(iter(values.values())).shape[:2] if values else (len(streams), 0)
-        names = [v.name for v in self._problem.variables.values() if v.name not in values]
-        shapes = {name: self._problem.variables[name].shape for name in names}
-        found = {name: np.empty((chains, draws, *shapes[name])) for name in names}
-        for chain, stream in enumerate(streams):
-            for begin in range(0, draws, self._batch):
-                part = slice(begin, min(begin + self._batch, draws))
-                scales = {name: array[chain, part] for name, array in values.items()}
-                eps = stream.standard_normal((part.stop - part.start, self._noise))
-                for name, array in self.given(scales, eps).items():
-                    found[name][chain, part] = array
-        return found
+    @property
+    def batch(self) -> int:
+        """How many draws at a time keep memory bounded."""
+        return self._batch
 
     @property
     def noise(self) -> int:

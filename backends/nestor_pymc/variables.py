@@ -16,11 +16,10 @@ import numpy as np
 from nestor.resolve import PriorBlock, blocks
 from nestor.statistics import merged_rows
 from nestor_pymc.leaf_rows import LeafRows
+from nestor_pymc.recovered import Recovered
 from nestor_pymc.recovery import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from nestor.formulation import Formulation
@@ -187,34 +186,46 @@ class Variables:
             above = value
         return free, log_jacobian
 
-    def to_canonical(
-        self, free: Arrays, streams: Sequence[np.random.Generator]
-    ) -> dict[str, NDArray[np.float64]]:
+    def to_canonical(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
         """Map draws of the free random variables, natural scale, to the canonical variables.
 
         Parameters
         ----------
         free : mapping of str to ndarray, (chain, draw, *shape)
             One entry for each free random variable.
-        streams : sequence of Generator
-            One for each chain, what marginalized coefficients are drawn from: they go on from call to call.
 
         Returns
         -------
         dict of str to ndarray, (chain, draw, *shape)
-            Every variable of `Problem.variables`, inherited and fixed entries filled in.
+            Every variable of `Problem.variables` but for coefficients that are marginalized; inherited and
+            fixed entries filled in.
         """
         found = {name: free[name] for name in self.family}
         for name, vector in self.tau.items():
             found[f"tau_{name}"] = np.moveaxis(vector.gather(free, 2), 2, -1)
-        if self.formulation.is_marginalized:
-            found |= self.recovery.drawn(found, streams)
-        else:
+        if not self.formulation.is_marginalized:
             found |= self._coefficients(free)
         return {
             name: np.ascontiguousarray(found[name], dtype=np.float64)
             for name in self.problem.variables
+            if name in found
         }
+
+    def recovered(self, scales: Arrays, first: int, seed: int) -> Recovered | None:
+        """What draws the coefficients that `to_canonical` leaves out; None where it leaves out none.
+
+        Parameters
+        ----------
+        scales : mapping of str to ndarray, (chain, draw, *shape)
+            What it returned.
+        first : int
+            Number of the first draw in its chain.
+        seed : int
+            Of the run.
+        """
+        if not self.formulation.is_marginalized:
+            return None
+        return Recovered(self.recovery, scales, first, seed)
 
     def _coefficients(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
         """Coefficients of sampled nodes, (chain, draw, *shape)."""

@@ -79,7 +79,11 @@ class Extensible(Protocol):
 
 @runtime_checkable
 class Deferred(Protocol):
-    """Values of a run that are made block by block, when somebody wants them."""
+    """Values of a run that are made block by block, when somebody wants them.
+
+    They keep few values for that, and no more than some blocks of the others at once. The seconds that
+    making them takes, copies from a device included, count as postprocess.
+    """
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -99,7 +103,17 @@ class Deferred(Protocol):
         ...
 
     def together(self) -> Mapping[str, NDArray[np.float64]]:
-        """All values in memory, (chain, draw, *shape)."""
+        """All values in memory, (chain, draw, *shape); `nestor.deferred.together` does it."""
+        ...
+
+
+@runtime_checkable
+class MadeOnDevice(Protocol):
+    """Deferred values that are made on a device which counts its memory; optional."""
+
+    @property
+    def device_peak_bytes(self) -> int | None:
+        """As `Draws.device_peak_bytes`, at the time of asking."""
         ...
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nestor.backend import SamplerConfig
+from nestor.backend import Deferring, SamplerConfig
 from nestor.formulation import Formulation
 from nestor_reference import conditional_dense, conditional_mean, log_marginal
 
@@ -28,7 +28,8 @@ from pymc_problems import (
 
 from nestor_pymc.leaf_rows import LeafRows
 from nestor_pymc.model import build_model
-from nestor_pymc.recovery import Recovery, recovery_streams
+from nestor_pymc.recovered import DrawNoise, Recovered
+from nestor_pymc.recovery import Recovery
 from nestor_pymc.variables import Variables
 
 SEEDS = st.integers(0, 2**32)
@@ -139,6 +140,41 @@ def test_the_seed_decides_the_coefficients_too(sampler):
         assert not np.any(array[0] == array[1])
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_coefficients_may_be_left_for_later(sampler):
+    model, whole = _sampling(sampler), _run(sampler)
+    assert isinstance(model, Deferring)
+    assert whole.deferred is None
+    draws = model.deferring().sample(CONFIG)
+    coefficients = {"beta", "beta_level0", "beta_level1"}
+    assert set(draws.values) == set(whole.values) - coefficients
+    assert draws.deferred.shapes == {n: whole.values[n].shape for n in coefficients}
+    for chain, first, values in draws.deferred.blocks():
+        assert set(values) == coefficients
+        for name, block in values.items():
+            expected = whole.values[name][chain, first : first + len(block)]
+            np.testing.assert_array_equal(block, expected)
+
+
+def test_what_an_earlier_look_left_is_its_own():
+    config = SamplerConfig(chains=2, warmup=100, draws=20, seed=3)
+    parts = list(_sampling("nutpie").deferring().sample_in_looks(config, (20, 60)))
+    made = [part.deferred.together() for part in reversed(parts)]
+    joined = np.concatenate([m["beta_level1"] for m in reversed(made)], axis=1)
+    np.testing.assert_allclose(joined, _run("nutpie").values["beta_level1"], rtol=1e-12)
+
+
+def test_sampled_coefficients_are_never_left_for_later():
+    draws = _sampling("nutpie", "statistics").deferring().sample(CONFIG)
+    assert draws.deferred is None
+    assert set(draws.values) == set(two_levels().variables)
+
+
+def test_another_outcome_is_deferred_too():
+    model = _sampling("nutpie").deferring().with_outcome(two_levels().y[::-1])
+    assert model.sample(CONFIG).deferred is not None
+
+
 def test_looks_go_on_with_the_stream():
     config = SamplerConfig(chains=2, warmup=100, draws=20, seed=3)
     parts = list(_sampling("nutpie").sample_in_looks(config, (20, 35, 60)))
@@ -211,7 +247,7 @@ def test_draws_have_these_moments_and_siblings_noise_is_independent():
     scales = random_scales(problem, np.random.default_rng(7), spread=0.3)
     n = 20_000
     many = {name: np.broadcast_to(a, (1, n, *a.shape)) for name, a in scales.items()}
-    drawn = Recovery(problem, LeafRows.of(problem)).drawn(many, recovery_streams(11, 1))
+    drawn = Recovered(Recovery(problem, LeafRows.of(problem)), many, 0, 11).together()
     draws = flat(problem, drawn, (1, n))[0]
     dense = conditional_dense(problem, scales)
     mean = flat(problem, dense.mean, ())
@@ -226,13 +262,45 @@ def test_draws_have_these_moments_and_siblings_noise_is_independent():
     assert np.abs(apart).max() < bound
 
 
-def test_draws_do_not_depend_on_chunks(monkeypatch):
+@pytest.fixture
+def nine_draws():
     problem = two_levels("+ z")
-    scales = random_scales(problem, np.random.default_rng(8), 2, 9)
+    return problem, random_scales(problem, np.random.default_rng(8), 2, 9)
+
+
+def test_draws_do_not_depend_on_blocks(nine_draws, monkeypatch):
+    problem, scales = nine_draws
     rows = LeafRows.of(problem)
-    whole = Recovery(problem, rows).drawn(scales, recovery_streams(5, 2))
+    whole = Recovered(Recovery(problem, rows), scales, 0, 5)
+    assert len(list(whole.blocks())) == 2
     monkeypatch.setattr("nestor_pymc.recovery._CHUNK_BYTES", 1)
-    parts = Recovery(problem, rows).drawn(scales, recovery_streams(5, 2))
-    for name, array in whole.items():
-        np.testing.assert_allclose(parts[name], array, rtol=1e-12)
+    parts = Recovered(Recovery(problem, rows), scales, 0, 5)
+    assert len(list(parts.blocks())) == 18
+    again = parts.together()
+    for name, array in whole.together().items():
+        # Sums in another order of an array of another shape: some rounding errors.
+        np.testing.assert_allclose(again[name], array, rtol=1e-12)
         assert not np.any(array[0] == array[1])
+
+
+def test_blocks_are_the_same_each_time_and_each_draw_has_its_number(nine_draws):
+    problem, scales = nine_draws
+    recovery = Recovery(problem, LeafRows.of(problem))
+    whole = Recovered(recovery, scales, 3, 5)
+    found = whole.together()
+    later = Recovered(recovery, {name: a[:, 4:] for name, a in scales.items()}, 7, 5).together()
+    other = Recovered(recovery, scales, 4, 5).together()
+    for name, array in whole.together().items():
+        np.testing.assert_array_equal(array, found[name])
+        np.testing.assert_allclose(later[name], array[:, 4:], rtol=1e-12)
+        assert not np.any(other[name] == array)
+
+
+def test_noise_of_a_draw_is_its_own_in_any_order():
+    noise = DrawNoise(3, 1)
+    whole = noise(range(6), 5)
+    assert len(np.unique(whole)) == 30
+    np.testing.assert_array_equal(noise(range(4, 6), 3), whole[4:, :3])
+    np.testing.assert_array_equal(noise(range(2), 5), whole[:2])
+    for seed, chain in ((4, 1), (3, 0)):
+        assert not np.any(np.isin(DrawNoise(seed, chain)(range(6), 5), whole))

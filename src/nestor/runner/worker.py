@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import replace
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -166,10 +165,10 @@ def _sample(
         check_draws(job.problem, draws, job.config.chains, target - done)
         made = _make_deferred(draws, result)
         # Draws are made: writing down those on the host is ours, and no part of what the engine took.
-        found["timings"] = _timings(made, *spent, time.perf_counter() - begin)
-        arrays.write(draws, result)
-        found["settings"] = dict(draws.settings)
-        found["device_peak_bytes"] = draws.device_peak_bytes
+        found["timings"] = _timings(made.timings, *spent, time.perf_counter() - begin)
+        arrays.write(made, result)
+        found["settings"] = dict(made.settings)
+        found["device_peak_bytes"] = made.device_peak_bytes
         done = target
         if target != targets[-1]:
             channel.send("look", **found)
@@ -209,16 +208,16 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
     return [repr(float(model.log_density(point))) for point in job.points]
 
 
-def _make_deferred(draws: Draws, result: Path) -> Timings:
-    """Make what the engine has deferred, straight into files; its timings with the seconds of that."""
+def _make_deferred(draws: Draws, result: Path) -> Draws:
+    """Make what the engine has deferred, straight into files; its draws with the cost of that."""
+    from nestor.deferred import with_cost
     from nestor.runner import arrays
 
     if draws.deferred is None:
-        return draws.timings
+        return draws
     begin = time.perf_counter()
     arrays.write_deferred(draws.deferred, result)
-    seconds = (draws.timings.postprocess or 0.0) + time.perf_counter() - begin
-    return replace(draws.timings, postprocess=seconds)
+    return with_cost(draws, time.perf_counter() - begin)
 
 
 def _timings(timings: Timings, imported: float, compiled: float, total: float) -> dict[str, object]:
