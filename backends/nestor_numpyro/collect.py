@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nestor_numpyro.recovery import recovery_words
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,12 +45,10 @@ def collect(
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.generic]], float, float]:
     """Convert and copy run by run, so that the device holds the canonical draws of one at a time.
 
-    Of coefficients that are recovered it holds one chunk of draws at a time.
-
     Returns
     -------
     values, stats : dict of ndarray, (chain, draw, *shape)
-        The canonical variables and the sampler's statistics.
+        The canonical variables of the model and the sampler's statistics.
     postprocess, transfer : float
         Seconds of the conversion and of the copy.
     """
@@ -69,51 +65,9 @@ def collect(
             _store(found.stats, name, run.buffers[name], dtype, run.rows, one, config.chains)
         found.postprocess += middle - begin
         found.transfer += time.perf_counter() - middle
-        if programs.recover is not None:
-            for chain in (i,) if lanes is None else range(lanes):
-                scales = canonical if lanes is None else {n: v[chain] for n, v in canonical.items()}
-                recover = _chain_recovery(programs, config.seed, chain, scales, data)
-                _recover(found, programs, run, chain, recover)
     # A trajectory of d doublings takes at most 2^d - 1 steps, and more than 2^(d-1) - 1.
     depth = np.ceil(np.log2(np.asarray(found.stats["n_steps"], np.float64) + 1)).astype(np.int64)
     return found.values, {**found.stats, "tree_depth": depth}, found.postprocess, found.transfer
-
-
-def _chain_recovery(
-    programs: Programs, seed: int, chain: int, scales: Mapping[str, Any], data: ModelData
-) -> Callable[..., Any]:
-    """Return the recovery of one chain's coefficients, a function of offset and first row."""
-    words, number = recovery_words(seed), np.uint32(chain)
-    program: Any = programs.recover
-    return lambda offset, first: program(words, number, offset, first, scales, data)
-
-
-def _recover(
-    found: _Collected,
-    programs: Programs,
-    run: Run,
-    chain: int,
-    recover: Callable[..., Any],
-) -> None:
-    """Draw a chain's coefficients chunk by chunk, and copy each before the next is drawn."""
-    offset = np.int32(run.first - run.rows.start)
-    last = programs.plan.draws - programs.chunk
-    for row in range(run.rows.start, run.rows.stop, programs.chunk):
-        begin = time.perf_counter()
-        # The last chunk begins earlier; its first draws are the same ones once more.
-        first = min(row, last)
-        drawn = jax.block_until_ready(recover(offset, np.int32(first)))
-        middle = time.perf_counter()
-        inside = slice(max(first, run.rows.start), min(first + programs.chunk, run.rows.stop))
-        for name, array in drawn.items():
-            host = np.asarray(array)[inside.start - first : inside.stop - first]
-            if name not in found.values:
-                draws = run.rows.stop - run.rows.start
-                found.values[name] = np.empty((found.chains, draws, *host.shape[1:]))
-            into = slice(inside.start - run.rows.start, inside.stop - run.rows.start)
-            found.values[name][chain, into] = host
-        found.postprocess += middle - begin
-        found.transfer += time.perf_counter() - middle
 
 
 def _store(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from nestor.backend import Progress
+from nestor.deferred import in_memory
 from nestor.errors import SpecError, Unsupported
 from nestor_numpyro.data import RowsData, put_data, with_outcome
 from nestor_numpyro.density import LogDensity
@@ -53,6 +54,9 @@ class NumPyroModel:
         What bringing the data there took.
     programs : dict of Plan to Programs
         The sampler's programs that have been compiled; models that differ in their outcome share them.
+    defers : bool
+        Whether draws of marginalized coefficients are left to be made when they are stored; else they are
+        in memory.
     """
 
     problem: Problem
@@ -64,6 +68,7 @@ class NumPyroModel:
     density: LogDensity
     upload_seconds: float
     programs: dict[Plan, Programs] = field(default_factory=dict)
+    defers: bool = False
 
     @classmethod
     def build(
@@ -96,7 +101,8 @@ class NumPyroModel:
         """
         problem = self.problem.with_outcome(y)
         if not self.form.keeps_shapes:
-            return self.build(problem, self.formulation, sampler=self.sampler, place=self.place)
+            built = self.build(problem, self.formulation, sampler=self.sampler, place=self.place)
+            return replace(built, defers=self.defers)
         with self.place.scope():
             if isinstance(self.data, RowsData):
                 data, seconds = with_outcome(self.data, problem, self.place)
@@ -104,6 +110,10 @@ class NumPyroModel:
                 # The outcome is in most of the statistics.
                 data, seconds = put_data(self.form.arrays(problem), self.place)
         return replace(self, problem=problem, data=data, upload_seconds=seconds)
+
+    def deferring(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+        return replace(self, defers=True)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log joint density with respect to the canonical variables; see `CompiledModel`."""
@@ -125,7 +135,8 @@ class NumPyroModel:
         with failing_allocations():
             seconds = self._compile(config, on_progress)
             sampling = self._sampling(config)
-            return sampling.until(config.draws, on_progress, self.upload_seconds, seconds)
+            upload = self.upload_seconds
+            return self._made(sampling.until(config.draws, on_progress, upload, seconds))
 
     def prepare(self, config: SamplerConfig) -> None:
         """Compile the programs of ``sample(config)``; see `Preparable`.
@@ -165,7 +176,7 @@ class NumPyroModel:
             upload, seconds = self.upload_seconds, self._compile(config, on_progress)
             sampling = self._sampling(config)
             for look in looks:
-                yield sampling.until(look, on_progress, upload, seconds)
+                yield self._made(sampling.until(look, on_progress, upload, seconds))
                 upload = seconds = 0.0
 
     def sampled_density(self) -> Walked:
@@ -183,6 +194,9 @@ class NumPyroModel:
             with self.place.scope():
                 shapes = unconstrained(self.form.model, self.data)
             return compile_walked(self.form.model, shapes, self.data, self.place)
+
+    def _made(self, draws: Draws) -> Draws:
+        return draws if self.defers else in_memory(draws, self.problem.variables)
 
     def _require_sampler(self) -> None:
         if self.sampler is None:

@@ -96,7 +96,8 @@ class Programs:
     convert : callable
         (unconstrained draws, data) to the canonical variables of the model, (draws, *shape).
     recover : callable or None
-        Draws those that are not the model's, chunk by chunk: `Recovery.program`. None where there are none.
+        Draws those that are not the model's, a chunk of draws at a time: `Recovery.program`. None where there
+        are none.
     chunk : int
         Draws of a chunk.
     """
@@ -148,9 +149,9 @@ def compile_programs(form: Form, data: ModelData, plan: Plan) -> tuple[Programs,
     converted = jax.jit(convert).lower(buffers["z"], data).compile()
     recovered, chunk = None, 0
     if form.recovery is not None:
-        scales = jax.eval_shape(convert, buffers["z"], data)
-        if plan.lanes is not None:
-            scales = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), scales)
+        draws = jax.eval_shape(convert, buffers["z"], data)
+        lead = 1 if plan.lanes is None else 2
+        scales = {name: jax.ShapeDtypeStruct(x.shape[lead:], x.dtype) for name, x in draws.items()}
         recovered, chunk = _recover(form.recovery, scales, data, plan)
     programs = Programs(
         plan, variables, shapes, keyed, started, advanced, converted, recovered, chunk
@@ -161,13 +162,12 @@ def compile_programs(form: Form, data: ModelData, plan: Plan) -> tuple[Programs,
 def _recover(
     recovery: Recovery, scales: Any, data: ModelData, plan: Plan
 ) -> tuple[Callable[..., Any], int]:
-    """Compile the recovery from one chain's scales, (draws, *shape); returns it and its chunk of draws."""
+    """Compile the recovery from one draw's scales, (*shape); returns it and its chunk of draws."""
     chunk = recovery.chunk(plan.draws, jnp.result_type(float).itemsize)
-    number = np.zeros((), np.int32)
+    some = {n: jax.ShapeDtypeStruct((chunk, *x.shape), x.dtype) for n, x in scales.items()}
+    number = np.uint32(0)
     program = jax.jit(recovery.program(chunk))
-    compiled = program.lower(
-        recovery_words(0), np.uint32(0), number, number, scales, data
-    ).compile()
+    compiled = program.lower(recovery_words(0), number, number, some, data).compile()
     return compiled, chunk
 
 

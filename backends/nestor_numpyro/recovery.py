@@ -71,24 +71,19 @@ class Recovery:
         Returns
         -------
         callable
-            (words of a seed, chain, offset, first, scales, data) to the coefficients, (chunk, *shape), by
-            name: those of rows ``first`` to ``first + chunk`` of the scales, (draws, *shape); row r holds
-            draw number offset + r of its chain.
+            (words of a seed, chain, first, scales, data) to the coefficients, (chunk, *shape), by name,
+            given the scales, (chunk, *shape), of draws number ``first`` and following of the chain.
         """
 
-        def recover(words: Any, chain: Any, offset: Any, first: Any, scales: Any, data: Any) -> Any:
+        def recover(words: Any, chain: Any, first: Any, scales: Any, data: Any) -> Any:
             root = jax.random.wrap_key_data(words, impl="threefry2x32")
             key = jax.random.fold_in(root, chain)
-            some = jax.tree.map(
-                lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk, axis=0), scales
-            )
 
             def one(number: Any, values: Any) -> Any:
                 own = jax.random.fold_in(key, number)
                 return self.draw(data, values, _normal(own))
 
-            numbers = (offset + first + jnp.arange(chunk)).astype(jnp.uint32)
-            return jax.vmap(one)(numbers, some)
+            return jax.vmap(one)(first + jnp.arange(chunk, dtype=jnp.uint32), scales)
 
         return recover
 

@@ -12,6 +12,7 @@ from nestor.backend import Draws, Progress, Timings
 from nestor_numpyro.chains import Chains, Run, workers
 from nestor_numpyro.collect import collect
 from nestor_numpyro.jacobian import log_jacobian
+from nestor_numpyro.recovered import Recovered
 from nestor_numpyro.starts import DESCRIPTION
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Sampling:
             If NumPyro finds no starting point.
         """
         progress = on_progress or _silent
+        first = self._chains.drawn
         total = self._config.warmup + draws
         seconds = _Seconds()
         parts = []
@@ -136,7 +138,18 @@ class Sampling:
             seconds.timings(upload, compile_s, separate=separate),
             _settings(self._programs, self._config, self._place),
             self._place.peak_bytes(),
+            self._recovered(values, first),
         )
+
+    def _recovered(self, scales: dict[str, NDArray[np.float64]], first: int) -> Recovered | None:
+        """What draws the coefficients given the draws of the scales from number `first` on."""
+        program, chunk = self._programs.recover, self._programs.chunk
+        if program is None:
+            return None
+        variables = self._problem.variables.values()
+        shapes = {v.name: v.shape for v in variables if v.name not in scales}
+        seed = self._config.seed
+        return Recovered(program, chunk, shapes, self._data, self._place, scales, first, seed)
 
     def _collect(
         self, runs: Sequence[Run], seconds: _Seconds

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nestor import ModelSpec, Problem, SamplerConfig, Unsupported
+from nestor.backend import Deferring
 from nestor.formulation import Formulation
 from nestor_numpyro import NumPyroBackend
 from nestor_reference import ReferenceBackend, conditional_dense, conditional_mean, log_marginal
@@ -186,8 +187,8 @@ def test_draws_given_one_set_of_scales_have_their_moments(model):
     with model.place.scope():
         repeated = {name: np.repeat(v[None], n, axis=0) for name, v in scales.items()}
         program = jax.jit(model.form.recovery.program(n))
-        number = np.int32(0)
-        drawn = program(recovery_words(3), np.uint32(0), number, number, repeated, model.data)
+        number = np.uint32(0)
+        drawn = program(recovery_words(3), number, number, repeated, model.data)
     dense = conditional_dense(problem, scales)
     values = np.concatenate([np.asarray(drawn[m]).reshape(n, -1) for m in dense.mean], axis=1)
     mean = np.concatenate([v.ravel() for v in dense.mean.values()])
@@ -232,7 +233,7 @@ def test_chunks_change_nothing(model, drawn, monkeypatch):
     config = SamplerConfig(**BASE, chain_method="sequential")
     (plan,) = model.programs
     was = model.programs[plan]
-    one = {n: drawn.values[n][0] for n in was.variables}
+    one = {n: drawn.values[n][0, 0] for n in was.variables}
     with model.place.scope():
         scales = {n: jax.ShapeDtypeStruct(v.shape, v.dtype) for n, v in one.items()}
         recover, chunk = programs._recover(model.form.recovery, scales, model.data, plan)
@@ -241,6 +242,55 @@ def test_chunks_change_nothing(model, drawn, monkeypatch):
     other = model.sample(config)
     for name, values in drawn.values.items():
         np.testing.assert_allclose(other.values[name], values, rtol=1e-10, atol=1e-10)
+
+
+def test_coefficients_may_be_left_for_later(model, drawn):
+    assert isinstance(model, Deferring)
+    assert drawn.deferred is None
+    config = SamplerConfig(**BASE, chain_method="sequential")
+    draws = model.deferring().sample(config)
+    coefficients = {
+        v.name for v in model.problem.variables.values() if v.role in ("population", "node")
+    }
+    assert set(draws.values) == set(drawn.values) - coefficients
+    assert draws.deferred.shapes == {n: drawn.values[n].shape for n in coefficients}
+    for _ in range(2):
+        # Whatever JAX's switches are where the blocks are made.
+        with jax.enable_x64(False):
+            blocks = list(draws.deferred.blocks())
+            assert jax.numpy.ones(1).dtype == np.float32
+        for chain, first, values in blocks:
+            assert set(values) == coefficients
+            for name, block in values.items():
+                expected = drawn.values[name][chain, first : first + len(block)]
+                np.testing.assert_array_equal(block, expected)
+
+
+def test_the_last_chunk_is_filled_up_and_cut(model, drawn):
+    config = SamplerConfig(**BASE, chain_method="sequential")
+    deferred = model.deferring().sample(config).deferred
+    scales = {name: values[:, 7:] for name, values in deferred.scales.items()}
+    part = replace(deferred, scales=scales, first=7)
+    assert deferred.chunk > part.shapes["beta"][1]
+    for name, values in part.together().items():
+        np.testing.assert_allclose(values, drawn.values[name][:, 7:], rtol=1e-10, atol=1e-10)
+
+
+def test_what_an_earlier_look_left_is_its_own(model):
+    config = SamplerConfig(**BASE, chain_method="sequential")
+    whole = [part.values for part in model.sample_in_looks(config, [30, 50, 65])]
+    # More draws than the buffers hold: their rows are others' by the time that these are made.
+    parts = list(model.deferring().sample_in_looks(config, [30, 50, 65]))
+    for values, part in zip(whole, parts, strict=True):
+        for name, made in part.deferred.together().items():
+            np.testing.assert_array_equal(made, values[name])
+
+
+def test_memory_on_the_device_is_read_after_the_coefficients_are_made(model, monkeypatch):
+    peaks = iter([10, 20])
+    monkeypatch.setattr(type(model.place), "peak_bytes", lambda _: next(peaks))
+    draws = model.sample(SamplerConfig(**BASE, chain_method="sequential"))
+    assert draws.device_peak_bytes == 20
 
 
 def test_a_later_look_has_noise_of_its_own(model, drawn):
@@ -268,6 +318,7 @@ def test_vectorized_chains_in_single_precision(model):
         expected = reference.log_density({n: v[at] for n, v in draws.values.items()})
         # 2^-24 of the sum of some hundred terms' absolute values.
         assert lp[at] == pytest.approx(expected, rel=2e-5)
+    assert {v.dtype for v in draws.values.values()} == {np.dtype(np.float64)}
     first, second = draws.values["beta_level1"]
     assert not np.isclose(first, second).all(axis=0).any()
 
