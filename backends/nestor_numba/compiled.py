@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from nestor.deferred import in_memory
 from nestor.errors import EngineFailed, Unsupported
 
 if TYPE_CHECKING:
@@ -119,7 +121,8 @@ class NumbaModel:
             If it has another shape or a value that is not finite.
         """
         sampler = None if self.runs is None else "nutpie"
-        return self.build(self.problem.with_outcome(y), self.formulation, sampler)
+        built = self.build(self.problem.with_outcome(y), self.formulation, sampler)
+        return replace(built, defers=self.defers)
 
     def deferring(self) -> Self:
         """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
@@ -157,7 +160,7 @@ class NumbaModel:
         EngineFailed
             If nutpie stops.
         """
-        return self._sampler().sample(config, on_progress, self._collect(config.seed))
+        return self._made(self._sampler().sample(config, on_progress, self._collect(config)))
 
     def sample_in_looks(
         self,
@@ -172,20 +175,28 @@ class NumbaModel:
         SpecError, Unsupported, EngineFailed
             As `nestor_nutpie.sampling.NutpieRuns.sample_in_looks`.
         """
-        collect = self._collect(config.seed)
-        yield from self._sampler().sample_in_looks(config, looks, on_progress, collect)
+        collect = self._collect(config)
+        with closing(
+            self._sampler().sample_in_looks(config, looks, on_progress, collect)
+        ) as stretches:
+            for draws in stretches:
+                yield self._made(draws)
 
-    def _collect(self, seed: int) -> Collect:
+    def _collect(self, config: SamplerConfig) -> Collect:
+        from nestor_numba.marginal import Recovery
+        from nestor_numba.recovery import RecoveryOnCores, recovery_cores
+
         def collect(free: Arrays, first: int) -> Collected:
-            found = self.posterior.collect(free, first, seed)
-            if found.deferred is None or self.defers:
+            found = self.posterior.collect(free, first, config.seed)
+            if not isinstance(found.deferred, Recovery):
                 return found
-            # In the order of the problem's variables.
-            values = {**found.values, **found.deferred.together()}
-            ordered = {name: values[name] for name in self.problem.variables}
-            return found._replace(values=ordered, deferred=None)
+            deferred = RecoveryOnCores.of(found.deferred, recovery_cores(config))
+            return found._replace(deferred=deferred)
 
         return collect
+
+    def _made(self, draws: Draws) -> Draws:
+        return draws if self.defers else in_memory(draws, self.problem.variables)
 
     def _sampler(self) -> NutpieRuns:
         if self.runs is None:

@@ -1,6 +1,9 @@
 """The numba backend's own parts: layout, logs by exponents, recovery, what it defers and refuses."""
 
 import math
+import threading
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -129,6 +132,52 @@ def test_the_same_seed_gives_the_same_draws_in_memory_and_deferred(model):
     for name, array in made.items():
         assert later.deferred.shapes[name] == array.shape
         assert np.array_equal(array, whole.values[name])
+
+
+def test_another_outcome_is_deferred_too(model):
+    config = SamplerConfig(chains=1, warmup=20, draws=5, seed=3)
+    other = model.deferring().with_outcome(model.problem.y[::-1])
+    assert other.sample(config).deferred is not None
+
+
+@pytest.fixture
+def threads_that_draw(model, monkeypatch):
+    """Threads that draw coefficients, on a machine of four cores, one draw at a time."""
+    found = set()
+    recover = type(model.posterior).recover
+
+    def watched(self, z, noise, values):
+        found.add(threading.current_thread())
+        recover(self, z, noise, values)
+        # So long that whatever may begin at the same time does.
+        time.sleep(0.02)
+
+    monkeypatch.setattr(type(model.posterior), "recover", watched)
+    monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: 4)
+    monkeypatch.setattr("nestor_numba.recovery._NOISE", 1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("how", "cores"),
+    [
+        ({}, 4),
+        ({"cores": 2}, 2),
+        ({"cores": 9}, 4),
+        ({"chain_method": "sequential"}, 1),
+        ({"chain_method": "sequential", "cores": 3}, 1),
+    ],
+)
+def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(
+    model, threads_that_draw, how, cores
+):
+    config = SamplerConfig(chains=2, warmup=20, draws=5, seed=3, **how)
+    deferred = model.deferring().sample(config).deferred
+    made = deferred.together()
+    assert len(threads_that_draw) == cores
+    assert (threads_that_draw == {threading.current_thread()}) == (cores == 1)
+    for name, array in replace(deferred, cores=3).together().items():
+        assert np.array_equal(array, made[name])
 
 
 def test_looks_draw_the_coefficients_of_one_run(model):
