@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from nestor.backend import Draws, Timings
 from nestor.errors import EngineFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from nestor.backend import Deferred
@@ -81,6 +83,32 @@ def read(path: Path) -> Draws:
     for file in sorted(_folder(path).glob("*.npy")):
         by_kind["values"][file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
     return Draws(by_kind["values"], by_kind["stats"], Timings(), {})
+
+
+def joined(parts: Sequence[Draws], folder: Path) -> Draws:
+    """Put stretches of the same chains, as `read` returns them, behind each other.
+
+    What is in files stays in files: they are copied into one without a name, in `folder`.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    values = {n: _behind_each_other([p.values[n] for p in parts], folder) for n in first.values}
+    stats = {n: np.concatenate([p.stats[n] for p in parts], axis=1) for n in first.stats}
+    return Draws(values, stats, Timings(), {})
+
+
+def _behind_each_other(arrays: Sequence[Array], folder: Path) -> Array:
+    if not isinstance(arrays[0], np.memmap):
+        return np.concatenate(arrays, axis=1)
+    chains, _, *rest = arrays[0].shape
+    shape = (chains, sum(array.shape[1] for array in arrays), *rest)
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        for chain in range(chains):
+            for array in arrays:
+                stream.write(np.ascontiguousarray(array[chain]).data)
+        stream.flush()
+        return np.memmap(stream, dtype=arrays[0].dtype, mode="r", shape=shape)
 
 
 def _folder(path: Path) -> Path:

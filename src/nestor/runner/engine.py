@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
 from nestor.runner import arrays
 from nestor.runner.job import Job, Outcome
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
+    from nestor.backend import Draws, SamplerConfig
     from nestor.contender import Contender
     from nestor.problem import Problem
 
@@ -161,19 +160,9 @@ def sample_in_looks(
             total = replace(outcome, result={**outcome.result, "timings": _added(results)})
             so_far = replace(config, draws=look)
             attrs = _attrs(problem, contender, so_far, total)
-            yield total, to_datatree(problem, _joined(parts), attrs)
+            yield total, to_datatree(problem, arrays.joined(parts, Path(folder)), attrs)
             if not running.resting:
                 return
-
-
-def _joined(parts: Sequence[Draws]) -> Draws:
-    """Put stretches of the same chains behind each other."""
-    import numpy as np
-
-    first = parts[0]
-    values = {n: np.concatenate([p.values[n] for p in parts], axis=1) for n in first.values}
-    stats = {n: np.concatenate([p.stats[n] for p in parts], axis=1) for n in first.stats}
-    return Draws(values, stats, Timings(), {})
 
 
 def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
