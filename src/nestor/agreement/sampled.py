@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.density import DensityCheck, compare_densities
-from nestor.agreement.stand_in import rows_or_stand_in
+from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +69,10 @@ def check_sampled_density(
     points = [{name: array[where] for name, array in values.items()} for where in at]
     found = [float(lp[where] - log_jacobian[where]) for where in at]
     eps = float(np.finfo(dtype).eps)
-    rounding = [] if marginalized else [_rounding(problem, point, eps) for point in points]
+    rounding = [rounding_of_sums(problem, point, marginalized=marginalized) for point in points]
+    if not marginalized:
+        own = (_rounding(problem, point, eps) for point in points)
+        rounding = [a + b for a, b in zip(rounding, own, strict=True)]
     return compare_densities(contender, dtype, [reference(p) for p in points], found, rounding)
 
 

@@ -10,6 +10,8 @@ from nestor.rows import Rows
 from nestor.statistics.least_squares import semidefinite_root
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from nestor.problem import Problem
@@ -56,6 +58,38 @@ def weight_of_a_row(problem: Problem) -> float:
     """Return the geometric mean of the rows' weights, of a problem whose rows are not in memory."""
     found = problem.statistics
     return float(np.exp(found.sum_log_weights / found.n_rows))
+
+
+def rounding_of_sums(
+    problem: Problem, point: Mapping[str, FloatArray], *, marginalized: bool = False
+) -> float:
+    """How far two right ways to compute a log density from the same sums over rows may be apart.
+
+    The remainders enter as (1, -gamma)' S (1, -gamma), which is small beside its terms where covariates
+    explain nearly all of the outcome: S then holds no more digits of it, whoever computes it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    point : mapping of str to ndarray
+        Canonical variables.
+    marginalized : bool
+        Whether gamma is integrated out; its part then is no larger than the outcome's.
+
+    Returns
+    -------
+    float
+        Absolute, four roundings of the largest terms; 0 where the rows are in memory.
+    """
+    if problem.has_rows:
+        return 0.0
+    lengths = np.sqrt(np.diag(problem.statistics.residual))
+    gamma = np.zeros(len(lengths) - 1) if marginalized else point.get("gamma", np.zeros(0))
+    prior = problem.priors.family["sigma"]
+    sigma = float(prior.value) if prior.is_fixed else float(point["sigma"])
+    size = float(lengths[0] + lengths[1:] @ np.abs(gamma)) / sigma
+    return 4.0 * float(np.finfo(np.float64).eps) * size**2
 
 
 def _root(S: FloatArray) -> FloatArray:
