@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor_numba import covariates, priors
+from nestor_numba import covariates, leaf_moments, priors
 from nestor_numba import level as column
 from nestor_numba.layout import Slots, Tree
 from nestor_numba.levels import Shape
 from nestor_numba.piles import Pile, Room
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from nestor.problem import LevelDesign, Problem
@@ -84,13 +83,13 @@ class _Packing:
         gamma = covariates.pivot(statistics)
         statistics = covariates.less(problem, statistics, gamma)
         self._problem, self._statistics, self._gamma = problem, statistics, gamma
-        self._tree = Tree.of(problem, statistics)
         per_parent = any(level.per_parent for level in problem.levels)
         self._shape = Shape(statistics.n_effects, 1 + statistics.n_covariates, per_parent)
+        self._tree = Tree.of(problem, statistics, self._shape.lanes)
         self._constants, self._integers, self._scratch = Pile(), Pile(), Room()
         self._header = np.zeros(HEADER, np.int64)
         self._integers.put(self._header)
-        own = Slots.of(np.zeros(1, np.int64), 1)
+        own = Slots.of(np.zeros(1, np.int64), 1, self._shape.lanes)
         self._slots = (own, *self._tree.slots)
         self._table = np.zeros((len(self._slots), column.WIDTH), np.int64)
 
@@ -128,13 +127,13 @@ class _Packing:
         """Make room for the states of all levels but the leaves, and above the population."""
         header, width = self._header, self._shape.state
         # One slot, and nobody's.
-        size = 2 * LANES
+        size = 2 * self._shape.lanes
         header[TOP], header[TOP_SIZE] = self._scratch.take(width * size), width * size
         header[ZERO_FROM] = header[TOP]
         state, above = header[TOP], np.zeros(1, np.int64)
         for row, slots in zip(self._table, self._slots, strict=True):
             row[column.PARENT_STATE], row[column.PARENT_SIZE] = state, size
-            of_parent = np.append(above, size - LANES)
+            of_parent = np.append(above, size - self._shape.lanes)
             row[column.PARENT_SLOT] = self._integers.put(of_parent[slots.parent])
             if slots is not self._slots[-1]:
                 state, size, above = self._scratch.take(width * slots.size), slots.size, slots.slot
@@ -153,9 +152,14 @@ class _Packing:
             row[column.COUNT] = self._integers.put(slots.count)
             row[column.CUT] = self._integers.put(slots.cut)
             row[column.SHIFT] = self._constants.put(shift)
-        self._table[:, column.BUFFER] = self._scratch.take(self._shape.state * LANES)
+        self._table[:, column.BUFFER] = self._scratch.take(self._shape.state * self._shape.lanes)
         triangle = [(i, j) for i in range(p) for j in range(i, p)]
         roots = np.stack([self._tree.root[i, j] for i, j in triangle])
+        if self._shape.one_visit:
+            families = self._shape.lanes * len(self._slots[-1].first)
+            self._table[-1][column.MOMENTS] = self._scratch.take(
+                families * leaf_moments.width(self._shape)
+            )
         self._table[-1][column.ROOT] = self._constants.put(roots)
 
     def _scales(self) -> None:

@@ -46,9 +46,9 @@ def _evaluate(
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         writer = Writer(_shape(p, m, per_parent), builder, args[6])
         z, gradient, value = (writer.code.doubles(argument) for argument in args[3:6])
-        memory, piece = writer.take()
+        memory, piece = writer.pieces.take()
         value[0] = writer.value_and_gradient(z, gradient, memory)
-        writer.give_back(piece)
+        writer.pieces.give_back(piece)
         return writer.verdict(value, gradient).value
 
     return types.int64(p, m, per_parent, z, gradient, value, data), codegen

@@ -2,10 +2,10 @@
 
 A kernel is a Python function that runs once, when it is compiled, on objects that stand for numbers in
 memory or registers; each operation on them writes an instruction. Loops over effects are Python's own, and
-so unrolled; loops over data are written with `Code.loop`. Numbers may be vectors of `LANES`: on any machine
-one operation then is one on all of them (where registers are shorter LLVM splits it), and there is nothing
-for an optimizer to find out. Numba compiles the result, calls it and keeps it on disk. Written as Numba
-functions the same kernels took 3.5 s to compile on a quiet core, most of it in type inference and in
+so unrolled; loops over data are written with `Code.loop`. Numbers may be vectors of `Code.lanes`: on any
+machine one operation then is one on all of them (where registers are shorter LLVM splits it), and there is
+nothing for an optimizer to find out. Numba compiles the result, calls it and keeps it on disk. Written as
+Numba functions the same kernels took 3.5 s to compile on a quiet core, most of it in type inference and in
 compiling each function apart.
 """
 
@@ -19,10 +19,7 @@ from llvmlite import ir
 from nestor_numba.values import (
     DOUBLE,
     INDEX,
-    INTEGERS,
-    LANES,
     LONG,
-    VECTOR,
     Doubles,
     Longs,
     Number,
@@ -86,10 +83,13 @@ class Code:
     ----------
     builder : llvmlite.ir.IRBuilder
         Stands at the place where the code goes.
+    lanes : int
+        Numbers in a vector.
     """
 
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        self.vector, self.integers = ir.VectorType(DOUBLE, lanes), ir.VectorType(LONG, lanes)
 
     def real(self, value: Real) -> Number:
         """A scalar."""
@@ -102,12 +102,12 @@ class Code:
     def splat(self, value: Real) -> Number:
         """A vector of one number."""
         if not isinstance(value, Number):
-            return Number(self, ir.Constant(VECTOR, [float(value)] * LANES))
+            return Number(self, ir.Constant(self.vector, [float(value)] * self.lanes))
         if value.is_vector:
             return value
-        nothing = ir.Constant(VECTOR, ir.Undefined)
+        nothing = ir.Constant(self.vector, ir.Undefined)
         one = self.builder.insert_element(nothing, value.value, ir.Constant(INDEX, 0))
-        mask = ir.Constant(ir.VectorType(INDEX, LANES), [0] * LANES)
+        mask = ir.Constant(ir.VectorType(INDEX, self.lanes), [0] * self.lanes)
         return Number(self, self.builder.shuffle_vector(one, nothing, mask))
 
     def variable(self, first: Real) -> Variable:
@@ -131,7 +131,7 @@ class Code:
 
     def intrinsic(self, name: str, value: Number) -> Number:
         """Call one of LLVM's functions."""
-        suffix = f"v{LANES}f64" if value.is_vector else "f64"
+        suffix = f"v{self.lanes}f64" if value.is_vector else "f64"
         kind = ir.FunctionType(value.value.type, [value.value.type])
         function = self._declared(f"llvm.{name}.{suffix}", kind)
         return Number(self, self.builder.call(function, [value.value]))
@@ -152,11 +152,11 @@ class Code:
 
     def lanes_below(self, count: Index) -> Any:
         """The condition of each lane that its number, from 0, is below `count`."""
-        nothing = ir.Constant(INTEGERS, ir.Undefined)
+        nothing = ir.Constant(self.integers, ir.Undefined)
         one = self.builder.insert_element(nothing, self.whole(count).value, ir.Constant(INDEX, 0))
-        mask = ir.Constant(ir.VectorType(INDEX, LANES), [0] * LANES)
+        mask = ir.Constant(ir.VectorType(INDEX, self.lanes), [0] * self.lanes)
         limit = self.builder.shuffle_vector(one, nothing, mask)
-        numbers = ir.Constant(INTEGERS, list(range(LANES)))
+        numbers = ir.Constant(self.integers, list(range(self.lanes)))
         return self.builder.icmp_signed("<", numbers, limit)
 
     def blend(self, condition: Any, one: Real, other: Real) -> Number:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.errors import EngineFailed
-from nestor_numba.functions import VALUES
+from nestor_numba.pieces import VALUES
 from nestor_nutpie.timing import usable_cores
 
 if TYPE_CHECKING:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 from nestor_numba import any_effects, arena, priors, sweeps
 from nestor_numba import level as column
 from nestor_numba.emit import Code
-from nestor_numba.levels import Level, Memory, Shape
-from nestor_numba.values import Doubles, Longs, Number, Whole
+from nestor_numba.levels import Level
+from nestor_numba.pieces import NOISE, VALUES, Pieces
+from nestor_numba.values import Whole
 
 if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Step, Vector
-
-#: Places in the array of pointers: constants, integers; scratch, numbers of each piece, how many pieces
-#: there are, and their locks; numbers of a draw's noise; where the draws of gamma and of each level go,
-#: from here on.
-CONSTANTS, INTEGERS, SCRATCH, SCRATCH_SIZE, PIECES, LOCKS, NOISE, VALUES = range(8)
+    from nestor_numba.levels import Memory, Shape
+    from nestor_numba.values import Doubles, Longs, Number
 
 
 class Writer:
@@ -37,38 +35,13 @@ class Writer:
     """
 
     def __init__(self, shape: Shape, builder: Any, pointers: Any) -> None:
-        self.shape, self.code = shape, Code(builder)
-        self.pointers = self.code.longs(pointers)
-        self.constants = self.pointers.doubles(CONSTANTS)
-        self.integers = self.pointers.longs(INTEGERS)
+        self.shape, self.code = shape, Code(builder, shape.lanes)
+        self.pieces = Pieces(self.code, pointers)
+        self.constants, self.integers = self.pieces.constants, self.pieces.integers
 
     def header(self, at: int) -> Whole:
         """A number of the header."""
         return self.integers[at]
-
-    def take(self) -> tuple[Memory, Whole]:
-        """Take a piece of scratch that nobody uses."""
-        code = self.code
-        locks, pieces = self.pointers.longs(LOCKS), self.pointers[PIECES]
-        turn = code.whole_variable(0)
-
-        def attempt() -> Any:
-            here = turn.get()
-            taken = locks.exchange(here, 1)
-            following = here + 1
-            wrapped = code.choose(following.compare("<", pieces), following, code.whole(0))
-            with code.when(taken.compare("!=", 0)):
-                turn.set(wrapped)
-            return taken.compare("==", 0)
-
-        code.until(attempt)
-        piece = turn.get()
-        scratch = self.pointers.doubles(SCRATCH) + self.pointers[SCRATCH_SIZE] * piece
-        return Memory(self.constants, self.integers, scratch), piece
-
-    def give_back(self, piece: Whole) -> None:
-        """Give a piece of scratch back."""
-        self.pointers.longs(LOCKS).exchange(piece, 0)
 
     def level(self, memory: Memory, k: Whole, *, leaves: bool) -> Level:
         """One level; the population is level 0."""
@@ -96,8 +69,13 @@ class Writer:
                 sigma.set(found.x)
         return value.get(), sigma.get()
 
-    def ascend(self, memory: Memory, precision: Number) -> tuple[Number, Number, list[Step]]:
-        """Integrate all coefficients out; returns quadratic form, log det, and the steps of gamma."""
+    def ascend(
+        self, memory: Memory, precision: Number, *, moments: bool = False
+    ) -> tuple[Number, Number, list[Step]]:
+        """Integrate all coefficients out; returns quadratic form, log det, and the steps of gamma.
+
+        With `moments` leaves leave behind what `sweeps.finish` needs.
+        """
         code, shape = self.code, self.shape
         zero_from = self.header(arena.ZERO_FROM)
         with code.loop(self.header(arena.ZERO_TO) - zero_from) as i:
@@ -112,7 +90,8 @@ class Writer:
             for c in range(shape.m)
         ]
         last = self.header(arena.LEVELS) - 1
-        log_det = code.variable(sweeps.up(self.level(memory, last, leaves=True), precision, form))
+        leaves = self.level(memory, last, leaves=True)
+        log_det = code.variable(sweeps.up(leaves, precision, form, moments=moments))
         with code.loop(last) as above:
             level = self.level(memory, last - 1 - above, leaves=False)
             log_det.add(sweeps.up(level, precision, form))
@@ -172,7 +151,8 @@ class Writer:
         prior, sigma = self.set_scales(z, gradient, memory)
         precision = 1.0 / (sigma * sigma)
         rows = numbers[0]
-        quadratic, log_det, steps = self.ascend(memory, precision)
+        once = self.shape.one_visit
+        quadratic, log_det, steps = self.ascend(memory, precision, moments=once)
         value = prior + numbers[2] - rows * sigma.call("log") - 0.5 * (log_det + quadratic)
         factors, more = self._factor(steps)
         if self.shape.per_parent:
@@ -181,7 +161,11 @@ class Writer:
         last = self.header(arena.LEVELS) - 1
         with code.loop(last) as k:
             sweeps.down(self.level(memory, k, leaves=False), precision, factors)
-        sweeps.down(self.level(memory, last, leaves=True), precision, factors)
+        leaves = self.level(memory, last, leaves=True)
+        if once:
+            sweeps.finish(leaves, factors)
+        else:
+            sweeps.down(leaves, precision, factors)
         weighted = code.variable(more)
         variances = memory.scratch + self.header(arena.VARIANCES)
         sums = memory.scratch + self.header(arena.SUMS)
@@ -214,12 +198,12 @@ class Writer:
         """Draw coefficients for several sets of scales, one after another."""
         code = self.code
         points, numbers = code.doubles(z), code.doubles(noise)
-        memory, piece = self.take()
-        values = self.pointers + VALUES
+        memory, piece = self.pieces.take()
+        values = self.pieces.pointers + VALUES
         with code.loop(Whole(code, draws)) as i:
             at = points + self.header(arena.SCALARS) * i
-            self.draw(at, numbers + self.pointers[NOISE] * i, memory, values, i)
-        self.give_back(piece)
+            self.draw(at, numbers + self.pieces.pointers[NOISE] * i, memory, values, i)
+        self.pieces.give_back(piece)
 
     def draw(
         self, z: Doubles, noise: Doubles, memory: Memory, values: Longs, number: Whole

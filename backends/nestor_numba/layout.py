@@ -1,12 +1,12 @@
-"""The tree as the kernels read it: groups of eight families, their children interleaved.
+"""The tree as the kernels read it: groups of families, their children interleaved.
 
-A vector operation works on eight nodes at once. Adding up the messages of children, and handing down what
-their parent knows, would then mix lanes, or leave most of them empty where families are small. So each lane
-is given a family of its own: families are sorted by size, eight of them form a group, and the group's
-children are stored child by child, the eight families side by side (the sliced ELLPACK format of sparse
-matrices, Monakov, Lokhmotov and Avetisyan 2010). A family that is much larger than others is cut, and adds
-up in several lanes. A node's place in this order is its slot; places that no node has hold zeros, which
-change nothing.
+A vector operation works on several nodes at once, one in each lane; there are four or eight. Adding up the
+messages of children, and handing down what their parent knows, would then mix lanes, or leave most of them
+empty where families are small. So each lane is given a family of its own: families are sorted by size, as
+many as there are lanes form a group, and the group's children are stored child by child, its families side
+by side (the sliced ELLPACK format of sparse matrices, Monakov, Lokhmotov and Avetisyan 2010). A family that
+is much larger than others is cut, and adds up in several lanes. A node's place in this order is its slot;
+places that no node has hold zeros, which change nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.names import INTERCEPT
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
     type IntArray = NDArray[np.int64]
 
-#: What one group costs beside its children, in children of eight families.
+#: What one group costs beside its children, in children of all its families.
 _GROUP_COST = 3.0
 
 
@@ -40,14 +39,14 @@ class Slots:
     ----------
     first, count : ndarray of int64, (groups,)
         Slot of a group's first child, and how many children its largest family has.
-    parent : ndarray of int64, (groups * LANES,)
+    parent : ndarray of int64, (groups * lanes,)
         Each family's parent, as a node; the number of parents where a lane has none.
     cut : ndarray of int64, (groups,)
         1 where a group has a part of a family that was cut.
     slot : ndarray of int64, (n,)
         Slot of each node.
     size : int
-        Number of slots, a multiple of `LANES`; the last `LANES` of them are nobody's.
+        Number of slots, a multiple of `lanes`; the last `lanes` of them are nobody's.
     """
 
     first: IntArray
@@ -58,11 +57,11 @@ class Slots:
     size: int
 
     @classmethod
-    def of(cls, parent: IntArray, n_parents: int) -> Slots:
-        """Lay out nodes that are sorted by parent."""
+    def of(cls, parent: IntArray, n_parents: int, lanes: int) -> Slots:
+        """Lay out nodes that are sorted by parent, `lanes` families to a group."""
         children = np.bincount(parent, minlength=n_parents)
-        longest = min(_lengths(children), key=lambda length: _cost(children, length))
-        return _laid_out(children, longest)
+        longest = min(_lengths(children), key=lambda length: _cost(children, length, lanes))
+        return _laid_out(children, longest, lanes)
 
 
 def _lengths(children: IntArray) -> list[int]:
@@ -81,29 +80,29 @@ def _cut(children: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray
     return parent, begin, count
 
 
-def _cost(children: IntArray, longest: int) -> float:
+def _cost(children: IntArray, longest: int, lanes: int) -> float:
     count = np.sort(_cut(children, longest)[2])[::-1]
-    largest = count[::LANES]
+    largest = count[::lanes]
     return float(largest.sum() + _GROUP_COST * len(largest))
 
 
-def _laid_out(children: IntArray, longest: int) -> Slots:
+def _laid_out(children: IntArray, longest: int, lanes: int) -> Slots:
     parent, begin, count = _cut(children, longest)
     # Stable, so that neighbours stay neighbours: what they write to their parents is near.
     order = np.argsort(-count, kind="stable")
-    groups = -(-len(order) // LANES)
-    lanes = np.full(groups * LANES, len(children), np.int64)
-    lanes[: len(order)] = parent[order]
-    largest = count[order][::LANES].astype(np.int64)
-    first = LANES * (np.cumsum(largest) - largest)
+    groups = -(-len(order) // lanes)
+    parents = np.full(groups * lanes, len(children), np.int64)
+    parents[: len(order)] = parent[order]
+    largest = count[order][::lanes].astype(np.int64)
+    first = lanes * (np.cumsum(largest) - largest)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     piece = np.repeat(np.arange(len(order)), count)
     child = np.arange(len(piece)) - np.repeat(begin, count)
-    slot = first[rank[piece] // LANES] + LANES * child + rank[piece] % LANES
+    slot = first[rank[piece] // lanes] + lanes * child + rank[piece] % lanes
     several = np.append(np.bincount(parent, minlength=len(children)) > 1, False)
-    cut = several[lanes].reshape(-1, LANES).any(axis=1).astype(np.int64)
-    return Slots(first, largest, lanes, cut, slot, int(LANES * (largest.sum() + 1)))
+    cut = several[parents].reshape(-1, lanes).any(axis=1).astype(np.int64)
+    return Slots(first, largest, parents, cut, slot, int(lanes * (largest.sum() + 1)))
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,12 @@ class Tree:
     pivots: tuple[FloatArray, ...]
 
     @classmethod
-    def of(cls, problem: Problem, statistics: LeafStatistics) -> Tree:
-        """Lay out a problem's tree and its leaf statistics."""
+    def of(cls, problem: Problem, statistics: LeafStatistics, lanes: int) -> Tree:
+        """Lay out a problem's tree and its leaf statistics for vectors of so many lanes."""
         order = np.argsort([e != INTERCEPT for e in problem.effects], kind="stable")
         slots = tuple(
-            Slots.of(level.parent.astype(np.int64), level.n_parents) for level in problem.levels
+            Slots.of(level.parent.astype(np.int64), level.n_parents, lanes)
+            for level in problem.levels
         )
         root = np.ascontiguousarray(statistics.root[:, order][:, :, order])
         fit = np.ascontiguousarray(statistics.fit[:, order])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from nestor_numba import sampled_places as at
 from nestor_numba.emit import Variable
 from nestor_numba.rows import Family, Likelihood
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from nestor_numba.emit import Code
@@ -34,7 +33,7 @@ def leaf_sums(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelih
     squares = Variable(code, code.splat(0.0))
     by_gamma = [Variable(code, code.splat(0.0)) for _ in gamma]
     width = 1 + kind.c
-    with code.loop(header[at.LEAVES], LANES) as i:
+    with code.loop(header[at.LEAVES], at.LANES) as i:
         fits = [
             [fit.vector(stride * (j * width + k) + i) for k in range(width)] for j in range(kind.p)
         ]

@@ -20,4 +20,6 @@ VARIANCE, SUMS, SCALES = 11, 12, 13
 #: Place among the integers of whether a group has parts of families that were cut; place in the scratch of a
 #: group's sums.
 CUT, BUFFER = 14, 15
-WIDTH = 16
+#: Place in the scratch of what families' leaves have told (`leaf_moments`), of the leaves.
+MOMENTS = 16
+WIDTH = 17

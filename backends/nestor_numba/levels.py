@@ -1,4 +1,4 @@
-"""One level as the passes see it: what is known of nodes, eight at a time, and where it is kept."""
+"""One level as the passes see it: what is known of nodes, a vector at a time, and where it is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from nestor_numba import any_effects, two_effects
 from nestor_numba import level as column
 from nestor_numba.emit import Variable
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from nestor_numba.any_effects import Matrix, Vector
     from nestor_numba.emit import Code
     from nestor_numba.values import Doubles, Longs, Number, Whole
-
-#: Mantissas, below 2 each, whose product cannot overflow.
-_SAFE = 512
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,29 @@ class Shape:
         return two_effects if (self.p, self.m) == (2, 1) else any_effects
 
     @property
+    def closed(self) -> bool:
+        """Whether nodes have a closed form, or nearly: one effect or two, no covariates."""
+        return self.p <= 2 and self.m == 1
+
+    @property
+    def lanes(self) -> int:
+        """Nodes in a vector.
+
+        Closed forms have many sums, of which registers of four numbers hold more (16 of them where there
+        is no AVX-512): with eight they are stored and loaded for each node. Other forms wait for roots
+        and divisions that follow from each other, and two registers of nodes can wait at once.
+        """
+        return 4 if self.closed else 8
+
+    @property
     def rooted(self) -> bool:
         """Whether inner nodes are kept as square roots."""
         return self.p > 2
+
+    @property
+    def one_visit(self) -> bool:
+        """Whether the gradient needs no second visit to the leaves (`leaf_moments`)."""
+        return not self.rooted
 
     @property
     def triangle(self) -> int:
@@ -73,36 +89,25 @@ class Memory:
 class LogProduct:
     """Sum of logs of vectors of numbers of at least 1, without a logarithm for each.
 
-    Mantissas are multiplied and exponents added up; exact to rounding.
+    Numbers are multiplied, and the product's exponent is taken out each time; exact to rounding.
     """
 
-    code: Code
     product: Variable
     exponents: Variable
-    kept: Variable
 
     @classmethod
     def begin(cls, code: Code) -> LogProduct:
         """Begin with nothing."""
-        one, zero = code.splat(1.0), code.splat(0.0)
-        return cls(code, Variable(code, one), Variable(code, zero), code.variable(0.0))
+        return cls(Variable(code, code.splat(1.0)), Variable(code, code.splat(0.0)))
 
     def times(self, value: Number) -> None:
         """Take in a vector."""
-        self.product.set(self.product.get() * value.mantissa())
-        self.exponents.add(value.exponent())
-        self.kept.add(self.code.real(1.0))
-        with self.code.when(self.code.real(float(_SAFE)).less(self.kept.get())):
-            self._shorten()
-            self.kept.set(self.code.real(0.0))
-
-    def _shorten(self) -> None:
-        self.exponents.add(self.product.get().exponent())
-        self.product.set(self.product.get().mantissa())
+        product = self.product.get() * value
+        self.exponents.add(product.exponent())
+        self.product.set(product.mantissa())
 
     def log(self) -> Number:
         """The sum over all lanes."""
-        self._shorten()
         logs = self.product.get().product().call("log")
         return logs + 0.6931471805599453 * self.exponents.get().total()
 
@@ -150,9 +155,9 @@ class Level:
     leaves: bool
 
     def places(self, begin: int, group: Whole) -> list[Whole]:
-        """`LANES` integers of a group of an array of the level."""
-        at = self.memory.integers + (self.row[begin] + group * LANES)
-        return [at[lane] for lane in range(LANES)]
+        """Integers of each lane of a group of an array of the level."""
+        at = self.memory.integers + (self.row[begin] + group * self.shape.lanes)
+        return [at[lane] for lane in range(self.shape.lanes)]
 
     def variances(self, group: Whole) -> Vector:
         """Of each effect's innovations, in the families of a group."""
@@ -167,10 +172,10 @@ class Level:
         """Go through the children of a group's families; gives the slot of the first lane."""
         first = self.memory.integers[self.row[column.FIRST] + group]
         with self.code.loop(self.memory.integers[self.row[column.COUNT] + group]) as child:
-            yield first + child * LANES
+            yield first + child * self.shape.lanes
 
     def node(self, slot: Whole, factor: Number) -> Node:
-        """`LANES` nodes; `factor` is one over sigma."""
+        """A vector of nodes; `factor` is one over sigma."""
         shift = self._shift(slot)
         if self.leaves:
             scaled = [[value * factor for value in row] for row in shift]

@@ -10,7 +10,6 @@ from nestor.names import INTERCEPT
 from nestor.statistics import merged_rows
 from nestor_numba import covariates
 from nestor_numba import sampled_places as at
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,10 +69,10 @@ def put_rows(
         columns.append(found.weights)
     if distinct is not None:
         columns.append(distinct.count.astype(np.float64))
-    stride = len(found.y) + LANES
+    stride = len(found.y) + at.LANES
     padded = np.zeros((len(columns), stride))
     for row, column in zip(padded, columns, strict=True):
-        row[:-LANES] = column
+        row[: -at.LANES] = column
     header[at.COLUMNS], header[at.ROW_STRIDE] = constants.put(padded), stride
     sizes = np.bincount(found.leaf, minlength=problem.index.n_leaves)
     header[at.STARTS] = integers.put(np.append(0, np.cumsum(sizes)))

@@ -9,13 +9,12 @@ from nestor_numba import sampled_places as at
 from nestor_numba.emit import Variable
 from nestor_numba.logarithms import SumOfLogs, log1p
 from nestor_numba.student_t import log_normalizer
-from nestor_numba.values import LANES, Number
 
 if TYPE_CHECKING:
     from nestor_numba.emit import Code
     from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.values import Doubles, Whole
+    from nestor_numba.values import Doubles, Number, Whole
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def rows(code: Code, kind: Kind, memory: Memory, family: Family) -> Likelihood:
         sums = [Variable(code, code.splat(0.0)) for _ in beta]
         begin = starts[leaf]
         count = starts[leaf + 1] - begin
-        with code.loop(count, LANES) as i:
+        with code.loop(count, at.LANES) as i:
             inside = code.lanes_below(count - i)
             _eight(code, outcome, columns, begin + i, inside, (beta + gamma, sums + by_gamma))
         for j, total in enumerate(sums):

@@ -19,7 +19,6 @@ from nestor_numba.outcomes import put_rows, put_statistics, statistics_about_piv
 from nestor_numba.piles import Pile, Room
 from nestor_numba.population import Population
 from nestor_numba.scales import Scales
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 def stride(n: int) -> int:
     """Length of a row of n nodes: a vector may begin at the last one."""
-    return n + 2 * LANES
+    return n + 2 * at.LANES
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class _Packing:
         above = self._population.real + len(self._counts)
         nodes = sum(level.n * len(level.varying) for level in problem.levels)
         dimension = above + nodes
-        header[at.DIMENSION], header[at.FULL] = dimension, dimension // LANES * LANES
+        header[at.DIMENSION], header[at.FULL] = dimension, dimension // at.LANES * at.LANES
         header[at.POINT] = self._scratch.take(stride(dimension))
         header[at.GRADIENT] = self._scratch.take(stride(dimension))
         self._scalars()
@@ -222,4 +221,4 @@ class _Packing:
 
 
 def _padded(values: NDArray[np.int_]) -> NDArray[np.int64]:
-    return np.append(values, np.zeros(LANES, np.int64))
+    return np.append(values, np.zeros(at.LANES, np.int64))

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from nestor_numba import locations, priors
 from nestor_numba import sampled_places as at
-from nestor_numba.emit import Variable
-from nestor_numba.functions import Writer
+from nestor_numba.emit import Code, Variable
 from nestor_numba.leaf_sums import leaf_sums
-from nestor_numba.levels import Shape
+from nestor_numba.pieces import Pieces
 from nestor_numba.rows import Family, Likelihood, rows
 from nestor_numba.sampled_levels import NodeLevel, down, up
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
     from nestor_numba.levels import Memory
@@ -44,9 +42,8 @@ class SampledWriter:
     """
 
     def __init__(self, kind: Kind, builder: Any, pointers: Any) -> None:
-        shape = Shape(kind.p, 1 + kind.c, bool(kind.per_parent))
-        self.kind, self._pieces = kind, Writer(shape, builder, pointers)
-        self.code = self._pieces.code
+        self.kind, self.code = kind, Code(builder, at.LANES)
+        self._pieces = Pieces(self.code, pointers)
         self.constants, self.integers = self._pieces.constants, self._pieces.integers
 
     def evaluate(self, z: Doubles, gradient: Doubles, value: Doubles) -> Whole:
@@ -65,7 +62,7 @@ class SampledWriter:
         """Copy as many numbers as the point has; if asked, returns 0 if all are finite, else no number."""
         code, full = self.code, self.integers[at.FULL]
         wrong = Variable(code, code.splat(0.0))
-        with code.loop(full, LANES) as i:
+        with code.loop(full, at.LANES) as i:
             value = source.vector(i)
             target.put(i, value)
             if check:

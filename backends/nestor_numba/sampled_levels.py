@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 
 from nestor_numba import sampled_places as at
 from nestor_numba.emit import Variable
-from nestor_numba.values import LANES, Doubles, Number
 
 if TYPE_CHECKING:
     from nestor_numba.emit import Code
     from nestor_numba.levels import Memory
     from nestor_numba.sampled_places import Kind
-    from nestor_numba.values import Longs, Whole
+    from nestor_numba.values import Doubles, Longs, Number, Whole
 
 
 @dataclass(frozen=True)
@@ -111,9 +110,9 @@ class NodeLevel:
         return found
 
     def integers(self, begin: int, i: Whole) -> list[Whole]:
-        """`LANES` integers of an array of the level."""
+        """`at.LANES` integers of an array of the level."""
         place = self.memory.integers + (self.row[begin] + i)
-        return [place[lane] for lane in range(LANES)]
+        return [place[lane] for lane in range(at.LANES)]
 
     def scales(self, effects: list[Effect], i: Whole) -> list[tuple[Number, Number]]:
         """Scale and reciprocal of each effect of eight nodes."""
@@ -128,7 +127,7 @@ def down(level: NodeLevel) -> Number:
     code, effects = level.code, level.effects()
     squares = Variable(code, code.splat(0.0))
     nodes = level.row[at.NODES]
-    with code.loop(nodes, LANES) as i:
+    with code.loop(nodes, at.LANES) as i:
         inside = code.lanes_below(nodes - i)
         parents = level.integers(at.PARENT, i)
         for effect, (tau, reciprocal) in zip(effects, level.scales(effects, i), strict=True):
@@ -147,7 +146,7 @@ def up(level: NodeLevel) -> None:
     code, effects = level.code, level.effects()
     nodes = level.row[at.NODES]
     totals = [Variable(code, code.splat(0.0)) for _ in effects]
-    with code.loop(nodes, LANES) as i:
+    with code.loop(nodes, at.LANES) as i:
         inside = code.lanes_below(nodes - i)
         scales = level.scales(effects, i)
         for effect, (tau, reciprocal), total in zip(effects, scales, totals, strict=True):
@@ -177,7 +176,7 @@ def _to_parents(level: NodeLevel, effects: list[Effect]) -> None:
         count = children[parent + 1] - begin
         sums = [Variable(code, code.splat(0.0)) for _ in effects]
         changes = [Variable(code, code.splat(0.0)) for _ in effects]
-        with code.loop(count, LANES) as i:
+        with code.loop(count, at.LANES) as i:
             inside = code.lanes_below(count - i)
             for effect, total, change in zip(effects, sums, changes, strict=True):
                 total.add(code.blend(inside, effect.g.vector(begin + i), 0.0))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Self
 
+#: Numbers in a vector.
+LANES = 8
+
 # Places of the header, at the beginning of the integers.
 #: Levels, the place of their table, unconstrained scalars, and how many of these fill whole vectors.
 LEVELS, TABLE, DIMENSION, FULL = range(4)

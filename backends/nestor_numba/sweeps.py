@@ -1,16 +1,18 @@
-"""Passes over one level, eight families at a time; nodes are `two_effects` or `any_effects`."""
+"""Passes over one level, a vector of families at a time; nodes are `two_effects` or `any_effects`."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nestor_numba import any_effects
+from nestor_numba import any_effects, leaf_moments
 from nestor_numba import level as column
 from nestor_numba.emit import Variable
 from nestor_numba.levels import LogProduct
-from nestor_numba.values import LANES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nestor_numba.any_effects import Matrix, Vector
     from nestor_numba.levels import Level, Node
     from nestor_numba.values import Doubles, Number, Whole
@@ -22,8 +24,11 @@ type Form = list[list[Variable]]
 _NOTHING = 1e-150
 
 
-def up(level: Level, precision: Number, form: Form) -> Number:
-    """Send the messages of a level to its parents, add to the quadratic form; returns the sum of log det."""
+def up(level: Level, precision: Number, form: Form, *, moments: bool = False) -> Number:
+    """Send the messages of a level to its parents, add to the quadratic form; returns the sum of log det.
+
+    With `moments` leaves leave behind what `finish` needs.
+    """
     code, shape, row = level.code, level.shape, level.row
     factor = precision.call("sqrt")
     forms = [[Variable(code, code.splat(0.0)) for _ in range(shape.m)] for _ in range(shape.m)]
@@ -34,10 +39,14 @@ def up(level: Level, precision: Number, form: Form) -> Number:
         if shape.rooted:
             for i in range(shape.p):
                 sums[i * (i + 1) // 2 + i].set(code.splat(_NOTHING))
+        told = leaf_moments.FamilySums(code, shape) if moments else None
         with level.children(group) as slot:
-            dets = _take_in(level, level.node(slot, factor), x, sums, forms)
+            dets = _take_in(level, level.node(slot, factor), x, sums, forms, told)
             for det in dets:
                 logs.times(det)
+        if told is not None:
+            totals = level.unpacked([total.get() for total in sums])[0]
+            told.keep(level, group, [totals[j][j] for j in range(shape.p)])
         if shape.rooted:
             _send_roots(level, group, sums, form)
         else:
@@ -51,7 +60,14 @@ def up(level: Level, precision: Number, form: Form) -> Number:
     return logs.log()
 
 
-def _take_in(level: Level, node: Node, x: Vector, sums: list[Variable], forms: Form) -> Vector:
+def _take_in(
+    level: Level,
+    node: Node,
+    x: Vector,
+    sums: list[Variable],
+    forms: Form,
+    told: leaf_moments.FamilySums | None,
+) -> Vector:
     """Add a node's message to its family's sums and to the quadratic form; factors of its determinant."""
     shape = level.shape
     if shape.rooted:
@@ -60,13 +76,15 @@ def _take_in(level: Level, node: Node, x: Vector, sums: list[Variable], forms: F
         P, T = level.unpacked([total.get() for total in sums])
         W = level.upper(P)
         found = any_effects.merge(W, T, V, R)
-        told = level.packed([[W[j][i] for j in range(shape.p)] for i in range(shape.p)], T)
-        for total, value in zip(sums, told, strict=True):
+        merged = level.packed([[W[j][i] for j in range(shape.p)] for i in range(shape.p)], T)
+        for total, value in zip(sums, merged, strict=True):
             total.set(value)
     else:
         message = shape.algebra.up(node.root, node.P, node.h, node.before or [], x)
         for total, value in zip(sums, level.packed(message.P, message.h), strict=True):
             total.add(value)
+        if told is not None:
+            told.add(message.P, message.h)
         found, dets = message.form, message.dets
     for c in range(shape.m):
         for d in range(shape.m):
@@ -86,11 +104,11 @@ def _send_roots(level: Level, group: Whole, sums: list[Variable], form: Form) ->
             (at + size * i).set_each(places, total.get())
     with code.when(cut.compare("!=", 0)):
         for i, total in enumerate(sums):
-            buffer.put(LANES * i, total.get())
-        with code.loop(LANES) as lane:
-            place = level.memory.integers[row[column.PARENT_SLOT] + group * LANES + lane]
+            buffer.put(shape.lanes * i, total.get())
+        with code.loop(shape.lanes) as lane:
+            place = level.memory.integers[row[column.PARENT_SLOT] + group * shape.lanes + lane]
             P, T = level.unpacked([at[size * i + place] for i in range(shape.state)])
-            V, R = level.unpacked([buffer[lane + LANES * i] for i in range(shape.state)])
+            V, R = level.unpacked([buffer[lane + shape.lanes * i] for i in range(shape.state)])
             W = level.upper(P)
             for i in range(shape.p):
                 W[i][i] = code.select(W[i][i].less(_NOTHING), _NOTHING, W[i][i])
@@ -105,31 +123,63 @@ def _send_roots(level: Level, group: Whole, sums: list[Variable], form: Form) ->
 
 def down(level: Level, precision: Number, factors: Matrix | None) -> None:
     """Add up what the scales' derivatives need; replace P and h of inner nodes by covariance and means."""
-    code, shape, row = level.code, level.shape, level.row
+    shape, row = level.shape, level.row
     factor = precision.call("sqrt")
-    totals = [Variable(code, code.splat(0.0)) for _ in range(shape.p)]
-    at, scales = level.memory.scratch + row[column.SUMS], row[column.SCALES]
-    with code.loop(row[column.GROUPS]) as group:
+    sums = _Derivatives(level)
+    with level.code.loop(row[column.GROUPS]) as group, sums.of(group):
         x = level.variances(group)
         S, mean = level.parents(group)
-        if shape.per_parent:
-            for total in totals:
-                total.set(code.splat(0.0))
         with level.children(group) as slot:
             node = level.node(slot, factor)
             z = _shifted(mean, node.before, factors)
             found, z, own = shape.algebra.down(node.root, node.P, node.h, z, S, x, factors)
-            for total, value in zip(totals, found, strict=True):
-                total.add(value)
+            sums.add(found)
             if not level.leaves:
                 level.write_state(slot, level.packed(own, _shifted(z, node.after, factors)))
-        if shape.per_parent:
-            places = level.places(column.PARENT_NODE, group)
-            for j, total in enumerate(totals):
-                (at + scales * j).add(places, total.get())
-    if not shape.per_parent:
-        for j, total in enumerate(totals):
-            at[j] = total.get().total()
+    sums.write()
+
+
+def finish(level: Level, factors: Matrix | None) -> None:
+    """Add up what the derivatives by the leaves' scales need, without going through the leaves again."""
+    sums = _Derivatives(level)
+    with level.code.loop(level.row[column.GROUPS]) as group, sums.of(group):
+        S, mean = level.parents(group)
+        sums.add(leaf_moments.expected(level, group, mean, S, factors))
+    sums.write()
+
+
+class _Derivatives:
+    """Twice the derivatives by a level's variances: for each parent, or all together."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        self._totals = [Variable(level.code, level.code.splat(0.0)) for _ in range(level.shape.p)]
+        self._at = level.memory.scratch + level.row[column.SUMS]
+
+    @contextmanager
+    def of(self, group: Whole) -> Iterator[None]:
+        """Take in the families of a group."""
+        level = self._level
+        if not level.shape.per_parent:
+            yield
+            return
+        for total in self._totals:
+            total.set(level.code.splat(0.0))
+        yield
+        places, scales = level.places(column.PARENT_NODE, group), level.row[column.SCALES]
+        for j, total in enumerate(self._totals):
+            (self._at + scales * j).add(places, total.get())
+
+    def add(self, values: Vector) -> None:
+        """Add a vector of nodes', (p,)."""
+        for total, value in zip(self._totals, values, strict=True):
+            total.add(value)
+
+    def write(self) -> None:
+        """Put down what was added up over all groups."""
+        if not self._level.shape.per_parent:
+            for j, total in enumerate(self._totals):
+                self._at[j] = total.get().total()
 
 
 def draw(level: Level, precision: Number, v: Vector, noise: Doubles) -> None:

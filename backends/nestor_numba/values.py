@@ -10,14 +10,9 @@ from llvmlite import ir
 if TYPE_CHECKING:
     from nestor_numba.emit import Code
 
-#: Numbers in a vector.
-LANES = 8
-
 DOUBLE = ir.DoubleType()
 LONG = ir.IntType(64)
 INDEX = ir.IntType(32)
-VECTOR = ir.VectorType(DOUBLE, LANES)
-INTEGERS = ir.VectorType(LONG, LANES)
 
 Real = Union["Number", float]
 Index = Union["Whole", int]
@@ -33,7 +28,7 @@ class Number:
     @property
     def is_vector(self) -> bool:
         """Whether it is a vector."""
-        return self.value.type is VECTOR or self.value.type == VECTOR
+        return isinstance(self.value.type, ir.VectorType)
 
     def __add__(self, other: Real) -> Number:
         return self.code.binary("fadd", self, other)
@@ -69,26 +64,31 @@ class Number:
 
     def exponent(self) -> Number:
         """Exponents of a vector of positive normal numbers: mantissa times 2^exponent."""
+        # Put into the mantissa of 2^52: most machines have no instruction that converts vectors of integers.
         builder = self.code.builder
-        bits = builder.bitcast(self.value, INTEGERS)
-        raised = builder.lshr(bits, ir.Constant(INTEGERS, [52] * LANES))
-        shifted = builder.sub(raised, ir.Constant(INTEGERS, [1023] * LANES))
-        return Number(self.code, builder.sitofp(shifted, VECTOR))
+        bits = builder.bitcast(self.value, self.code.integers)
+        raised = builder.lshr(bits, ir.Constant(self.code.integers, [52] * self.code.lanes))
+        among = builder.or_(
+            raised, ir.Constant(self.code.integers, [(1023 + 52) << 52] * self.code.lanes)
+        )
+        return Number(self.code, builder.bitcast(among, self.code.vector)) - (2.0**52 + 1023.0)
 
     def mantissa(self) -> Number:
         """Mantissas of a vector of positive normal numbers, in [1, 2)."""
         builder = self.code.builder
-        bits = builder.bitcast(self.value, INTEGERS)
-        kept = builder.and_(bits, ir.Constant(INTEGERS, [(1 << 52) - 1] * LANES))
-        one = builder.or_(kept, ir.Constant(INTEGERS, [1023 << 52] * LANES))
-        return Number(self.code, builder.bitcast(one, VECTOR))
+        bits = builder.bitcast(self.value, self.code.integers)
+        kept = builder.and_(
+            bits, ir.Constant(self.code.integers, [(1 << 52) - 1] * self.code.lanes)
+        )
+        one = builder.or_(kept, ir.Constant(self.code.integers, [1023 << 52] * self.code.lanes))
+        return Number(self.code, builder.bitcast(one, self.code.vector))
 
     def lanes(self) -> list[Number]:
         """The numbers of a vector."""
         builder = self.code.builder
         return [
             Number(self.code, builder.extract_element(self.value, ir.Constant(INDEX, lane)))
-            for lane in range(LANES)
+            for lane in range(self.code.lanes)
         ]
 
     def total(self) -> Number:
@@ -157,18 +157,18 @@ class Doubles:
         self.code.builder.store(self.code.real(value).value, (self + at).pointer)
 
     def vector(self, at: Index) -> Number:
-        """Load `LANES` numbers."""
-        pointer = self.code.builder.bitcast((self + at).pointer, VECTOR.as_pointer())
+        """Load a vector."""
+        pointer = self.code.builder.bitcast((self + at).pointer, self.code.vector.as_pointer())
         return Number(self.code, self.code.builder.load(pointer, align=8))
 
     def put(self, at: Index, value: Number) -> None:
-        """Store `LANES` numbers."""
-        pointer = self.code.builder.bitcast((self + at).pointer, VECTOR.as_pointer())
+        """Store a vector."""
+        pointer = self.code.builder.bitcast((self + at).pointer, self.code.vector.as_pointer())
         self.code.builder.store(value.value, pointer, align=8)
 
     def gather(self, places: list[Whole]) -> Number:
-        """Load the number at each of `LANES` places."""
-        found = ir.Constant(VECTOR, ir.Undefined)
+        """Load the number at each of a vector's places."""
+        found = ir.Constant(self.code.vector, ir.Undefined)
         for lane, place in enumerate(places):
             found = self.code.builder.insert_element(
                 found, self[place].value, ir.Constant(INDEX, lane)

@@ -7,10 +7,41 @@ import mpmath
 import numpy as np
 
 DIGITS = 50
+_STEP = mpmath.mpf(10) ** -12
 
 
 def log_marginal(problem, scales):
     """log p(y | scales), coefficients integrated out: y ~ Normal(mean, covariance of rows)."""
+    return float(_log_marginal(problem, scales))
+
+
+def slopes_of_marginal(problem, scales):
+    """Derivatives of `log_marginal` by the logarithm of each scale, by name.
+
+    Central differences, of which the step is so small that a double shows nothing of its square.
+    """
+    found = {}
+    with mpmath.workdps(DIGITS):
+        exact = {name: np.array(value, dtype=object) for name, value in scales.items()}
+        for name, value in exact.items():
+            found[name] = np.zeros(value.shape)
+            for at in np.ndindex(value.shape):
+                ahead, behind = (
+                    _log_marginal(problem, exact | {name: _stretched(value, at, sign)})
+                    for sign in (1, -1)
+                )
+                found[name][at] = float((ahead - behind) / (2 * _STEP))
+    return found
+
+
+def _stretched(values, at, sign):
+    """The values with one of them times exp(sign step)."""
+    changed = values.copy()
+    changed[at] = _mpf(values[at]) * mpmath.exp(sign * _STEP)
+    return changed
+
+
+def _log_marginal(problem, scales):
     with mpmath.workdps(DIGITS):
         n = problem.n_rows
         sigma, weights = _sigma(problem, scales), _weights(problem)
@@ -35,7 +66,7 @@ def log_marginal(problem, scales):
             whitened.append((residual[i] - known) / factor[i, i])
         log_det = sum(mpmath.log(factor[i, i]) for i in range(n))
         squares = sum(z**2 for z in whitened)
-        return float(-n * mpmath.log(2 * mpmath.pi) / 2 - log_det - squares / 2)
+        return -n * mpmath.log(2 * mpmath.pi) / 2 - log_det - squares / 2
 
 
 def log_joint(problem, point):
@@ -80,7 +111,28 @@ def log_prior_of_scales(problem, scales):
     return total if sigma.is_fixed else total + float(sigma.scipy().logpdf(scales["sigma"]))
 
 
+def slopes_of_priors(problem, scales):
+    """Derivatives of `log_prior_of_scales` by the logarithm of each scale, by name, from their formulas."""
+    sigma = problem.priors.family["sigma"]
+    found = {} if sigma.is_fixed else {"sigma": _slope_of_prior(sigma, scales["sigma"])}
+    for level, priors in problem.priors.tau.items():
+        values = np.asarray(scales[f"tau_{level}"])
+        columns = [_slope_of_prior(p, values[..., j]) for j, p in enumerate(priors.values())]
+        found[f"tau_{level}"] = np.stack(columns, axis=-1) if columns else np.zeros(values.shape)
+    return found
+
+
+def _slope_of_prior(prior, x):
+    x = np.asarray(x, dtype=float)
+    if prior.family == "HalfNormal":
+        return -((x / prior.args[0]) ** 2)
+    assert prior.family == "HalfStudentT"
+    nu, scale = prior.args
+    return -(nu + 1) * x**2 / (nu * scale**2 + x**2)
+
+
 def _mpf(x):
+    x = x.item() if isinstance(x, np.ndarray) else x
     return x if isinstance(x, mpmath.mpf) else mpmath.mpf(float(x))
 
 

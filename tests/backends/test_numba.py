@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from edges import CASES
+from edges import CASES, EDGES
+from many_digits import slopes_of_marginal, slopes_of_priors
 
 from nestor import ModelSpec, Problem
 from nestor.backend import Deferring, SamplerConfig
@@ -17,8 +18,11 @@ from nestor.formulation import Formulation
 from nestor_numba import NumbaBackend
 from nestor_numba.layout import Slots
 from nestor_numba.priors import WIDTH, table
-from nestor_numba.values import LANES
 from nestor_reference import conditional_mean
+
+
+#: Where gradients are of ordinary size, and where they are largest.
+HOW_STEEP = ("usual", "no tau and no sigma")
 
 
 def compiled(problem, sampler="nutpie"):
@@ -36,33 +40,34 @@ def model(small_problem):
     return compiled(small_problem)
 
 
+@pytest.mark.parametrize("lanes", [4, 8])
 @pytest.mark.parametrize(
     "children", [[1], [5], [200], [1] * 30, [3, 1, 40, 2, 2, 7], list(range(1, 60)), [500, 1, 1]]
 )
-def test_every_node_has_a_slot_of_its_own_in_the_lane_of_its_parent(children):
+def test_every_node_has_a_slot_of_its_own_in_the_lane_of_its_parent(children, lanes):
     parent = np.repeat(np.arange(len(children)), children)
-    found = Slots.of(parent, len(children))
+    found = Slots.of(parent, len(children), lanes)
     assert len(set(found.slot.tolist())) == len(parent)
-    assert found.size % LANES == 0
+    assert found.size % lanes == 0
     # The last lanes are nobody's: families that do not exist look there.
-    assert found.slot.max() < found.size - LANES
+    assert found.slot.max() < found.size - lanes
     for node, slot in enumerate(found.slot):
         group = int(np.searchsorted(found.first, slot, side="right")) - 1
-        child, lane = divmod(int(slot) - int(found.first[group]), LANES)
+        child, lane = divmod(int(slot) - int(found.first[group]), lanes)
         assert child < found.count[group]
-        assert found.parent[group * LANES + lane] == parent[node]
+        assert found.parent[group * lanes + lane] == parent[node]
 
 
 def test_few_slots_are_empty_where_families_differ():
     children = np.random.default_rng(1).poisson(18, 131) + 1
-    found = Slots.of(np.repeat(np.arange(131), children), 131)
+    found = Slots.of(np.repeat(np.arange(131), children), 131, 8)
     assert found.size < 1.15 * children.sum()
 
 
 def test_groups_say_whether_they_hold_parts_of_families():
-    cut = Slots.of(np.zeros(500, np.int64), 1)
+    cut = Slots.of(np.zeros(500, np.int64), 1, 8)
     assert cut.cut.all()
-    whole = Slots.of(np.arange(64), 64)
+    whole = Slots.of(np.arange(64), 64, 8)
     assert not whole.cut.any()
 
 
@@ -93,6 +98,21 @@ def test_a_sampler_starts_where_the_density_is_finite(model):
 def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
     walked = compiled(case.problem).sampled_density()
     check_gradient(walked, walked.start)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_gradients_are_exact_at_the_edges(edge):
+    """To 1e-8 of the density's or the gradient's size; all scales here are walked on as logarithms."""
+    for case in (c for c in CASES if c.edge == edge and c.simulated and c.how in HOW_STEEP):
+        model = compiled(case.problem, sampler=None)
+        scales = model.posterior.scales
+        z = scales.unconstrain(scales.flat(case.scales))
+        value, gradient = model.posterior.density(z)
+        likelihood = slopes_of_marginal(case.problem, case.scales)
+        prior = slopes_of_priors(case.problem, case.scales)
+        exact = scales.flat({name: likelihood[name] + prior[name] + 1.0 for name in likelihood})
+        size = max(1.0, abs(value), np.abs(exact).max())
+        assert gradient == pytest.approx(exact, abs=1e-8 * size), case
 
 
 @pytest.mark.parametrize(
