@@ -5,18 +5,22 @@
 Rows: two levels, 5,000 leaves, an intercept and a slope, 10^4 to 10^8 rows in a Parquet file that is read
 in batches; then one run of numba@marginalized, each in a process of its own. Leaves: 10^2 to 10^6 of them,
 the time of one value and gradient beside that of a plain read-modify-write of as many float64s as the
-leaves' arrays hold, in turns. Growth exponents are slopes of log seconds on log size.
+leaves' arrays hold, in turns. Memory: leaf statistics of 10^7 rows that are in memory, beside adding up the
+same two columns, in turns, and beside building the problem from its table. Growth exponents are slopes of
+log seconds on log size.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -28,6 +32,12 @@ from rich.progress import track
 from nestor.bench.place import environment, load_average
 from nestor.problem import Problem
 from nestor.spec import ModelSpec
+from nestor.statistics import leaf_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nestor_numba.evaluating import Density
 
 SPEC = ModelSpec.from_formula(
     "y ~ x + (x || region/place)",
@@ -38,6 +48,7 @@ REGIONS, PLACES = 50, 100
 ROWS, QUICK_ROWS = (10**4, 10**5, 10**6, 10**7, 10**8), (10**4, 10**5)
 LEAVES, QUICK_LEAVES = (10**2, 10**3, 10**4, 10**5, 10**6), (10**2, 10**3)
 CHILDREN = 20
+IN_MEMORY, QUICK_IN_MEMORY, PER_LEAF = 10**7, 10**5, (10_000, 100, 10)
 CHUNK = 10**6
 ROUNDS = 9
 BLOCK = "<!-- exact path: {} -->"
@@ -131,6 +142,19 @@ def make_leaves(leaves: int) -> Problem:
     return Problem(SPEC, table.assign(y=x + rng.normal(size=len(place))))
 
 
+def bare(density: Density, z: np.ndarray) -> Callable[[], int]:
+    """A call of the compiled function as a sampler calls it: by address, with nothing to be converted."""
+    out, value = np.empty(density.dimension), np.empty(1)
+    double = ctypes.POINTER(ctypes.c_double)
+    pointers = [array.ctypes.data_as(double) for array in (z, out, value)]
+    function, data = density.function.ctypes, density.data.ctypes.data
+
+    def call() -> int:
+        return int(function(density.dimension, *pointers, data))
+
+    return call
+
+
 def grow_leaves(sizes: tuple[int, ...], console: Console) -> list[dict[str, float]]:
     """Time one value and gradient beside a read-modify-write, in turns; least seconds of each."""
     from nestor_numba.marginal import Marginal
@@ -140,14 +164,11 @@ def grow_leaves(sizes: tuple[int, ...], console: Console) -> list[dict[str, floa
         marginal = Marginal.build(make_leaves(leaves), sampling=False)
         p = 2
         arrays = np.ones(leaves * (p * (p + 1) // 2 + p))
-        z = marginal.initial(1)
+        gradient = bare(marginal.density, marginal.initial(1))
         calls = max(1, 200_000 // leaves)
 
         def rewrite(arrays: np.ndarray = arrays) -> None:
             np.multiply(arrays, 1.0, out=arrays)
-
-        def gradient(marginal: Marginal = marginal, z: np.ndarray = z) -> None:
-            marginal.density(z)
 
         seconds = {"gradient_s": np.inf, "rewrite_s": np.inf}
         for _ in range(ROUNDS):
@@ -162,6 +183,34 @@ def grow_leaves(sizes: tuple[int, ...], console: Console) -> list[dict[str, floa
     return found
 
 
+def summed_in_memory(rows: int, console: Console) -> list[dict[str, float]]:
+    """Time leaf statistics of rows in memory beside a plain sum of the same columns; least seconds."""
+    found = []
+    for per_leaf in track(PER_LEAF, "memory", console=console):
+        rng = np.random.default_rng(SEED)
+        place = np.arange(rows) // per_leaf
+        table = pd.DataFrame(
+            {"region": place % REGIONS, "place": place, "x": rng.normal(size=rows)}
+        )
+        table["y"] = table.x + rng.normal(size=rows)
+        begin = perf_counter()
+        problem = Problem(SPEC, table)
+        build = perf_counter() - begin
+        columns = [np.ascontiguousarray(problem.X[:, 1]), problem.y]
+        calls = {
+            "statistics_s": lambda problem=problem: leaf_statistics(problem),
+            "plain_sum_s": lambda columns=columns: [column.sum() for column in columns],
+        }
+        seconds = dict.fromkeys(calls, np.inf)
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                begin = perf_counter()
+                call()
+                seconds[name] = min(seconds[name], perf_counter() - begin)
+        found.append({"rows": rows, "per_leaf": per_leaf, "build_s": build, **seconds})
+    return found
+
+
 def exponent(rows: list[dict[str, float]], size: str, seconds: str, last: int) -> float:
     """Slope of log seconds on log size over the `last` sizes."""
     x = np.log([row[size] for row in rows[-last:]])
@@ -170,7 +219,7 @@ def exponent(rows: list[dict[str, float]], size: str, seconds: str, last: int) -
 
 def tables(record: dict[str, object]) -> dict[str, str]:
     """The record as Markdown."""
-    rows, leaves = record["rows"], record["leaves"]
+    rows, leaves, memory = record["rows"], record["leaves"], record["memory"]
     heads = ("rows", "read and summed up, s", "plain sum of x and y, s", "GB/s", "peak MB")
     first = _table((*heads, "sampling, s", "us/gradient"))
     first += [
@@ -186,6 +235,14 @@ def tables(record: dict[str, object]) -> dict[str, str]:
         f"{r['ratio']:.1f} |"
         for r in leaves
     ]
+    heads = ("rows", "rows in a leaf", "building the problem, s", "statistics, s", "GB/s")
+    third = _table((*heads, "plain sum, s", "GB/s"))
+    third += [
+        f"| {r['rows']:,} | {r['per_leaf']:,} | {r['build_s']:.2f} | {r['statistics_s']:.3f} | "
+        f"{16e-9 * r['rows'] / r['statistics_s']:.1f} | {r['plain_sum_s']:.4f} | "
+        f"{16e-9 * r['rows'] / r['plain_sum_s']:.1f} |"
+        for r in memory
+    ]
     found, place = record["exponents"], record["environment"]
     growth = (
         f"Growth exponents: sampling by rows {found['sampling_by_rows']:.3f}, seconds a gradient by rows "
@@ -193,7 +250,8 @@ def tables(record: dict[str, object]) -> dict[str, str]:
         f"Measured on {place['cpu']}, {place['machine_cores']} cores, commit "
         f"`{str(place['commit'])[:10]}`, load at the start {record['load']}."
     )
-    return {"rows": "\n".join(first), "leaves": "\n".join(second), "growth": growth}
+    blocks = {"rows": first, "memory": third, "leaves": second, "growth": [growth]}
+    return {name: "\n".join(lines) for name, lines in blocks.items()}
 
 
 def _table(heads: tuple[str, ...]) -> list[str]:
@@ -227,6 +285,7 @@ def main() -> None:
         load = load_average()
         leaves = grow_leaves(QUICK_LEAVES if options.quick else LEAVES, console)
         rows = grow_rows(QUICK_ROWS if options.quick else ROWS, console)
+        memory = summed_in_memory(QUICK_IN_MEMORY if options.quick else IN_MEMORY, console)
         exponents = {
             "sampling_by_rows": exponent(rows, "rows", "sampling_s", len(rows)),
             "gradient_by_rows": exponent(rows, "rows", "us_per_gradient", len(rows)),
@@ -237,6 +296,7 @@ def main() -> None:
             "load": load,
             "rows": rows,
             "leaves": leaves,
+            "memory": memory,
             "exponents": exponents,
         }
         options.record.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,6 @@ from nestor_numba.layout import Slots
 from nestor_numba.priors import WIDTH, table
 from nestor_reference import conditional_mean
 
-
 #: Where gradients are of ordinary size, and where they are largest.
 HOW_STEEP = ("usual", "no tau and no sigma")
 

@@ -12,11 +12,11 @@ import psutil
 
 from nestor import registry
 from nestor.backend import SamplerConfig
-from nestor.bench.place import usable_cores
 from nestor.bench.problems import data_key, level_names
 from nestor.bench.record import SCHEMA_VERSION
 from nestor.bench.scenario import FORMULATIONS, SAMPLER_SWEEPS, YARDSTICK
 from nestor.contender import AUTO, Contender
+from nestor.cores import usable_cores
 from nestor.errors import SpecError, Unsupported
 from nestor.formulation import is_formulation_word
 

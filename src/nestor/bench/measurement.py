@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nestor import registry
 from nestor.backend import Cached
 from nestor.bench.measuring import measure_draws
-from nestor.bench.place import usable_cores
 from nestor.bench.writing import Again, Writer
+from nestor.cores import usable_cores
 from nestor.runner import engine
 from nestor.runner.limits import Limits
 from nestor.runner.threads import thread_environment

@@ -16,15 +16,10 @@ from typing import Any
 
 import psutil
 
+from nestor.cores import usable_cores
+
 _LIBRARIES = ("nestor", "numpy", "scipy", "pandas", "xarray", "arviz-stats")
 _GIT_SECONDS = 10.0
-
-
-def usable_cores() -> tuple[int, ...]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 @cache

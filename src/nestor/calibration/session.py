@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
 from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
+from nestor.cores import usable_cores
 from nestor.errors import EngineFailed
 from nestor.quantities import Quantities
 from nestor.runner import store
@@ -79,7 +79,7 @@ def run_study(
         check_simulations(problem, config.seed, simulations, contender.dtype)
     with _folder(out, problem, contender, around) as folder:
         job = Job(problem, contender, config, around, ranked_draws)
-        study = _Study(job, simulations, jobs or _cores(), timeout, folder, on_progress)
+        study = _Study(job, simulations, jobs or len(usable_cores()), timeout, folder, on_progress)
         with contextlib.closing(study.records):
             study.run()
         result = study.result(keep=out is not None)
@@ -127,13 +127,6 @@ def _folder(
     folder.mkdir(parents=True, exist_ok=True)
     with store.locked(out):
         yield folder
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
 
 
 class _Study:

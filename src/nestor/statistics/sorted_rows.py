@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nestor.cores import usable_cores
 from nestor.statistics.least_squares import negligible, semidefinite_root, solve_root
 from nestor.statistics.moments import Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,8 +68,9 @@ def sorted_moments(
     d, n = len(columns), len(starts) - 1
     rows = np.diff(starts).astype(np.int64)
     found = Moments(rows, np.empty(n), np.zeros((d, n)), np.empty((d, d, n)), np.zeros(n), centred)
-    residual = np.zeros((outcomes, outcomes))
-    for first, last in _blocks(starts):
+
+    def take_in(first: int, last: int) -> FloatArray:
+        """Write the moments of a block's leaves; returns what is left of its outcomes."""
         part, here = slice(starts[first], starts[last]), slice(first, last)
         w = None if weights is None else weights[part]
         block = _Block(w, starts[first:last] - starts[first], rows[here])
@@ -77,10 +81,28 @@ def sorted_moments(
         block.cross(values, found.cross[..., here])
         if w is not None:
             found.log_weights[here] = block.sums(np.log(w))
-        if outcomes:
-            nothing = negligible(block.weight, found.mean[: d - outcomes, here])
-            residual += block.remainders(values, found.cross[..., here], nothing, outcomes)
+        if not outcomes:
+            return np.zeros((0, 0))
+        nothing = negligible(block.weight, found.mean[: d - outcomes, here])
+        return block.remainders(values, found.cross[..., here], nothing, outcomes)
+
+    residual = np.zeros((outcomes, outcomes))
+    # Added up in their order, so that cores change nothing.
+    for left in _each(take_in, _blocks(starts)):
+        residual += left
     return SortedMoments(found, residual)
+
+
+def _each(
+    take_in: Callable[[int, int], FloatArray], blocks: list[tuple[int, int]]
+) -> Iterator[FloatArray]:
+    """Take in all blocks, on the cores that may be used; what comes of each, in their order."""
+    cores = min(len(usable_cores()), len(blocks))
+    if cores < 2:
+        yield from starmap(take_in, blocks)
+        return
+    with ThreadPoolExecutor(cores, thread_name_prefix="nestor-statistics") as pool:
+        yield from pool.map(take_in, *zip(*blocks, strict=True))
 
 
 class _Block:
