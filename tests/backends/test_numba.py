@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -159,24 +158,6 @@ def test_another_outcome_is_deferred_too(model):
     assert other.sample(config).deferred is not None
 
 
-@pytest.fixture
-def threads_that_draw(model, monkeypatch):
-    """Threads that draw coefficients, on a machine of four cores, one draw at a time."""
-    found = set()
-    recover = type(model.posterior).recover
-
-    def watched(self, z, noise, values):
-        found.add(threading.current_thread())
-        recover(self, z, noise, values)
-        # So long that whatever may begin at the same time does.
-        time.sleep(0.02)
-
-    monkeypatch.setattr(type(model.posterior), "recover", watched)
-    monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: 4)
-    monkeypatch.setattr("nestor_numba.recovery._NOISE", 1)
-    return found
-
-
 @pytest.mark.parametrize(
     ("how", "cores"),
     [
@@ -187,14 +168,25 @@ def threads_that_draw(model, monkeypatch):
         ({"chain_method": "sequential", "cores": 3}, 1),
     ],
 )
-def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(
-    model, threads_that_draw, how, cores
-):
+def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(model, monkeypatch, how, cores):
+    """On a machine of four cores, one draw at a time."""
+    monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: 4)
+    monkeypatch.setattr("nestor_numba.recovery._NOISE", 1)
+    recover, threads, all_at_once = type(model.posterior).recover, [], threading.Barrier(cores)
+
+    def watched(self, z, noise, values):
+        recover(self, z, noise, values)
+        threads.append(threading.current_thread())
+        if len(threads) <= cores:
+            all_at_once.wait(timeout=20.0)
+
+    monkeypatch.setattr(type(model.posterior), "recover", watched)
     config = SamplerConfig(chains=2, warmup=20, draws=5, seed=3, **how)
     deferred = model.deferring().sample(config).deferred
     made = deferred.together()
-    assert len(threads_that_draw) == cores
-    assert (threads_that_draw == {threading.current_thread()}) == (cores == 1)
+    assert len(threads) == 10
+    assert len(set(threads)) == cores
+    assert (threading.current_thread() in threads) == (cores == 1)
     for name, array in replace(deferred, cores=3).together().items():
         assert np.array_equal(array, made[name])
 
