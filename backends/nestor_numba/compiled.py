@@ -184,13 +184,13 @@ class NumbaModel:
 
     def _collect(self, config: SamplerConfig) -> Collect:
         from nestor_numba.marginal import Recovery
-        from nestor_numba.recovery import RecoveryOnCores, recovery_cores
+        from nestor_numba.recovery import recovery_cores
 
         def collect(free: Arrays, first: int) -> Collected:
             found = self.posterior.collect(free, first, config.seed)
             if not isinstance(found.deferred, Recovery):
                 return found
-            deferred = RecoveryOnCores.of(found.deferred, recovery_cores(config))
+            deferred = replace(found.deferred, cores=recovery_cores(config))
             return found._replace(deferred=deferred)
 
         return collect

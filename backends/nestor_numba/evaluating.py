@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.cores import usable_cores
 from nestor.errors import EngineFailed
 from nestor_numba.pieces import VALUES
-from nestor_nutpie.timing import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ _EVALUATED = (0, 3, 4)
 
 def pieces_wanted() -> int:
     """Pieces of scratch: one for each core that may be used, and one for who else may ask."""
-    return usable_cores() + 1
+    return len(usable_cores()) + 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nestor.cores import usable_cores
+from nestor.deferred import together
 from nestor_numba import arena, compiling
 from nestor_numba.evaluating import Density, Workspace, call_draw, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
 from nestor_numba.scales import Scales
 from nestor_nutpie.sampling import Collected
-from nestor_nutpie.timing import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +86,9 @@ class Marginal:
         """
         z = np.ascontiguousarray(free[POSITION])
         x, log_jacobian = self.scales.constrain(z)
-        return Collected(self.scales.split(x), log_jacobian, Recovery(self, z, first, seed))
+        return Collected(
+            self.scales.split(x), log_jacobian, Recovery(self, z, first, seed, len(usable_cores()))
+        )
 
     def recover(self, z: FloatArray, noise: FloatArray, values: Arrays) -> None:
         """Draw all coefficients jointly and exactly, once for each draw of the scales.
@@ -131,12 +134,15 @@ class Recovery:
         Number of the first draw in its chain: a draw's noise depends on seed, chain and number only.
     seed : int
         Of the run.
+    cores : int
+        Blocks that may be drawn at once; the coefficients do not depend on it.
     """
 
     marginal: Marginal
     z: FloatArray
     first: int
     seed: int
+    cores: int
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -146,12 +152,15 @@ class Recovery:
         return {v.name: (*self.z.shape[:2], *v.shape) for v in variables if v.role in roles}
 
     def blocks(self) -> Iterator[tuple[int, int, Arrays]]:
-        """Draw the coefficients, several blocks at once on the cores that there are."""
+        """Draw the coefficients: here on one core, else in threads, several blocks at once."""
         chains, draws = self.z.shape[:2]
         size = max(1, _NOISE // self.marginal.density.workspace.noise)
         last = (self.first + draws - 1) // size
         jobs = ((c, b) for c in range(chains) for b in range(self.first // size, last + 1))
-        cores = usable_cores()
+        cores = self.cores
+        if cores == 1:
+            yield from (self._block(*job, size) for job in jobs)
+            return
         with ThreadPoolExecutor(cores, thread_name_prefix="nestor-recovery") as pool:
             # A few more than cores, so that none waits for the block before it to be taken.
             waiting = deque(pool.submit(self._block, *job, size) for job in islice(jobs, 2 * cores))
@@ -172,8 +181,4 @@ class Recovery:
 
     def together(self) -> dict[str, FloatArray]:
         """All of them in memory, (chain, draw, *shape)."""
-        found = {name: np.empty(shape) for name, shape in self.shapes.items()}
-        for chain, first, values in self.blocks():
-            for name, block in values.items():
-                found[name][chain, first : first + len(block)] = block
-        return found
+        return together(self)

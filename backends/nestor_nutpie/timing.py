@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from nestor.backend import Timings
+from nestor.cores import usable_cores
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def cores_used(config: SamplerConfig, backend: str) -> int:
         )
     if config.chain_method == "sequential":
         return 1
-    return min(config.chains, config.cores or usable_cores())
+    return min(config.chains, config.cores or len(usable_cores()))
 
 
 class Clock:
@@ -101,10 +101,3 @@ class Clock:
             )
         self._before = seconds
         return timings
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

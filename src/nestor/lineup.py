@@ -111,7 +111,8 @@ class Lineup:
             found = values
         # Only now: what cannot be marginalized its engine has refused, and that is its row.
         expected = self._oracle.log_densities(contender.formulation)
-        check = compare_densities(name, contender.dtype, expected, found)
+        rounding = self._oracle.rounding(contender.formulation)
+        check = compare_densities(name, contender.dtype, expected, found, rounding)
         self.checks[name] = check
         self._listen(DensityFinished(check))
         if not check.same:

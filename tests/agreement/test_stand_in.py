@@ -5,12 +5,17 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem, registry
+from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities, density_points
 from nestor.agreement.oracle import Oracle
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in, weight_of_a_row
+from nestor.backend import SamplerConfig
+from nestor.contender import Contender
 from nestor.formulation import Formulation
 from nestor.likelihood import log_likelihood
+from nestor.lineup import Lineup
+from nestor.runner import engine
 from nestor_reference import conditional_mean
 
 FORMULA = "y ~ x + z + same + (x || g/h)"
@@ -141,3 +146,35 @@ def test_what_sums_cannot_tell_is_not_held_against_an_engine():
         rounding / 4, rel=0.1
     )
     assert rounding_of_sums(whole, point) == 0.0
+
+
+def test_the_first_step_allows_for_the_rounding_of_sums(tmp_path, monkeypatch):
+    """Where a covariate explains all but 1e-12 of it, sums of squares have few digits of the rest."""
+    data = table(400)
+    data["y"] = 1e5 * data.z + data.x + 0.1 * data.w
+    summed = both(
+        data,
+        "y ~ x + z + (x || g/h)",
+        priors={"sigma": "HalfNormal(0.2)", "beta": "Normal(0, 10)", "gamma[z]": "Normal(1e5, 10)"},
+    )[1]
+    points = Oracle(summed).points
+    formulation = Formulation.parse(MARGINAL, summed.spec.level_names)
+    other = registry.get("numba").backend.compile(
+        summed, formulation, sampler=None, device="cpu", dtype="float64"
+    )
+    values = [other.log_density(point) for point in points]
+    monkeypatch.setattr(engine, "evaluate", lambda *args, **options: (None, values))
+    contender = Contender.parse("numba@marginalized", summed.spec.level_names)
+    config, criteria = SamplerConfig(draws=100), Criteria()
+
+    def step(folder):
+        (tmp_path / folder).mkdir()
+        lineup = Lineup(
+            summed, config, criteria, tmp_path / folder, None, lambda _: None, keep=False
+        )
+        lineup.check_density(contender)
+        return lineup.checks[contender.name]
+
+    assert step("allowed").same
+    monkeypatch.setattr(Oracle, "rounding", lambda self, formulation: [0.0] * len(points))
+    assert not step("nothing").same

@@ -170,8 +170,8 @@ def test_another_outcome_is_deferred_too(model):
 )
 def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(model, monkeypatch, how, cores):
     """On a machine of four cores, one draw at a time."""
-    monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: 4)
-    monkeypatch.setattr("nestor_numba.recovery._NOISE", 1)
+    monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: range(4))
+    monkeypatch.setattr("nestor_numba.marginal._NOISE", 1)
     recover, threads, all_at_once = type(model.posterior).recover, [], threading.Barrier(cores)
 
     def watched(self, z, noise, values):
@@ -212,7 +212,7 @@ def test_coefficients_are_exact_draws_given_the_scales(small_problem, model):
     z = np.tile(posterior.scales.unconstrain(posterior.scales.flat(point)), (1, n, 1))
     from nestor_numba.marginal import Recovery
 
-    found = Recovery(posterior, z, 0, 1).together()
+    found = Recovery(posterior, z, 0, 1, cores=2).together()
     means = conditional_mean(small_problem, point)
     scores = []
     for name, exact in means.items():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nestor import registry
 from nestor.agreement.density import N_POINTS, density_points
+from nestor.agreement.stand_in import rounding_of_sums
 from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
@@ -77,3 +78,8 @@ class Oracle:
             model = self.model(formulation)
             self._log_densities[key] = [model.log_density(point) for point in self.points]
         return self._log_densities[key]
+
+    def rounding(self, formulation: Formulation) -> list[float]:
+        """How far right densities at the points may be apart where sums stand for rows."""
+        marginalized = formulation.is_marginalized
+        return [rounding_of_sums(self._problem, p, marginalized=marginalized) for p in self.points]
