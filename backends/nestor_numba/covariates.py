@@ -17,24 +17,36 @@ if TYPE_CHECKING:
 
     type FloatArray = NDArray[np.float64]
 
-#: Weight of a covariate's differences between leaves beside those within: next to nothing, yet they decide
-#: where nothing differs within.
-_BETWEEN = 1e-8
+#: Share of a covariate's squares that must be left of it beside the effects, or within leaves. What little is
+#: left of one that they explain would ask for a coefficient far from any that the prior allows.
+_LEFT = 1e-6
 
 
 def pivot(statistics: LeafStatistics) -> FloatArray:
-    """Least-squares gamma, (c,), as far as the data say anything; any value would do."""
-    c = statistics.n_covariates
-    if c == 0:
+    """Least-squares gamma, (c,), as far as the data say anything; any value would do.
+
+    That of all leaves with one beta, and then from within leaves, where sigma may be small beside what
+    differs between them.
+    """
+    if statistics.n_covariates == 0:
         return np.zeros(0)
+    explained = statistics.root @ statistics.fit[..., 1:]
+    squares = np.square(explained).sum(axis=(0, 1)) + np.diag(statistics.residual)[1:]
+    size = np.sqrt(np.where(squares > 0, squares, 1.0))
     away = statistics.root @ (statistics.fit - statistics.pooled)
-    between = np.einsum("npi,npj->ij", away, away)
-    gram = statistics.residual + _BETWEEN * between
-    scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))[1:]
-    found, *_ = np.linalg.lstsq(
-        gram[1:, 1:] / np.outer(scale, scale), gram[1:, 0] / scale, rcond=1e-10
-    )
-    return np.asarray(found / scale)
+    within = statistics.residual
+    of_all = within + np.einsum("npi,npj->ij", away, away)
+    gamma = _step(of_all, size, np.zeros(len(size)))
+    return gamma + _step(within, size, gamma)
+
+
+def _step(squares: FloatArray, size: FloatArray, gamma: FloatArray) -> FloatArray:
+    """What least squares add to gamma, (c,), given cross-products with the outcome first, (1 + c, 1 + c)."""
+    information, along = np.linalg.eigh(squares[1:, 1:] / np.outer(size, size))
+    known = information > _LEFT
+    score = (squares[1:, 0] - squares[1:, 1:] @ gamma) / size
+    step = along[:, known] @ (along[:, known].T @ score / information[known])
+    return np.asarray(step / size)
 
 
 def less(problem: Problem, statistics: LeafStatistics, gamma: FloatArray) -> LeafStatistics:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     type FloatArray = NDArray[np.float64]
 
-#: Share of the information within leaves that keeps the pivot near the fit to all rows where it is none.
-_RIDGE = 1e-10
+#: Share of a covariate's squares that is put to what effects and leaves leave of it: where that is less, the
+#: pivot stays where it is, and does not follow rounding.
+_RIDGE = 1e-7
 
 
 def about_gamma(problem: Problem) -> tuple[FloatArray, LeafStatistics]:
@@ -50,10 +51,11 @@ def _pivot(found: LeafStatistics) -> FloatArray:
         return np.zeros(0)
     about = found.root @ (found.fit - found.pooled)
     total = found.residual + np.einsum("nim,nik->mk", about, about)
-    scale = np.sqrt(np.diag(total)[1:])
-    scale = np.where(scale > 0, scale, 1.0)
-    A, b = total[1:, 1:] / np.outer(scale, scale), total[1:, 0] / scale
-    between = np.linalg.lstsq(A, b, rcond=None)[0]
-    A, b = found.residual[1:, 1:] / np.outer(scale, scale), found.residual[1:, 0] / scale
-    ridge = _RIDGE * (1.0 + np.trace(A)) * np.eye(len(scale))
-    return np.asarray((between + np.linalg.solve(A + ridge, b - A @ between)) / scale)
+    whole = np.einsum("nim,nim->m", *2 * [found.root @ found.fit]) + np.diag(found.residual)
+    scale = np.sqrt(np.where(whole > 0, whole, 1.0))[1:]
+    pivot = np.zeros(len(scale))
+    # Twice with all leaves together, so that the ridge's own pull is gone, then within leaves.
+    for part in (total, total, found.residual, found.residual):
+        A, b = part[1:, 1:] / np.outer(scale, scale), part[1:, 0] / scale
+        pivot += np.linalg.solve(A + _RIDGE * np.eye(len(scale)), b - A @ pivot)
+    return pivot / scale

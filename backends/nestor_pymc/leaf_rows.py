@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
 
 
-#: Weight of differences between leaves in the pivot.
-_BETWEEN = 1e-10
+#: Share of a column's squares below which what other columns, or leaves, leave of it is not followed.
+_TOLD = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,19 +130,30 @@ def _less_pivot(problem: Problem, pivot: FloatArray) -> LeafStatistics:
 
 
 def _pivot(statistics: LeafStatistics) -> FloatArray:
-    """Least-squares estimate of gamma, (c,): from what varies within leaves, wherever any of it does.
+    """Least-squares estimate of gamma, (c,): of all rows with one beta, corrected by what leaves tell.
 
-    With little noise nothing else matters, and what differs between leaves counts next to nothing: it
-    decides about covariates of leaves, with one beta for all of them. Any pivot is exact; where the data
-    say nothing it is zero.
+    With little noise nothing counts but what varies within leaves. Any pivot is exact; where the data say
+    nothing, or a covariate is a function of the effects but for little, it is not moved.
     """
     p, c = statistics.n_effects, statistics.n_covariates
+    if c == 0:
+        return np.zeros(0)
     fits = statistics.root @ statistics.fit
     design = np.concatenate([statistics.root, fits[..., 1:]], axis=2)
-    gram = _BETWEEN * np.einsum("nji,njk->ik", design, design)
-    linear = _BETWEEN * np.einsum("nji,nj->i", design, fits[..., 0])
-    gram[p:, p:] += statistics.residual[1:, 1:]
-    linear[p:] += statistics.residual[1:, 0]
+    gram = np.einsum("nji,njk->ik", design, design)
+    linear = np.einsum("nji,nj->i", design, fits[..., 0])
+    within, own = statistics.residual[1:, 1:], statistics.residual[1:, 0]
+    gram[p:, p:] += within
+    linear[p:] += own
     scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
-    found, *_ = np.linalg.lstsq(gram / np.outer(scale, scale), linear / scale, rcond=1e-10)
-    return np.asarray((found / scale)[p:]) if c else np.zeros(0)
+    found, *_ = np.linalg.lstsq(gram / np.outer(scale, scale), linear / scale, rcond=_TOLD)
+    pivot, scale = (found / scale)[p:], scale[p:]
+    inverse = _inverse(within / np.outer(scale, scale))
+    return np.asarray(pivot + inverse @ ((own - within @ pivot) / scale) / scale)
+
+
+def _inverse(share: FloatArray) -> FloatArray:
+    """Pseudo-inverse of shares of squares, (c, c), in the directions that tell enough."""
+    left, values, right = np.linalg.svd(share)
+    over = np.where(values > _TOLD, 1.0 / np.maximum(values, _TOLD), 0.0)
+    return np.asarray(right.T @ (over[:, None] * left.T))

@@ -125,6 +125,13 @@ EDGES = {
         _table([4, 1, 5, 2, 4], _TWO),
         {"offset": "o", "weights": "w"},
     ),
+    "covariates that effects explain": lambda: (
+        "y ~ x + z + z2 + (x || k0/k1)",
+        _table([4, 1, 5, 2, 4], _TWO).assign(
+            z=lambda t: 2 * t.x + 1, z2=lambda t: t.x - 0.5 + 1e-8 * t.z2
+        ),
+        {},
+    ),
     "far from zero": lambda: (
         _SLOPE,
         _table([4, 1, 5, 2, 4], _TWO).assign(y=lambda t: 1e3 + t.y, x=lambda t: 10 + t.x),
