@@ -1,8 +1,15 @@
 """The run directory: ownership, atomic writes, and what may be used again."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from nestor import ModelSpec, Problem
 from nestor.backend import SamplerConfig
@@ -74,3 +81,40 @@ def test_the_key_changes_with_everything_that_decides_the_draws(small_problem, s
     keys = {store.key(*arguments) for arguments in [base, *variants]}
     assert len(keys) == 5
     assert store.key(*base) == store.key(*base)
+
+
+_FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from nestor.errors import DataError
+from nestor.runner import store
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"beta": ("draw", np.ones(50_000))})})
+try:
+    store.save_tree(tree, Path(sys.argv[1]), "")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+@pytest.mark.parametrize("limit", [3_000, 100_000])
+def test_a_file_that_cannot_grow_is_an_error_and_no_crash(tmp_path, limit):
+    path = tmp_path / "x.nc"
+    command = [sys.executable, "-c", _FULL, str(path), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"cannot write {path}: {os.strerror(errno.EFBIG)}.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_told_before_writing(tmp_path, monkeypatch):
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"beta": ("draw", np.ones(50_000))})})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000))
+    room = r"x\.nc: No space left on device \(0\.4 MB are needed, 0\.3 MB are free\)\.$"
+    with pytest.raises(DataError, match=room):
+        store.save_tree(tree, tmp_path / "x.nc", "")
+    assert list(tmp_path.iterdir()) == []

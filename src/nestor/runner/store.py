@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor.errors import DataError
+from nestor.runner.netcdf import write_netcdf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -183,9 +184,15 @@ def key(
 
 
 def save_tree(tree: xr.DataTree, path: Path, run_key: str) -> None:
-    """Write a DataTree to netCDF, with the key under which it may be used again."""
+    """Write a DataTree to netCDF, with the key under which it may be used again.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
     tree.attrs[_KEY] = run_key
-    write_atomically(path, lambda p: tree.to_netcdf(p, engine="h5netcdf"))
+    write_atomically(path, lambda temporary: write_netcdf(tree, temporary))
 
 
 def load_tree(path: Path, run_key: str | None = None) -> xr.DataTree | None:
