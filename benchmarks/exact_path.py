@@ -1,6 +1,7 @@
 """What the exact fast path costs as rows and leaves grow; writes a record and renews the page that shows it.
 
     python benchmarks/exact_path.py RECORD.json [--quick] [--page docs/exact-path.md]
+    python benchmarks/exact_path.py RECORD.json --only-page --page docs/exact-path.md --chem97 RESULTS
 
 Rows: two levels, 5,000 leaves, an intercept and a slope, 10^4 to 10^8 rows in a Parquet file that is read
 in batches; then one run of numba@marginalized, each in a process of its own. Leaves: 10^2 to 10^6 of them,
@@ -254,14 +255,45 @@ def tables(record: dict[str, object]) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in blocks.items()}
 
 
+def chem97(folder: Path) -> str:
+    """What `nestor bench chem97` measured, matched: numba's marginalized beside the fastest sampled engine.
+
+    Medians over seeds with the least and the largest; ratios are of runs with the same seed.
+    """
+    table = pd.read_parquet(folder / "results.parquet")
+    table = table[(table.track == "matched") & (table.status == "ok")]
+    rates = table.groupby("contender").ess_per_s_sampling.median()
+    ours = "numba:nutpie@marginalized"
+    best = rates[[not name.endswith("@marginalized") for name in rates.index]].idxmax()
+    columns = ("ess_per_s_sampling", "time_to_ess_s", "time_to_ess_warm_s")
+    one, other = (table[table.contender == name].set_index("seed") for name in (ours, best))
+    lines = _table(("", "verdict", "runs", "ESS/s of sampling", "to 400 ESS, cold, s", "warm, s"))
+    for name, runs in ((ours, one), (best, other)):
+        spread = " | ".join(_spread(runs[column]) for column in columns)
+        lines.append(
+            f"| `{name}` | {', '.join(sorted(set(runs.verdict)))} | {len(runs)} | {spread} |"
+        )
+    ratios = [one[columns[0]] / other[columns[0]], *(other[c] / one[c] for c in columns[1:])]
+    lines.append(f"| ratio | | | {' | '.join(_spread(ratio.dropna()) for ratio in ratios)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: pd.Series) -> str:
+    middle, low, high = (
+        f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        for value in (values.median(), values.min(), values.max())
+    )
+    return f"{middle} ({low} to {high})"
+
+
 def _table(heads: tuple[str, ...]) -> list[str]:
     return [f"| {' | '.join(heads)} |", "|" + "---:|" * len(heads)]
 
 
-def renew(page: Path, record: dict[str, object]) -> None:
-    """Put the record's tables between their markers."""
+def renew(page: Path, blocks: dict[str, str]) -> None:
+    """Put tables between their markers."""
     text = page.read_text(encoding="utf-8")
-    for name, table in tables(record).items():
+    for name, table in blocks.items():
         begin, end = BLOCK.format(name), BLOCK.format(f"end of {name}")
         head, _, rest = text.partition(begin)
         text = f"{head}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
@@ -277,6 +309,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the smallest sizes only")
     parser.add_argument("--page", type=Path, help="a page with markers, whose tables are renewed")
     parser.add_argument("--only-page", action="store_true", help="measure nothing; read the record")
+    parser.add_argument("--chem97", type=Path, help="results of `nestor bench chem97`")
     options = parser.parse_args()
     console = Console(stderr=True)
     if options.only_page:
@@ -301,10 +334,13 @@ def main() -> None:
         }
         options.record.parent.mkdir(parents=True, exist_ok=True)
         options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    for table in tables(record).values():
+    blocks = tables(record)
+    if options.chem97:
+        blocks["chem97"] = chem97(options.chem97)
+    for table in blocks.values():
         print(table, end="\n\n")
     if options.page:
-        renew(options.page, record)
+        renew(options.page, blocks)
 
 
 if __name__ == "__main__":
