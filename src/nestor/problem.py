@@ -118,6 +118,7 @@ class Problem:
             The description, of a gaussian outcome and without `scale()` and `center()`.
         path : path or sequence of paths
             A file, files, or a folder of files ``*.parquet``; only the columns needed are read.
+            Within a folder, names that begin with "." or "_" are left out, as `pyarrow.dataset` does.
         missing : {"error", "group"}
             What to do with rows that lack a group label.
         batch_rows : int

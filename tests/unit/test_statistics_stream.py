@@ -370,8 +370,6 @@ def test_files_that_are_not_there_or_have_no_rows_are_refused(tmp_path):
         Problem.from_parquet(spec_of(), written(tmp_path, TABLE.iloc[:0]))
     with pytest.raises(DataError, match="there are no rows"):
         Problem.from_batches(spec_of(), [])
-    with pytest.raises(DataError, match="batch_rows must be at least 1"):
-        Problem.from_parquet(spec_of(), written(tmp_path), batch_rows=0)
 
 
 def test_a_file_without_rows_among_others_changes_nothing(tmp_path):
@@ -385,7 +383,7 @@ def test_tables_of_another_kind_are_refused():
     with pytest.raises(DataError, match="table 1: it must be a pandas DataFrame"):
         Problem.from_batches(spec_of(), [TABLE, {"y": [1.0]}])
     mixed = TABLE.assign(state=[1, "a"] * (N // 2))
-    with pytest.raises(DataError, match="table 0: its columns have no one type"):
+    with pytest.raises(DataError, match="table 0: column 'state' mixes labels of types int"):
         Problem.from_batches(spec_of(), [mixed])
     with pytest.raises(SpecError, match="takes a ModelSpec"):
         Problem.from_batches("y ~ x", [TABLE])

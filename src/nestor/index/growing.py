@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
     from nestor.index.ranks import Integers
 
+_LABEL_TYPES = (
+    pa.types.is_null,
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+    pa.types.is_duration,
+)
 #: A node and a label on the level below are one key of 64 bits.
 _LABEL_BITS = 32
 
@@ -60,7 +73,8 @@ class GrowingTree:
         Raises
         ------
         DataError
-            If keys are missing and shall not be, or labels are of another type than before.
+            If keys are missing and shall not be, or labels are of another type than before, or of one
+            that cannot be ordered and printed.
         """
         columns = [labels.encode(table[labels.name]) for labels in self._labels]
         if self._missing == "error":
@@ -103,6 +117,24 @@ class GrowingTree:
         return TreeIndex(found.levels, counts), found.order
 
 
+def refuse_labels(kind: Any, name: str) -> None:
+    """Refuse a column of labels whose Arrow type is not one of text, numbers, booleans or dates.
+
+    Raises
+    ------
+    DataError
+        As `nestor.index.build_index` does for the same labels in a table, and for those that a column
+        of pandas' own types would be needed for, such as periods.
+    """
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(is_kind(kind) for is_kind in _LABEL_TYPES):
+        shown = kind.extension_name if isinstance(kind, pa.BaseExtensionType) else kind
+        raise DataError(
+            f"column {name!r} holds labels of type {shown}, not text, numbers, booleans or dates. "
+            f"Convert them first, for example table[{name!r}].astype(str)."
+        )
+
+
 class _Labels:
     """The distinct labels of one column in the order in which they appeared; 0 stands for none."""
 
@@ -113,6 +145,7 @@ class _Labels:
 
     def encode(self, column: pa.ChunkedArray) -> Column:
         """Code rows, -1 where missing; `distinct` has the number of each code's label, 0 the last."""
+        refuse_labels(column.type, self.name)
         column = _with_plain_missing(column)
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
@@ -141,7 +174,7 @@ class _Labels:
         distinct = chunk.dictionary
         if pa.types.is_null(distinct.type):
             return np.zeros(len(distinct), dtype=np.int64)
-        if pa.types.is_string(distinct.type):
+        if pa.types.is_string(distinct.type) or pa.types.is_string_view(distinct.type):
             distinct = distinct.cast(pa.large_string())
         self._check_order(chunk.type.ordered, distinct)
         if self._values is None:

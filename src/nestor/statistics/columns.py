@@ -106,11 +106,13 @@ class ColumnReader:
             If a column is not numeric, or values are missing, infinite or, of weights, not positive.
         """
         numbers = {name: as_numbers(table[name], name) for name in self.names}
+        # What overflows is infinite, and refused where all rows are known: `refuse_magnitude`.
         columns = np.empty((len(self.terms), table.num_rows))
         for row, term in zip(columns, (*self.slopes, self.outcome, *self.covariates), strict=True):
             row[:] = _values(term, numbers, table.num_rows)
         if self.offset is not None:
-            columns[len(self.slopes)] -= numeric_column(numbers, self.offset)
+            with np.errstate(over="ignore"):
+                columns[len(self.slopes)] -= numeric_column(numbers, self.offset)
         weights = None if self.weights is None else weight_column(numbers, self.weights)
         return columns, weights
 
@@ -121,7 +123,9 @@ def _values(term: Term, numbers: dict[str, FloatArray], rows: int) -> FloatArray
     if len(term.factors) == 1 and isinstance(term.factors[0], Column):
         name = term.factors[0].name
         # A sum is finite if all values are, unless it overflows: then, and only then, look at each.
-        if np.isfinite(numbers[name].sum()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = numbers[name].sum()
+        if np.isfinite(total):
             return numbers[name]
         return numeric_column(numbers, name)
     return evaluate(term, numbers)

@@ -23,6 +23,7 @@ import numpy as np
 from nestor.errors import Unsupported
 from nestor.names import INTERCEPT
 from nestor.statistics.least_squares import negligible, semidefinite_root, solve_root
+from nestor.statistics.magnitude import refuse_infinite, refuse_magnitude
 from nestor.statistics.sorted_rows import cut, sorted_moments
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
     ------
     Unsupported
         If the outcome is not gaussian.
+    DataError
+        If double precision cannot hold the sums: see `refuse_magnitude`.
     """
     if problem.spec.family != "gaussian":
         raise Unsupported(
@@ -139,10 +142,15 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
         centred=len(slopes) < len(effects),
         outcomes=len(columns) - len(slopes),
     )
-    moments, residual = found.moments.grouped(owner), found.residual
-    root, fit = solve(moments, effects)
-    if len(pieces) > len(problem.index.starts):
-        residual = residual + _between(*solve(found.moments, effects), fit[_leaf_of(owner)])
+    moments = found.moments.grouped(owner)
+    terms = (*(effects[j] for j in slopes), None, *problem.spec.covariates)
+    refuse_magnitude(problem.spec, terms, moments, lambda j: not columns[j].any())
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        root, fit = solve(moments, effects)
+        residual = found.residual
+        if len(pieces) > len(problem.index.starts):
+            residual = residual + _between(*solve(found.moments, effects), fit[_leaf_of(owner)])
+    refuse_infinite(root, fit, residual)
     return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights)
 
 
@@ -159,6 +167,7 @@ def _leaf_of(owner: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.repeat(np.arange(len(owner) - 1), np.diff(owner))
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
     """Leaf statistics from moments of the columns (slopes, outcome less offset, covariates).
 
@@ -178,6 +187,7 @@ def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
     for found in (residual, by_leaf):
         diagonal = np.einsum("...ii->...i", found)
         np.maximum(diagonal, 0.0, out=diagonal)
+    refuse_infinite(root, fit, residual)
     return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights, by_leaf)
 
 

@@ -89,11 +89,12 @@ class Moments:
         pieces, owner = cut(starts)
         return sorted_moments(columns, weights, pieces, centred=centred).moments.grouped(owner)
 
+    # Sums that overflow are infinite or NaN, and refused where all rows are known: `refuse_magnitude`.
+    @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
     def merged(self, other: Moments) -> Moments:
         """Moments of the rows of both; leaves are the same ones in the same order."""
         weight = self.weight + other.weight
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(weight > 0, other.weight / weight, 0.0)
+        share = np.where(weight > 0, other.weight / weight, 0.0)
         shift = other.mean - self.mean
         between = (self.weight * share) * shift[:, None] * shift[None, :]
         return Moments(
@@ -105,6 +106,7 @@ class Moments:
             centred=self.centred,
         )
 
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")
     def grouped(self, starts: NDArray[np.intp]) -> Moments:
         """Moments of n leaves of which these are pieces: leaf v has ``starts[v]:starts[v + 1]``, (n + 1,)."""
         at, pieces = starts[:-1], np.diff(starts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nestor.errors import DataError
+from nestor.index.growing import refuse_labels
 from nestor.statistics.columns import missing_columns, number_columns, refuse_spec, refuse_type
 from nestor.statistics.streaming import Batch
 
@@ -69,7 +71,8 @@ def read_parquet(
     spec : ModelSpec
         The description.
     path : path or sequence of paths
-        A file, files, or a folder of files ``*.parquet``.
+        A file, files, or a folder of files ``*.parquet``, of which those are left out whose own name or
+        folder begins with "." or "_".
     batch_rows : int
         Rows of a batch, at most.
     progress : callable, optional
@@ -82,8 +85,7 @@ def read_parquet(
         of another type than the first file.
     """
     refuse_spec(spec)
-    if batch_rows < 1:
-        raise DataError(f"batch_rows must be at least 1, not {batch_rows}.")
+    size = _batch_size(batch_rows)
     numbers = number_columns(spec)
     wanted = list(dict.fromkeys((*spec.level_names, *numbers)))
     files = [_look(found) for found in _paths(path)]
@@ -92,7 +94,17 @@ def read_parquet(
     total = sum(file.rows for file in files)
     if not total:
         raise DataError(f"{_shown(files)}: there are no rows.")
-    return _ahead(_read(files, wanted, spec.level_names, batch_rows), total, progress)
+    # No more than there are, since Arrow holds the number in 64 bits.
+    batches = _read(files, wanted, spec.level_names, min(size, total))
+    return _ahead(batches, total, progress)
+
+
+def _batch_size(batch_rows: object) -> int:
+    whole = isinstance(batch_rows, int | np.integer) and not isinstance(batch_rows, bool)
+    size = int(batch_rows) if whole else 0  # type: ignore[call-overload]
+    if size < 1:
+        raise DataError(f"batch_rows must be at least 1, and a whole number, not {batch_rows!r}.")
+    return size
 
 
 def _ahead(
@@ -111,16 +123,45 @@ def _ahead(
 
 
 def _paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    if not isinstance(path, str | os.PathLike):
-        if not (given := [found for one in path for found in _paths(one)]):
-            raise DataError("no Parquet file is given.")
-        return given
+    if isinstance(path, str | os.PathLike):
+        return _files(path)
+    if isinstance(path, bytes | Mapping) or not isinstance(path, Iterable):
+        raise DataError(_no_path(path))
+    given: list[Path] = []
+    for one in path:
+        if not isinstance(one, str | os.PathLike):
+            raise DataError(_no_path(one))
+        given += _files(one)
+    if not given:
+        raise DataError("no Parquet file is given.")
+    return given
+
+
+def _no_path(found: object) -> str:
+    return (
+        "a path of Parquet files must be text or a pathlib.Path, or a list of those, "
+        f"not {type(found).__name__}."
+    )
+
+
+def _files(path: str | os.PathLike[str]) -> list[Path]:
+    if not os.fspath(path):
+        raise DataError("the path of the Parquet file is empty.")
     found = Path(path).expanduser()
     if not found.is_dir():
         return [found]
-    if not (inside := sorted(found.rglob("*.parquet"))):
-        raise DataError(f"the folder {found} has no files *.parquet.")
+    if not (inside := [p for p in sorted(found.rglob("*.parquet")) if _is_data(p, found)]):
+        raise DataError(
+            f'the folder {found} has no files *.parquet (names that begin with "." or "_" are left out).'
+        )
     return inside
+
+
+def _is_data(path: Path, folder: Path) -> bool:
+    """Tell files of a data set from what writers leave beside them, as `pyarrow.dataset` does."""
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    # Spark calls the folders of a data set so, too.
+    return not hidden and not path.is_dir()
 
 
 def _look(path: Path) -> _File:
@@ -143,8 +184,10 @@ def _check(
         missing_columns(wanted, file.schema.names)
         for name in numbers:
             refuse_type(file.schema.field(name).type, name)
+        for name in levels:
+            refuse_labels(file.schema.field(name).type, name)
     except DataError as error:
-        raise DataError(f"{file.path}: {error}") from None
+        raise DataError(f"{file.path}: {error}{_hint(file, wanted)}") from None
     for name in levels:
         own, before = (_label_type(f.schema.field(name).type) for f in (file, first))
         if own != before and not (pa.types.is_null(own) or pa.types.is_null(before)):
@@ -152,6 +195,18 @@ def _check(
                 f"{file.path}: column {name!r} has labels of type {own}, and {before} in "
                 f"{first.path}. Write all files with one type."
             )
+
+
+def _hint(file: _File, wanted: Sequence[str]) -> str:
+    """Say where a column is that a file lacks, if its values are in the names of folders."""
+    for name in wanted:
+        folder = next((p for p in file.path.parts[:-1] if p.startswith(f"{name}=")), None)
+        if folder is not None and name not in file.schema.names:
+            return (
+                f" {name!r} is in the names of folders ({folder}/), which are not read: write it as "
+                "a column of the files, without partition_cols."
+            )
+    return ""
 
 
 def _label_type(kind: Any) -> Any:

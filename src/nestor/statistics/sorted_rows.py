@@ -69,6 +69,8 @@ def sorted_moments(
     rows = np.diff(starts).astype(np.int64)
     found = Moments(rows, np.empty(n), np.zeros((d, n)), np.empty((d, d, n)), np.zeros(n), centred)
 
+    # In here, since threads have an error state of their own.
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")
     def take_in(first: int, last: int) -> FloatArray:
         """Write the moments of a block's leaves; returns what is left of its outcomes."""
         part, here = slice(starts[first], starts[last]), slice(first, last)

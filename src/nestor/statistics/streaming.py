@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from nestor.errors import DataError
+from nestor.index.columns import encode
 from nestor.index.growing import GrowingTree, in_leaf_order
 from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve
 from nestor.rows import constant_predictor
 from nestor.statistics.columns import ColumnReader, missing_columns, number_columns, refuse_spec
 from nestor.statistics.leaf import LeafStatistics, from_moments
+from nestor.statistics.magnitude import refuse_magnitude
 from nestor.statistics.moments import Moments, RunningMoments
 from nestor.statistics.totals import Totals
+from nestor.terms import numeric_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from nestor.index import TreeIndex
     from nestor.spec import ModelSpec
@@ -67,7 +71,7 @@ def stream(
         with _named(batch.where):
             columns, weights = reader.read(batch.table)
             here, leaf = tree.add(batch.table)
-        here_totals = Totals.of(columns)
+        here_totals = Totals.of(columns, None if totals is None else totals.origin)
         totals = here_totals if totals is None else totals.merged(here_totals)
         order, starts = in_leaf_order(here, len(leaf))
         if order is not None:
@@ -93,9 +97,11 @@ def _finished(
     moments = sums.moments()
     index, order = tree.index(moments.rows)
     place = {term: j for j, term in enumerate(reader.terms)}
+    priors = resolve(spec, lambda term: totals.summary(place[term]))
+    refuse_magnitude(spec, reader.terms, moments, totals.is_zero)
     return Streamed(
         index=index,
-        priors=resolve(spec, lambda term: totals.summary(place[term])),
+        priors=priors,
         statistics=from_moments(moments.take(order), spec.effects),
     )
 
@@ -106,16 +112,36 @@ def read_tables(spec: ModelSpec, tables: Iterable[pd.DataFrame | pa.Table]) -> I
     Raises
     ------
     DataError
-        If one is no table, lacks a column or has a column of several types.
+        If they are no tables, or one is none, lacks a column or has one that cannot be used.
     """
-    wanted = list(dict.fromkeys((*spec.level_names, *number_columns(spec))))
+    _refuse_one_table(tables)
+    levels, numbers = spec.level_names, number_columns(spec)
     for i, table in enumerate(tables):
         where = f"table {i}"
         with _named(where):
-            yield Batch(_arrow(table, wanted), where)
+            yield Batch(_arrow(table, levels, numbers), where)
 
 
-def _arrow(table: pd.DataFrame | pa.Table, wanted: list[str]) -> pa.Table:
+def _refuse_one_table(tables: object) -> None:
+    """Refuse what is no iterable of tables; a table is one too, of its columns' names."""
+    single = pd.DataFrame | pa.Table | pa.RecordBatch
+    if isinstance(tables, single):
+        raise DataError(
+            f"batches must be a list of tables, or an iterator over them, not one "
+            f"{type(tables).__name__}. Give [table]; or, since it is in memory, use "
+            "Problem(spec, table)."
+        )
+    if isinstance(tables, str | bytes | Mapping) or not isinstance(tables, Iterable):
+        raise DataError(
+            "batches must be a list of tables, or an iterator over them, not "
+            f"{type(tables).__name__}."
+        )
+
+
+def _arrow(
+    table: pd.DataFrame | pa.Table, levels: Sequence[str], numbers: Sequence[str]
+) -> pa.Table:
+    wanted = list(dict.fromkeys((*levels, *numbers)))
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     if isinstance(table, pa.Table):
@@ -125,11 +151,26 @@ def _arrow(table: pd.DataFrame | pa.Table, wanted: list[str]) -> pa.Table:
         raise DataError(
             f"it must be a pandas DataFrame or a pyarrow Table, not {type(table).__name__}."
         )
-    missing_columns(wanted, [str(name) for name in table.columns])
+    missing_columns(wanted, [name for name in table.columns if isinstance(name, str)])
+    picked = pd.DataFrame({name: _column(table[name], name in numbers) for name in wanted})
     try:
-        return pa.Table.from_pandas(table[wanted], preserve_index=False)
-    except pa.ArrowException as error:
-        raise DataError(f"its columns have no one type: {str(error).splitlines()[0]}.") from None
+        return pa.Table.from_pandas(picked, preserve_index=False)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        # Explained as for a table that is not read in batches, which knows labels' own types.
+        for name in levels:
+            encode(picked[name], name)
+        said = str(error).splitlines()[0]
+        raise DataError(f"its columns cannot become those of an Arrow table: {said}.") from None
+
+
+def _column(column: pd.Series[Any], is_number: bool) -> pd.Series[Any]:
+    """Return a column that Arrow knows, with numbers refused that are objects, as a table's are."""
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = pd.Series(np.asarray(column), index=column.index)
+    if is_number and len(column) and column.dtype.kind in "Oc":
+        numeric_column({str(column.name): column}, str(column.name))
+    # Arrow has no longer floats than doubles.
+    return column.astype(np.float64) if column.dtype == np.longdouble else column
 
 
 @contextlib.contextmanager
