@@ -49,7 +49,8 @@ def conditional_moments(problem: Problem, scales: Mapping[str, ArrayLike]) -> Co
     Raises
     ------
     SpecError
-        If a scale is missing, has another shape, or is negative, or sigma is not greater than zero.
+        If a scale is missing, has another shape, or is no finite number or negative, or sigma is not
+        greater than zero; or if `scales` is no mapping.
     Unsupported
         If coefficients do not integrate out exactly.
     """
@@ -76,24 +77,37 @@ def conditional_moments(problem: Problem, scales: Mapping[str, ArrayLike]) -> Co
 
 def _read(problem: Problem, scales: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
     """Check the scales and give each one leading axis."""
+    if not hasattr(scales, "keys"):
+        raise SpecError(
+            "scales are wanted as a mapping of names to numbers, such as {'tau_g': [1.0], 'sigma': 1.0}, "
+            f"not {type(scales).__name__}."
+        )
     found = {}
     for variable in problem.variables.values():
         if variable.role not in ("scale", "family"):
             continue
         if variable.name not in scales:
             raise SpecError(f"the scales lack {variable.name}.")
-        array = np.asarray(scales[variable.name], dtype=np.float64)
+        array = _numbers(variable.name, scales[variable.name])
         if array.shape != variable.shape:
             raise SpecError(
                 f"{variable.name} has shape {array.shape}; it must be {variable.shape}."
             )
         positive = variable.role == "family"
-        if not np.all(array > 0 if positive else array >= 0):
+        if not np.all(np.isfinite(array) & (array > 0 if positive else array >= 0)):
             raise SpecError(
-                f"{variable.name} must be {'positive' if positive else 'at least zero'} throughout."
+                f"{variable.name} must be finite and {'positive' if positive else 'at least zero'} "
+                "throughout."
             )
         found[variable.name] = array[None]
     sigma = problem.priors.family["sigma"]
     if sigma.is_fixed:
         found["sigma"] = np.array([sigma.value])
     return found
+
+
+def _numbers(name: str, values: ArrayLike) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name} must be numbers, not {values!r}.") from None

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from nestor.backend import Draws
     from nestor.problem import Problem
+    from nestor.statistics import LeafStatistics
 
     type _Array = tuple[tuple[str, ...], object]
 
 _NO_ROWS = (
     "read in batches and not kept; the posterior is conditioned on the statistics of each leaf"
 )
+_STATISTICS = "leaf_statistics"
 
 
 def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> xr.DataTree:
@@ -41,8 +43,9 @@ def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> 
     -------
     DataTree
         With groups posterior, sample_stats, observed_data and constant_data. Where the problem's rows
-        are not in memory, observed_data is empty, constant_data has rows per leaf in their place, and
-        the attribute ``rows`` of both says so.
+        are not in memory, observed_data is empty, constant_data has rows per leaf in their place,
+        the attribute ``rows`` of both says so, and the group leaf_statistics has what the posterior is
+        conditioned on.
     """
     import xarray as xr
 
@@ -58,14 +61,15 @@ def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> 
     stats = xr.Dataset(
         {name: (("chain", "draw"), array) for name, array in draws.stats.items()}, coords=sampled
     )
-    tree = xr.DataTree.from_dict(
-        {
-            "posterior": posterior,
-            "sample_stats": stats,
-            "observed_data": _observed(problem),
-            "constant_data": _constant(problem),
-        }
-    )
+    groups = {
+        "posterior": posterior,
+        "sample_stats": stats,
+        "observed_data": _observed(problem),
+        "constant_data": _constant(problem),
+    }
+    if not problem.has_rows:
+        groups[_STATISTICS] = _statistics(problem)
+    tree = xr.DataTree.from_dict(groups)
     tree.attrs = {name: plain(value) for name, value in attrs.items()}
     return tree
 
@@ -140,3 +144,34 @@ def _row_data(problem: Problem) -> dict[str, _Array]:
 def _leaf_data(problem: Problem) -> dict[str, _Array]:
     leaf = problem.levels[-1].name
     return {"rows_per_leaf": ((leaf,), problem.index.rows_per_leaf)}
+
+
+def _statistics(problem: Problem) -> xr.Dataset:
+    """The arrays of `LeafStatistics`; leaves are in the order of the posterior's."""
+    import xarray as xr
+
+    found = problem.statistics
+    return xr.Dataset(
+        {
+            "root": (("leaf", "effect", "effect_2"), found.root),
+            "fit": (("leaf", "effect", "response"), found.fit),
+            "residual": (("response", "response_2"), found.residual),
+            "rows_per_leaf": (("leaf",), found.rows_per_leaf),
+            "log_weights": (("leaf",), found.log_weights),
+        },
+        coords={
+            "effect": list(problem.effects),
+            "response": [problem.spec.outcome, *problem.spec.covariates],
+        },
+    )
+
+
+def read_statistics(tree: xr.DataTree) -> LeafStatistics | None:
+    """Return the leaf statistics that `to_datatree` stored; None where it stored rows, or nothing."""
+    from nestor.statistics import LeafStatistics
+
+    if _STATISTICS not in tree.children:
+        return None
+    stored = tree[_STATISTICS].dataset
+    names = ("root", "fit", "residual", "rows_per_leaf", "log_weights")
+    return LeafStatistics(**{name: np.asarray(stored[name].values) for name in names})

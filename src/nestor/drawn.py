@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
 
 
+def check_draws(fit: object) -> None:
+    """Refuse what is no tree of draws.
+
+    Raises
+    ------
+    DataError
+        With what to pass.
+    """
+    if "posterior" not in getattr(fit, "children", {}):
+        raise DataError(
+            "draws are wanted as the DataTree that nestor.fit returns, with a group posterior, or as "
+            f"xarray.open_datatree reads it from a file; this is a {type(fit).__name__} without one."
+        )
+
+
 def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str, FloatArray]:
     """Return the draws of some canonical variables.
 
@@ -40,11 +55,7 @@ def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str,
     DataError
         If there are no draws of one of them, or they are of another model or other nodes.
     """
-    if "posterior" not in getattr(fit, "children", {}):
-        raise DataError(
-            f"draws are wanted as the DataTree that nestor.fit returns, with a group posterior; this is "
-            f"a {type(fit).__name__} without one."
-        )
+    check_draws(fit)
     posterior = fit["posterior"].dataset
     found = {}
     for name in names:
@@ -73,27 +84,6 @@ def family_drawn(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
     sizes = fit["posterior"].sizes
     lead = sizes["chain"], sizes["draw"]
     return found | {name: np.full(lead, value) for name, value in fixed.items()}
-
-
-def check_same_rows(problem: Problem, fit: xr.DataTree) -> None:
-    """Refuse draws that are known to be given another outcome than the problem's.
-
-    Raises
-    ------
-    DataError
-        If that is so.
-    """
-    from nestor.datatree import outcome_name
-
-    observed = fit["observed_data"].dataset if "observed_data" in fit.children else {}
-    name = outcome_name(problem)
-    if not problem.has_rows or name not in observed:
-        return
-    if not np.array_equal(np.asarray(observed[name].values), problem.y):
-        raise DataError(
-            f"the draws are not of this problem's posterior: they were given other values of {name!r}. "
-            "What is left out must have been in."
-        )
 
 
 def _check_labels(problem: Problem, array: xr.DataArray, dim: str) -> None:

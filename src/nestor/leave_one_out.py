@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.drawn import check_same_rows, drawn
+from nestor.drawn import drawn
 from nestor.errors import DataError
 from nestor.pointwise import log_likelihood
+from nestor.same_posterior import check_same_posterior
 from nestor.terminal.working import working_bar
 
 if TYPE_CHECKING:
@@ -135,16 +136,17 @@ def loo(
     Raises
     ------
     DataError
-        If draws are missing, too few, of another posterior, or give a row no finite density, or if the
-        rows are not in memory.
+        If draws are missing, too few, of another posterior (other data or another model, which is
+        compared with what the fit stored), or give a row no finite density, or if the rows are not in
+        memory.
 
     Notes
     -----
     Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao and Gabry
     (2024), JMLR 25.
     """
+    check_same_posterior(problem, fit)
     parts = log_likelihood(problem, fit, chunk=chunk)
-    check_same_rows(problem, fit)
     # Scales have no part in the density of rows, but tell another model's draws.
     drawn(problem, fit, problem.variables)
     if reff is None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.cavity import Predictive
-from nestor.drawn import check_same_rows, drawn, family_drawn
+from nestor.drawn import drawn, family_drawn
 from nestor.leave_one_out import LeaveOneOut, joined, relative_efficiency, smoothed
+from nestor.same_posterior import check_same_posterior
 from nestor.terminal.working import working_bar
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def leave_one_leaf_out(
     Unsupported
         If the problem is not of that kind.
     DataError
-        If draws of scales are missing, too few (25) or of another posterior.
+        If draws of scales are missing, too few (25) or of another posterior: other data or another
+        model, which is compared with what the fit stored.
 
     Notes
     -----
@@ -69,6 +71,7 @@ def leave_one_leaf_out(
     leaving out clusters; Vehtari, Gelman and Gabry (2017), Statistics and Computing 27, on smoothed
     importance sampling.
     """
+    check_same_posterior(problem, fit)
     leaf = problem.index.levels[-1]
     predictive = Predictive.of_leaves(problem)
     coords = {leaf.name: (leaf.name, leaf.paths)}
@@ -101,6 +104,7 @@ def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = Fa
     """
     from nestor.datatree import row_coords
 
+    check_same_posterior(problem, fit)
     predictive = Predictive.of_rows(problem)
     density = _log_density(problem, fit, predictive, row_coords(problem), progress=progress)
     return _left_out(problem, fit, density, progress=progress)
@@ -120,7 +124,6 @@ def _log_density(
     """
     import xarray as xr
 
-    check_same_rows(problem, fit)
     names = [v.name for v in problem.variables.values() if v.role == "scale"]
     scales = drawn(problem, fit, names) | family_drawn(problem, fit)
     lead = scales["sigma"].shape

@@ -1,5 +1,6 @@
 """``nestor loo``: from a table and a file of draws to predictive densities."""
 
+import numpy as np
 import pytest
 
 import nestor
@@ -10,8 +11,9 @@ FORMULA = "y ~ x + (x || g/h)"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, small_table):
-    """The data, and draws of them."""
+    """The data, with a column for options, and draws of them."""
     found = tmp_path_factory.mktemp("loo")
+    small_table = small_table.assign(w=np.linspace(1, 2, 60))
     small_table.to_csv(found / "data.csv", index=False)
     small_table.to_parquet(found / "data.parquet")
     problem = Problem(ModelSpec.from_formula(FORMULA), small_table)
@@ -48,12 +50,24 @@ def test_prints_densities(here, call, arguments, unit, units):
     [
         (("--draws", "data.csv"), "no netCDF file"),
         (("--draws", "nowhere.nc"), "no netCDF file"),
-        (("--draws", "draws.nc", "--family", "student_t"), "lack nu"),
+        (("--draws", "draws.nc", "--family", "student_t"), "family was gaussian, not student_t"),
         (("--draws", "draws.nc", "--family", "student_t", "--leaves"), "student_t"),
-        (("--draws", "draws.nc", "--scale", "parent"), "tau_h has the dimensions"),
+        (("--draws", "draws.nc", "--scale", "parent"), "one per level, not one per parent"),
+        (("--draws", "draws.nc", "--weights", "w", "--leaves"), "weights: none, here: 'w'"),
+        (("--draws", "draws.nc", "--offset", "w"), "offset: none, here: 'w'"),
+        (("--draws", "draws.nc", "--prior", "sigma=0.5"), "prior of sigma was"),
     ],
 )
 def test_bad_input_is_named(here, call, arguments, message):
     code, out, err = call("loo", "data.csv", FORMULA, *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize("options", [(), ("--leaves",), ("--leaves", "--in-batches")], ids=str)
+def test_other_data_are_refused(here, call, small_table, tmp_path, options):
+    small_table.assign(x=small_table.x + 1e-3).to_parquet(tmp_path / "other.parquet")
+    arguments = (tmp_path / "other.parquet", FORMULA, "--draws", "draws.nc", *options)
+    code, out, err = call("loo", *arguments)
+    assert (code, out) == (2, "")
+    assert "they were given other values of 'x'" in err

@@ -49,11 +49,26 @@ def test_they_are_labelled_as_draws_are(small_problem):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"sigma": 0.0}, "positive"), ({"tau_g": [1.0]}, "shape"), ({"tau_g": [-1.0, 1.0]}, "zero")],
+    [
+        ({"sigma": 0.0}, "positive"),
+        ({"sigma": np.inf}, "finite"),
+        ({"tau_g": [1.0]}, "shape"),
+        ({"tau_g": [-1.0, 1.0]}, "zero"),
+        ({"tau_g": [np.nan, 1.0]}, "finite"),
+        ({"tau_g": ["a"]}, r"tau_g must be numbers, not \['a'\]"),
+        ({"tau_g": [[1.0], [1.0, 2.0]]}, "tau_g must be numbers"),
+        ({"tau_g": {"Intercept": 1.0}}, "tau_g must be numbers"),
+    ],
 )
 def test_scales_that_are_none_are_refused(small_problem, change, message):
     with pytest.raises(SpecError, match=message):
         nestor.conditional_moments(small_problem, scales_of(small_problem) | change)
+
+
+@pytest.mark.parametrize("scales", [None, 1.0, "tau_g", [1.0]], ids=repr)
+def test_what_is_no_mapping_is_refused(small_problem, scales):
+    with pytest.raises(SpecError, match="wanted as a mapping of names to numbers"):
+        nestor.conditional_moments(small_problem, scales)
 
 
 def test_a_missing_scale_is_named(small_problem):

@@ -11,7 +11,7 @@ import xarray as xr
 import nestor
 from nestor import ModelSpec, Problem
 from nestor.backend import Draws, Timings
-from nestor.datatree import plain, to_datatree
+from nestor.datatree import plain, read_statistics, to_datatree
 from nestor.terms import quoted
 
 CHAINS, LENGTH = 2, 10
@@ -120,6 +120,11 @@ def test_without_rows_it_says_so(full, tmp_path):
     counts = TABLE.groupby(["state", "county"]).size()
     assert list(constant.rows_per_leaf.values) == list(counts)
     assert list(constant.rows_per_leaf.county.values) == ["/".join(path) for path in counts.index]
+    stored = read_statistics(found)
+    for name in ("root", "fit", "residual", "rows_per_leaf", "log_weights"):
+        assert np.array_equal(getattr(stored, name), getattr(streamed.statistics, name))
+    assert list(found["leaf_statistics"]["response"].values) == ["y", "z"]
+    assert read_statistics(tree_of(full)) is None
     for group in ("observed_data", "constant_data"):
         assert found[group].attrs["rows"].startswith("read in batches and not kept")
         assert "rows" not in tree_of(full)[group].attrs

@@ -104,9 +104,20 @@ def test_refuses_few_draws_and_densities_that_are_no_numbers(small_problem, fit)
 
 def test_refuses_draws_given_another_outcome(small_problem, fit):
     moved = small_problem.with_outcome(small_problem.y + 1.0)
-    for what in (nestor.loo, nestor.leave_one_leaf_out):
+    for what in (nestor.loo, nestor.leave_one_leaf_out, nestor.leave_one_row_out):
         with pytest.raises(DataError, match="other values of 'y'"):
             what(moved, fit)
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [None, "draws.nc", xr.Dataset(), xr.DataTree(), {"posterior": 1}],
+    ids=lambda d: type(d).__name__,
+)
+def test_refuses_what_is_no_tree_of_draws(small_problem, draws):
+    for what in (nestor.loo, nestor.leave_one_leaf_out, nestor.leave_one_row_out):
+        with pytest.raises(DataError, match=r"DataTree that nestor\.fit returns"):
+            what(small_problem, draws)
 
 
 # --- leaves -----------------------------------------------------------------------------------

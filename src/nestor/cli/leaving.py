@@ -28,7 +28,10 @@ def loo(
     formula: Formula = None,
     *,
     draws: Annotated[
-        Path, typer.Option(help="netCDF file that nestor wrote of this model and these data.")
+        Path,
+        typer.Option(
+            help="netCDF file that nestor wrote of this model and these data, with the same options."
+        ),
     ],
     leaves: Annotated[
         bool,
