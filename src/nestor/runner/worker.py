@@ -84,15 +84,21 @@ def main(arguments: list[str]) -> int:
         channel.send("error", kind=type(error).__name__, message=str(error))
         return 1
     except MemoryError as error:
-        traceback.print_exc()
         channel.send("error", kind="MemoryError", message=_in_one_line("out of memory", error))
+        _log()
         return 1
     except Exception as error:  # noqa: BLE001 - an engine's crash is a row of a table, with its log
-        traceback.print_exc()
         kind = type(error).__name__
         channel.send("error", kind=kind, message=_in_one_line(kind, error))
+        _log()
         return 1
     return 0
+
+
+def _log() -> None:
+    """Print the error into the log, if that can be written: its disk may be full."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 def _in_one_line(what: str, error: Exception) -> str:
