@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import sys
@@ -17,6 +18,7 @@ BAD_INPUT, FAILED, INTERNAL, INTERRUPTED = 2, 4, 70, 130
 def main() -> None:
     """Run the command line; exit codes are in ``nestor --help``."""
     from nestor.cli import app
+    from nestor.cli.interrupting import Interrupted
 
     warnings.showwarning = _show_warning
     # What ends a job from outside is treated like Ctrl-C: engines end, finished ones are kept.
@@ -29,8 +31,8 @@ def main() -> None:
         _leave(f"error: {error}", FAILED)
     except NestorError as error:
         _leave(f"error: {error}", BAD_INPUT)
-    except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        _leave(f"interrupted. {interrupt}".removesuffix(". "), INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
             _leave(f"error: cannot write the output: {error.strerror}.", BAD_INPUT)
@@ -60,7 +62,9 @@ def _show_warning(
 
 
 def _leave(message: str, code: int) -> None:
-    sys.stderr.write(message + "\n")
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
     sys.exit(code)
 
 

@@ -14,6 +14,7 @@ from nestor.cli import (
     looking,
     verifying,
 )
+from nestor.cli.interrupting import interruptible
 
 EXIT_CODES = """
 Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated,
@@ -47,3 +48,6 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(benching.app, name="bench")
+for _registered in (*app.registered_commands, *benching.app.registered_commands):
+    if _registered.callback is not None:
+        _registered.callback = interruptible(_registered.callback)

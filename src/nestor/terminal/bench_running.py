@@ -163,13 +163,10 @@ def bench_and_print(
                 listener=listener,
             )
     except KeyboardInterrupt:
-        progress.print(
-            f"interrupted. What is finished is kept in {folder}: the same command"
-            f"{' without --rerun' if rerun else ''} goes on from there.",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise
+        raise KeyboardInterrupt(
+            f"What is finished is kept in {folder}: the same command"
+            f"{' without --rerun' if rerun else ''} goes on from there."
+        ) from None
     if len(table):
         print_results(table, printed)
     left = plan(scenario, quick=quick, folder=folder, device=device)

@@ -129,12 +129,9 @@ def calibrate_and_print(
                 on_progress=bar,
             )
     except KeyboardInterrupt:
-        progress.print(
-            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise
+        raise KeyboardInterrupt(
+            f"What is finished is kept in {folder}: the same command goes on from there."
+        ) from None
     printed.print(calibration_view(found))
     _print_files(found, printed)
     return found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.console import Group
+
 from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.session import check_criteria, check_timeout, compare, read_contenders
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.tables import chosen_view, problem_view, results_view
 
@@ -38,7 +41,7 @@ def compare_and_print(
     contenders = read_contenders(engines, problem)
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(problem_view(problem), *chosen_view(contenders))
+    printed.print(Unpadded(Group(problem_view(problem), *chosen_view(contenders))))
     if foregone := criteria.foregone(config.chains, config.draws):
         progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:
@@ -53,13 +56,10 @@ def compare_and_print(
                 listener=live,
             )
     except KeyboardInterrupt:
-        progress.print(
-            f"interrupted. What is finished is kept in {folder}: the same command goes on from there.",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise
-    printed.print(results_view(comparison))
+        raise KeyboardInterrupt(
+            f"What is finished is kept in {folder}: the same command goes on from there."
+        ) from None
+    printed.print(Unpadded(results_view(comparison)))
     _print_files(comparison, folder, printed)
     return comparison
 

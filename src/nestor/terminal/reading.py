@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show how many rows have been read; yields what `Problem.from_parquet` calls as `progress`."""
+    """Show in a terminal how many rows are read; yields the `progress` of `Problem.from_parquet`."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -22,7 +22,8 @@ def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    disable = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task("", total=None, visible=False)
 
         def progress(done: int, total: int) -> None:

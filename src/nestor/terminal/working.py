@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show on standard error how much is done, if that is wanted; yields what to call with that number."""
+    """Show how much is done, if that is wanted and standard error is a terminal.
+
+    Yields
+    ------
+    callable
+        To be called with that number.
+    """
     if not show:
         yield lambda done: None  # noqa: ARG005 - nobody looks
         return
@@ -25,6 +31,8 @@ def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int]
     )
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    disable = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)
