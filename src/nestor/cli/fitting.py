@@ -58,9 +58,10 @@ def fit(
 ) -> None:
     """Sample a model with one engine and summarize the posterior."""
     from nestor.options import read_model
-    from nestor.terminal.fitting import fit_and_print
+    from nestor.terminal.fitting import check_before_reading, fit_and_print
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
+    check_before_reading(model, engine, timeout, out)
     problem = make_problem(model, data, missing, in_batches=in_batches)
     fit_and_print(problem, engine, config, timeout, out, make_console(), make_console(stderr=True))

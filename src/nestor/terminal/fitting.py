@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from nestor.api import sample_one
 from nestor.comparison import EngineRow
+from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
+from nestor.events import WorkerEvent
 from nestor.measure import measure
 from nestor.runner import store
 from nestor.session import check_timeout, read_contender
+from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.live import LiveProgress
+from nestor.terminal.summary import summary_view
 from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    import xarray as xr
+    from rich.console import Console
 
     from nestor.backend import SamplerConfig
-    from nestor.diagnostics import Summaries
     from nestor.problem import Problem
+    from nestor.spec import ModelSpec
+
+
+def check_before_reading(
+    model: ModelSpec, engine: str, timeout: float | None, out: Path | None
+) -> None:
+    """Find out before the data are read, which may take long, what is wrong without them.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        If the engine or the timeout is wrong.
+    DataError
+        If the file cannot or should not be written.
+    """
+    check_timeout(timeout)
+    Contender.parse_sampler(engine, model.level_names)
+    _check_target(out)
 
 
 def fit_and_print(
@@ -45,23 +66,42 @@ def fit_and_print(
     DataError
         If the file cannot be written.
     """
-    check_timeout(timeout)
     contender = read_contender(engine, problem)
-    _check_target(out)
-    printed.print(problem_view(problem), *chosen_view([contender]))
-    log = Path(tempfile.mkdtemp(prefix="nestor-")) / f"{contender.file_stem}.log"
-    tree, message = sample_one(problem, contender, config, log, timeout, progress)
-    if tree is None:
-        raise EngineFailed(f"{contender.name}: {message.rstrip('.')}. Its log: {log}")
-    log.unlink()
-    log.parent.rmdir()
-    row = measure(problem, EngineRow(contender, "ok"), tree)
-    printed.print(Group(EngineView([row]), row_notes([row])))
+    printed.print(Unpadded(Group(problem_view(problem), *chosen_view([contender]))))
+    tree = _sampled(problem, contender, config, timeout, progress)
+    with LiveProgress(progress, [contender.name]) as live:
+        phase = {"event": "phase", "phase": "summarizing"}
+        live(WorkerEvent(contender.name, "sample", phase))
+        row = measure(problem, EngineRow(contender, "ok"), tree)
+    printed.print(Unpadded(Group(EngineView([row]), row_notes([row]))))
     assert row.summaries is not None  # noqa: S101 - it has draws
-    printed.print(_summary(problem, row.summaries))
+    printed.print(Unpadded(summary_view(problem, row.summaries)))
     if out is not None:
         store.save_tree(tree, out, run_key="")
         printed.print(f"Written to {out}", markup=False, highlight=False)
+
+
+def _sampled(
+    problem: Problem,
+    contender: Contender,
+    config: SamplerConfig,
+    timeout: float | None,
+    progress: Console,
+) -> xr.DataTree:
+    """Sample; the log stays only if the engine fails."""
+    folder = Path(tempfile.mkdtemp(prefix="nestor-"))
+    log = folder / f"{contender.file_stem}.log"
+    failed = False
+    try:
+        tree, message = sample_one(problem, contender, config, log, timeout, progress)
+        failed = tree is None
+    finally:
+        if not failed:
+            shutil.rmtree(folder, ignore_errors=True)
+    if tree is None:
+        where = "" if str(log) in message else f". Its log: {log}"
+        raise EngineFailed(f"{contender.name}: {message.rstrip('.')}{where}")
+    return tree
 
 
 def _check_target(out: Path | None) -> None:
@@ -77,16 +117,3 @@ def _check_target(out: Path | None) -> None:
     if not out.parent.is_dir():
         raise DataError(f"--out {out}: the directory {out.parent} does not exist.")
     store.check_writable(out.parent)
-
-
-def _summary(problem: Problem, found: Summaries) -> RenderableType:
-    """Posterior of all that is not a node's coefficient."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("")
-    for heading in ("mean", "sd", "5%", "50%", "95%", "MCSE mean", "R-hat", "bulk ESS"):
-        table.add_column(heading, justify="right")
-    for i in (~problem.scalars.is_node).nonzero()[0]:
-        five = [f"{value:.4g}" for value in found.estimate[:, i]]
-        rest = [f"{found.mcse[0, i]:.2g}", f"{found.rhat[i]:.3f}", f"{found.ess_bulk[i]:,.0f}"]
-        table.add_row(Text(problem.scalars.label(int(i))), *five, *rest)
-    return table

@@ -13,6 +13,8 @@ from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
 from nestor.leave_out import leave_one_leaf_out
 from nestor.runner import store
+from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.narrow import FirstThatFits
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:
@@ -39,13 +41,13 @@ def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bo
     if fit is None:
         raise DataError(f"--draws {draws} is no netCDF file of draws that can be read.")
     found = (leave_one_leaf_out if leaves else loo)(problem, fit, progress=True)
-    printed.print(_totals(found))
+    printed.print(Unpadded(_totals(found)))
     if found.unreliable.size:
         printed.print(_unreliable(found))
 
 
 def _totals(found: LeaveOneOut) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    """A line; a line per number where space is short."""
     headings = (
         f"left out: {found.elpd_i.dims[0]}",
         "draws",
@@ -54,12 +56,19 @@ def _totals(found: LeaveOneOut) -> RenderableType:
         "p",
         "Pareto k too large",
     )
-    for heading in headings:
-        table.add_column(heading, justify="right")
     numbers = (f"{value:,.1f}" for value in (found.elpd, found.se, found.p))
     units, draws = count(found.elpd_i.size), count(found.n_samples)
-    table.add_row(units, draws, *numbers, count(found.unreliable.size))
-    return table
+    cells = (units, draws, *numbers, count(found.unreliable.size))
+    wide = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        wide.add_column(heading, justify="right")
+    wide.add_row(*cells)
+    tall = Table(box=None, show_header=False, pad_edge=False)
+    tall.add_column()
+    tall.add_column(justify="right")
+    for heading, cell in zip(headings, cells, strict=True):
+        tall.add_row(heading, cell)
+    return FirstThatFits([wide, tall])
 
 
 def _unreliable(found: LeaveOneOut) -> RenderableType:
