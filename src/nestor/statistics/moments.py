@@ -11,7 +11,7 @@ Statistician 37.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -70,6 +70,7 @@ class Moments:
         starts: NDArray[np.intp],
         *,
         centred: bool,
+        origin: FloatArray | None = None,
     ) -> Moments:
         """Moments of rows that are sorted by leaf.
 
@@ -83,11 +84,16 @@ class Moments:
             Leaf v has the rows ``starts[v]:starts[v + 1]``, at least one.
         centred : bool
             Whether to keep them about the leaves' means, or about zero.
+        origin : ndarray, (d, n), optional
+            Where each leaf's means are counted from, if they are not kept about zero.
         """
         from nestor.statistics.sorted_rows import cut, sorted_moments
 
         pieces, owner = cut(starts)
-        return sorted_moments(columns, weights, pieces, centred=centred).moments.grouped(owner)
+        if origin is not None:
+            origin = np.repeat(origin, np.diff(owner), axis=1)
+        found = sorted_moments(columns, weights, pieces, centred=centred, origin=origin)
+        return found.moments.grouped(owner)
 
     # Sums that overflow are infinite or NaN, and refused where all rows are known: `refuse_magnitude`.
     @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
@@ -142,6 +148,9 @@ class Moments:
 class RunningMoments:
     """Moments of leaves that come up one after another, of rows that come in batches.
 
+    Until all rows are there, means are counted from each leaf's first row: where columns are far from zero,
+    means themselves are rounded by more than what they differ by from batch to batch.
+
     Parameters
     ----------
     d : int
@@ -155,20 +164,30 @@ class RunningMoments:
         self._d = d
         self._n = 0
         self._held = Moments.empty(0, d, centred=centred)
+        self._origin = np.zeros((d, 0))
 
-    def add(self, part: Moments, leaves: NDArray[np.intp], n: int) -> None:
+    def add(
+        self,
+        columns: FloatArray,
+        weights: FloatArray | None,
+        starts: NDArray[np.intp],
+        leaves: NDArray[np.intp],
+        n: int,
+    ) -> None:
         """Add rows of some leaves.
 
         Parameters
         ----------
-        part : Moments
-            Of m leaves.
+        columns, weights, starts
+            As in `Moments.of_sorted`: (d, N), (N,) and (m + 1,).
         leaves : ndarray of intp, (m,)
-            Which ones they are, each once.
+            Which leaves they are of, each once.
         n : int
             How many leaves there are by now.
         """
         self._reserve(n)
+        origin = self._origin_of(columns, starts, leaves) if self.centred else None
+        part = Moments.of_sorted(columns, weights, starts, centred=self.centred, origin=origin)
         held, merged = self._held, self._held.take(leaves).merged(part)
         held.rows[leaves] = merged.rows
         held.weight[leaves] = merged.weight
@@ -178,7 +197,16 @@ class RunningMoments:
 
     def moments(self) -> Moments:
         """Moments of all rows so far, (n,) leaves."""
-        return self._held.take(np.arange(self._n))
+        found = self._held.take(np.arange(self._n))
+        return replace(found, mean=self._origin[:, : self._n] + found.mean)
+
+    def _origin_of(
+        self, columns: FloatArray, starts: NDArray[np.intp], leaves: NDArray[np.intp]
+    ) -> FloatArray:
+        """First row that there was of each of m leaves, (d, m)."""
+        new = self._held.rows[leaves] == 0
+        self._origin[:, leaves[new]] = columns[:, starts[:-1][new]]
+        return self._origin[:, leaves]
 
     def _reserve(self, n: int) -> None:
         """Have room for n leaves; doubled each time, so that growing costs a constant each leaf."""
@@ -192,3 +220,6 @@ class RunningMoments:
         self._held.rows[here], self._held.weight[here] = old.rows, old.weight
         self._held.mean[:, here], self._held.cross[..., here] = old.mean, old.cross
         self._held.log_weights[here] = old.log_weights
+        origin = self._origin
+        self._origin = np.zeros((self._d, size))
+        self._origin[:, here] = origin

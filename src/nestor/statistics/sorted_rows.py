@@ -55,6 +55,7 @@ def sorted_moments(
     *,
     centred: bool,
     outcomes: int = 0,
+    origin: FloatArray | None = None,
 ) -> SortedMoments:
     """Compute moments, and remainders of the last `outcomes` columns.
 
@@ -64,6 +65,8 @@ def sorted_moments(
         As in `Moments.of_sorted`.
     outcomes : int
         How many of the columns, the last ones, are explained by the others within each leaf.
+    origin : ndarray, (d, n), optional
+        Where each leaf's means are counted from, if they are not kept about zero.
     """
     d, n = len(columns), len(starts) - 1
     rows = np.diff(starts).astype(np.int64)
@@ -79,7 +82,9 @@ def sorted_moments(
         found.weight[here] = block.weight
         values = [np.ascontiguousarray(column[part]) for column in columns]
         if centred:
-            values, found.mean[:, here] = block.centred(values)
+            values, found.mean[:, here] = block.centred(
+                values, 0.0 if origin is None else origin[:, here]
+            )
         block.cross(values, found.cross[..., here])
         if w is not None:
             found.log_weights[here] = block.sums(np.log(w))
@@ -121,18 +126,22 @@ class _Block:
     def weighted(self, values: FloatArray) -> FloatArray:
         return values if self.w is None else self.w * values
 
-    def centred(self, values: list[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
-        """Subtract each leaf's means; return them, too, (d, n)."""
-        means, apart = [], []
+    def centred(
+        self, values: list[FloatArray], origin: FloatArray | float
+    ) -> tuple[list[FloatArray], FloatArray]:
+        """Subtract each leaf's means; return them less the origin, too, (d, n)."""
+        means, rests, apart = [], [], []
         for column in values:
             mean = self.sums(self.weighted(column)) / self.weight
             left = column - np.repeat(mean, self.rows)
             # Twice: the mean of deviations from a rounded mean is what rounding left.
             rest = self.sums(self.weighted(left)) / self.weight
             left -= np.repeat(rest, self.rows)
-            means.append(mean + rest)
+            means.append(mean)
+            rests.append(rest)
             apart.append(left)
-        return apart, np.stack(means)
+        # The rest last: it would be lost beside a mean that is far from zero.
+        return apart, (np.stack(means) - origin) + np.stack(rests)
 
     def cross(self, values: list[FloatArray], out: FloatArray) -> None:
         """Write each leaf's cross-products of the columns to `out`, (d, d, n)."""

@@ -20,7 +20,7 @@ from nestor.rows import constant_predictor
 from nestor.statistics.columns import ColumnReader, missing_columns, number_columns, refuse_spec
 from nestor.statistics.leaf import LeafStatistics, from_moments
 from nestor.statistics.magnitude import refuse_magnitude
-from nestor.statistics.moments import Moments, RunningMoments
+from nestor.statistics.moments import RunningMoments
 from nestor.statistics.totals import Totals
 from nestor.terms import numeric_column
 
@@ -77,8 +77,7 @@ def stream(
         if order is not None:
             columns = np.take(columns, order, axis=1)
             weights = None if weights is None else weights[order]
-        part = Moments.of_sorted(columns, weights, starts, centred=sums.centred)
-        sums.add(part, leaf, tree.n_leaves)
+        sums.add(columns, weights, starts, leaf, tree.n_leaves)
     if totals is None:
         raise DataError("there are no rows.")
     return _finished(spec, reader, tree, sums, totals)
