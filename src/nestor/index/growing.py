@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nestor.errors import DataError
+from nestor.errors import DataError, SpecError
 from nestor.index.build import build_index, check_levels, leaves, refuse_missing
 from nestor.index.columns import Column
 from nestor.index.ranks import sorted_rows
@@ -52,6 +52,8 @@ class GrowingTree:
 
     def __init__(self, levels: Sequence[str], missing: Literal["error", "group"]) -> None:
         check_levels(levels)
+        if missing not in ("error", "group"):  # before any row is read
+            raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
         self._missing = missing
         self._labels = [_Labels(name) for name in levels]
         self._nodes = [_Nodes() for _ in levels]
