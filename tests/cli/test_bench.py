@@ -188,3 +188,14 @@ def test_pictures_and_the_report_can_be_made_anew(call, here):
     assert "A tiny scenario" in Path("page.html").read_text()
     code, _, err = call("bench", "plot", "out", "--out", "no-such")
     assert (code, "does not exist" in err) == (2, True)
+
+
+def test_an_interrupted_run_says_how_to_go_on(call, here, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nestor.terminal.bench_running.run_bench", interrupted)
+    code, _, err = call("bench", "run", "tiny.toml")
+    assert code == 130
+    kept = "What is finished is kept in nestor-out/bench/tiny: the same command goes on from there."
+    assert err.splitlines()[-1] == f"interrupted. {kept}"

@@ -107,3 +107,9 @@ def test_lines_in_a_file_have_no_blanks_at_their_end(
     code, out, err = call("fit", "data.csv", FORMULA, *how)
     assert code == 0, err
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
+def test_the_table_of_backends_has_none_either(call):
+    code, out, err = call("backends")
+    assert code == 0, err
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []

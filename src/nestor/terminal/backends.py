@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor import registry
+from nestor.terminal.bench_lines import Unpadded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +23,7 @@ def backends_view() -> RenderableType:
     for name, entry in registry.backends().items():
         samplers = ", ".join(entry.backend.samplers) or "densities only"
         table.add_row(Text(name), Text(samplers), Text(_formulations(entry)), Text(_state(entry)))
-    return table
+    return Unpadded(table)
 
 
 def _formulations(entry: registry.Entry) -> str:

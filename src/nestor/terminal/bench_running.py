@@ -16,6 +16,7 @@ from nestor.bench.plan import plan
 from nestor.bench.session import run_bench
 from nestor.bench.store import TABLE
 from nestor.errors import Unsupported
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_progress import GridProgress
 from nestor.terminal.words import count
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def print_plan(planned: Plan, folder: Path, console: Console) -> None:
     """Print the grid, what of it is finished, and what the rest will cost."""
-    console.print(_grid_view(planned))
+    console.print(Unpadded(_grid_view(planned)))
     console.print(Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
 
 

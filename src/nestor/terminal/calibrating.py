@@ -14,6 +14,7 @@ from nestor.calibration.judge import Calibrated
 from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
 from nestor.runner import store
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.tables import chosen_view, problem_view
 from nestor.terminal.words import count, duration
 
@@ -112,7 +113,7 @@ def calibrate_and_print(
     """Calibrate an engine; print the problem, progress, the verdict and what was written."""
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(problem_view(problem), *chosen_view([contender]))
+    printed.print(Unpadded(Group(problem_view(problem), *chosen_view([contender]))))
     try:
         bar = Bar(progress, contender.name)
         with bar.bars:
@@ -132,7 +133,7 @@ def calibrate_and_print(
         raise KeyboardInterrupt(
             f"What is finished is kept in {folder}: the same command goes on from there."
         ) from None
-    printed.print(calibration_view(found))
+    printed.print(Unpadded(calibration_view(found)))
     _print_files(found, printed)
     return found
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor.conformance.isolated import run_isolated
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def check_and_print(
             timeout=timeout,
             listener=live,
         )
-    printed.print(report_view(report))
+    printed.print(Unpadded(report_view(report)))
     return report
 
 

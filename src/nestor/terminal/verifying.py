@@ -13,6 +13,7 @@ from rich.text import Text
 from nestor.events import WorkerEvent
 from nestor.references.problems import NAMES
 from nestor.references.verify import verify
+from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import MISSING, count, duration, number
 
@@ -65,7 +66,7 @@ def verify_and_print(
         card = verify(
             engine, problems, config=config, timeout=timeout, listener=listen, on_score=note
         )
-    printed.print(scorecard_view(card))
+    printed.print(Unpadded(scorecard_view(card)))
     return card
 
 
