@@ -51,7 +51,7 @@ def refused(spec, table, message):
 
 
 @pytest.mark.parametrize("column", ["x", "y"])
-@pytest.mark.parametrize("factor", [1e-160, 1e-150, 1e154, 1e200, 1e307])
+@pytest.mark.parametrize("factor", [1e-160, 1e-153, 1e154, 1e200, 1e307])
 def test_columns_whose_squares_are_out_of_range_are_refused(column, factor):
     name = "the outcome" if column == "y" else "predictor 'x'"
     size = "small" if factor < 1 else "large"
@@ -73,7 +73,7 @@ def test_an_outcome_less_its_offset_may_be_out_of_range():
         streamed(spec, TABLE.assign(y=1.7e308, o=-1.7e308))
 
 
-@pytest.mark.parametrize("factor", [1e-140, 1e140])
+@pytest.mark.parametrize("factor", [1e-150, 1e150])
 def test_columns_within_range_scale(factor):
     """Scaling a column scales its own parts of the statistics, and rounds nothing."""
     factor = 2.0 ** round(math.log2(factor))

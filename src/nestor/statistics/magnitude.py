@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from nestor.spec import ModelSpec
     from nestor.statistics.moments import Moments
 
-_DOUBLE = np.finfo(np.float64)
-#: Of less than this, what rounding leaves (an epsilon of it) is no normal number, so that digits are lost.
-_SMALLEST = float(_DOUBLE.tiny / _DOUBLE.eps)
+#: Least mean of squares: those of deviations that are 256 times smaller are still normal numbers, of all
+#: digits.
+_SMALLEST = float(np.finfo(np.float64).tiny) * 2**16
 
 
 def refuse_magnitude(
@@ -47,18 +47,19 @@ def refuse_magnitude(
         weight = moments.weight.sum()
         about_mean = np.einsum("iin->in", moments.cross)
         squares = (about_mean + moments.weight * moments.mean**2).sum(axis=1)
-    if not _SMALLEST <= weight < np.inf:
+    smallest = _SMALLEST * int(moments.rows.sum())
+    if not smallest <= weight < np.inf:
         raise _refusal(f"weights column {spec.weights!r}", weight, "sum", "column")
     what = "column" if spec.weights is None else "column or the weights"
     for j, term in enumerate(terms):
-        if _SMALLEST <= squares[j] < np.inf or (squares[j] == 0 and all_zero(j)):
+        if smallest <= squares[j] < np.inf or (squares[j] == 0 and all_zero(j)):
             continue
         name = "the outcome" if term is None else f"predictor {term!r}"
         raise _refusal(name, squares[j], "sum of squares", what)
 
 
 def _refusal(name: str, found: float, what: str, scaled: str) -> DataError:
-    size = "small" if found < _SMALLEST else "large"
+    size = "small" if found < 1 else "large"
     return DataError(
         f"{name} is too {size} for its {what} to be held in double precision ({found:g}). "
         f"Rescale the {scaled}."
