@@ -187,7 +187,7 @@ class _Packing:
             effect = self._problem.effects[j]
             if effect in self._problem.priors.beta:
                 location, scale = self._problem.priors.beta[effect].args
-                mean[place, 0], variance[place] = location, scale**2
+                mean[place, 0], variance[place] = location, scale * scale
         return mean, variance
 
     def _scalars(self) -> None:

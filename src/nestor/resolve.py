@@ -217,8 +217,8 @@ class _Automatic:
 
 
 def _positive(what: str, scale: float) -> float:
-    """Refuse a scale that double precision cannot hold."""
-    if not 0.0 < scale < math.inf:
+    """Refuse a scale that double precision cannot hold, or not its square, the variance."""
+    if not 0.0 < scale * scale < math.inf:
         raise DataError(
             f"{what} is too large or too small for a prior scale to be taken from it ({scale:g} in "
             "double precision). Rescale the column, or give the priors yourself."

@@ -114,6 +114,7 @@ def test_scales_follow_the_outcomes_unit(factor):
         ({"x": TABLE.x * 1e-300}, "predictor 'x' is too large or too small"),
         ({"x": TABLE.x * 1e300}, "predictor 'x' is too large or too small"),
         ({"x": TABLE.x * 1e-157, "y": TABLE.y * 1e153}, "predictor 'x' is too large"),
+        ({"x": TABLE.x * 1e-80, "y": TABLE.y * 1e80}, "predictor 'x' is too large"),
     ],
 )
 def test_data_without_a_scale_are_refused_unless_none_is_needed(changes, message):
