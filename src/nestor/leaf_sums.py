@@ -49,8 +49,8 @@ class LeafSums:
         Of the numbers that a mean was computed from.
     cross : ndarray, (n, q, q + m)
         Weighted cross-products of slopes with all columns, about the means.
-    total : ndarray, (m, m)
-        Those of the others, of all leaves together.
+    total, total_size : ndarray, (m, m)
+        Those of the others, of all leaves together, and the size of what they were computed from.
     """
 
     log_weights: FloatArray
@@ -59,24 +59,32 @@ class LeafSums:
     size: FloatArray
     cross: FloatArray
     total: FloatArray
+    total_size: FloatArray
 
     @classmethod
     def of_statistics(cls, found: LeafStatistics, effects: Sequence[str]) -> Self:
-        """From root and fit: X'X is root' root, and X'y is that times the fit."""
+        """From root and fit: X'X is root' root, and X'y is that times the fit.
+
+        Where slopes are nearly collinear, a residual that was computed as a difference is one of numbers
+        far larger than the outcome's squares.
+        """
         one = len(effects) - len(slopes(effects))  # the intercept comes first
         root, fit = found.root[:, one:, one:], found.fit[:, one:]
-        gram = np.swapaxes(root, 1, 2) @ root
-        cross = np.concatenate([gram, gram @ fit], axis=2)
-        total = found.residual + np.einsum("nqi,nqj->ij", fit, gram @ fit)
+        half, gram = root @ fit, np.swapaxes(root, 1, 2) @ root
+        cross = np.concatenate([gram, np.swapaxes(root, 1, 2) @ half], axis=2)
+        total = found.residual + np.einsum("nqi,nqj->ij", half, half)
+        total_size = np.einsum("nqi,nqj->ij", np.abs(fit), np.abs(gram) @ np.abs(fit))
         if not one:
             rows, none = found.rows_per_leaf.astype(np.float64), np.zeros(cross.shape[::2])
-            return cls(found.log_weights, rows, none, none, cross, total)
+            return cls(found.log_weights, rows, none, none, cross, total, total_size)
         first, at_zero = found.root[:, 0], found.fit[:, 0]
         x = first[:, 1:] / first[:, :1]
         moved = np.einsum("nq,nqm->nm", x, fit)
         mean = np.concatenate([x, at_zero + moved], axis=1)
-        size = np.concatenate([np.abs(x), np.abs(at_zero) + np.abs(moved)], axis=1)
-        return cls(found.log_weights, first[:, 0] ** 2, mean, size, cross, total)
+        sizes = np.einsum("nq,nqm->nm", np.abs(x), np.abs(fit))
+        size = np.concatenate([np.abs(x), np.abs(at_zero) + sizes], axis=1)
+        weight = first[:, 0] ** 2
+        return cls(found.log_weights, weight, mean, size, cross, total, total_size)
 
     @classmethod
     def of_rows(
@@ -119,7 +127,7 @@ class LeafSums:
                 cross[:, i, j] = sums(left[i] * left[j])
         total = np.array([[np.sum(weights * a * b) for b in left[q:]] for a in left[q:]])
         logs = np.bincount(leaf, np.log(weights), minlength=n)
-        return cls(logs, weight, mean, np.abs(mean), cross, total)
+        return cls(logs, weight, mean, np.abs(mean), cross, total, np.abs(total))
 
     def same_weights(self, other: Self) -> bool:
         """Whether the weights' sums, and those of their logarithms, are the same up to rounding."""
@@ -150,6 +158,8 @@ class LeafSums:
         )
         products = np.zeros((k, k), dtype=bool)
         products[:q] = crossed.any(axis=0)
-        products[q:, q:] = np.abs(self.total - other.total) > self.weight.sum() * allowed[q:, q:]
+        products[q:, q:] = np.abs(self.total - other.total) > (
+            self.weight.sum() * allowed[q:, q:] + ROUNDING * (self.total_size + other.total_size)
+        )
         single = means.any(axis=0) | np.diag(products)
         return single if single.any() else products.any(axis=0) | products.any(axis=1)

@@ -9,7 +9,6 @@ import numpy as np
 
 from nestor.drawn import check_draws
 from nestor.errors import DataError, SpecError
-from nestor.leaf_sums import TOLERANCE
 from nestor.same_data import data_that_differ
 from nestor.spec import ModelSpec
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
     from nestor.priors import Prior
     from nestor.problem import Problem
+
+#: Automatic priors come from variances, which keep fewer digits than the data that were compared.
+_ROUNDING = 1e-6
 
 
 def check_same_posterior(problem: Problem, fit: xr.DataTree) -> None:
@@ -112,4 +114,4 @@ def _same_prior(one: Prior, other: Prior) -> bool:
     if one.family != other.family:
         return False
     a, b = np.array(one.args), np.array(other.args)
-    return bool(np.all(np.abs(a - b) <= TOLERANCE * np.abs(a).max()))
+    return bool(np.all(np.abs(a - b) <= _ROUNDING * np.abs(a).max()))

@@ -211,3 +211,14 @@ def test_it_is_read_back_from_a_file(fit, table, tmp_path):
             check_same_posterior(make(spec_of(), table), read)
             with pytest.raises(DataError, match=r"values of 'x'\."):
                 check_same_posterior(make(spec_of(), moved("x")(table)), read)
+
+
+def test_nearly_collinear_slopes_are_no_difference(table):
+    """Their least-squares coefficients are huge, and residuals in batches a difference of their like."""
+    near = table.assign(z=table.x + 1e-6 * table.z)
+    spec = ModelSpec.from_formula("y ~ x + z + (x + z || g) + (1 || g:h)")
+    whole, streamed = Problem(spec, near), in_batches(spec, near)
+    check_same_posterior(streamed, tree_of(whole))
+    check_same_posterior(whole, tree_of(streamed))
+    with pytest.raises(DataError, match="values of 'y'"):
+        check_same_posterior(Problem(spec, moved("y", 1e-3)(near)), tree_of(streamed))
