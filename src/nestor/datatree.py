@@ -170,8 +170,8 @@ def read_statistics(tree: xr.DataTree) -> LeafStatistics | None:
     """Return the leaf statistics that `to_datatree` stored; None where it stored rows, or nothing."""
     from nestor.statistics import LeafStatistics
 
-    if _STATISTICS not in tree.children:
-        return None
-    stored = tree[_STATISTICS].dataset
     names = ("root", "fit", "residual", "rows_per_leaf", "log_weights")
+    stored = tree[_STATISTICS].dataset if _STATISTICS in tree.children else {}
+    if not all(name in stored for name in names):
+        return None
     return LeafStatistics(**{name: np.asarray(stored[name].values) for name in names})

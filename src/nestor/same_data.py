@@ -100,6 +100,7 @@ def _stored_rows(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
     shapes = {"leaf": y.shape, "X": (*y.shape, len(problem.effects))}
     if problem.spec.covariates:
         shapes["Z"] = (*y.shape, len(problem.spec.covariates))
+    shapes |= {name: y.shape for name in ("offset", "weights") if name in constant}
     if any(name not in constant or constant[name].shape != s for name, s in shapes.items()):
         return {repr(problem.spec.outcome): y}
     values = {name: np.asarray(array.values) for name, array in constant.items()}
@@ -109,9 +110,16 @@ def _stored_rows(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
 
 
 def _group(fit: xr.DataTree, name: str) -> Mapping[str, xr.DataArray]:
+    """Numbers of a group; leaves of rows are positions, which a tree made elsewhere may not have."""
     if name not in fit.children:
         return {}
-    return {str(n): array for n, array in fit[name].dataset.data_vars.items()}
+    arrays = {str(n): array for n, array in fit[name].dataset.data_vars.items()}
+    found = {n: array for n, array in arrays.items() if array.dtype.kind in "iuf" and array.size}
+    if (leaf := found.get("leaf")) is not None and (
+        leaf.dtype.kind == "f" or leaf.ndim != 1 or leaf.values.min() < 0
+    ):
+        del found["leaf"]
+    return found
 
 
 def _stored_counts(fit: xr.DataTree) -> NDArray[np.intp] | None:

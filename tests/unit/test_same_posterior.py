@@ -222,3 +222,32 @@ def test_nearly_collinear_slopes_are_no_difference(table):
     check_same_posterior(whole, tree_of(streamed))
     with pytest.raises(DataError, match="values of 'y'"):
         check_same_posterior(Problem(spec, moved("y", 1e-3)(near)), tree_of(streamed))
+
+
+def other_form(tree, **arrays):
+    """The same draws with some of what they were given in a form of someone else's."""
+    found = tree.copy()
+    constant = tree["constant_data"].to_dataset()
+    found["constant_data"] = xr.DataTree(constant.assign(arrays))
+    return found
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"leaf": ("row", np.linspace(0, 1, 60))},
+        {"leaf": ("row", ["a/x"] * 60)},
+        {"leaf": ("row", np.full(60, -1))},
+        {"X": (("one", "row"), np.ones((1, 60)))},
+        {"weights": ((), 1.0)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", MAKERS)
+def test_data_in_a_form_made_elsewhere_are_compared_as_far_as_they_go(table, name, arrays):
+    tree = other_form(tree_of(Problem(spec_of(), table), attrs=False), **arrays)
+    check_same_posterior(MAKERS[name](spec_of(), table), tree)
+    with pytest.raises(DataError, match="values of 'y'"):
+        check_same_posterior(Problem(spec_of(), moved("y")(table)), tree)
+    tree["leaf_statistics"] = xr.DataTree(xr.Dataset({"mean": ("leaf", np.ones(6))}))
+    check_same_posterior(MAKERS[name](spec_of(), table), tree)
