@@ -60,10 +60,13 @@ def test_holds_at_every_edge(case):
     one = with_sigma(problem, {n: np.asarray(a)[None] for n, a in scales.items()}, 1)
     found = Predictive.of_leaves(problem).log_density(one)[:, 0]
     whole = many_digits.log_marginal(problem, scales)
+    # Of a covariate that the effects explain but for 1e-8 eight digits are left, and sigma counts them.
+    few = case.edge == "covariates that effects explain" and case.how == "no sigma"
     for v in range(problem.index.n_leaves):
         wanted = whole - many_digits.log_marginal(without(problem, v), scales)
         # 50 digits are rounded to doubles before they are subtracted.
-        assert found[v] == pytest.approx(wanted, rel=1e-8, abs=1e-8 + 4e-16 * abs(whole))
+        rel = 1e-6 if few else 1e-8
+        assert found[v] == pytest.approx(wanted, rel=rel, abs=1e-8 + 4e-16 * abs(whole))
 
 
 @QUICK
