@@ -256,7 +256,7 @@ def tables(record: dict[str, object]) -> dict[str, str]:
 
 
 def chem97(folder: Path) -> str:
-    """What `nestor bench chem97` measured, matched: numba's marginalized beside the fastest sampled engine.
+    """What `nestor bench chem97` measured, matched, fastest first, and ratios to the fastest sampled engine.
 
     Medians over seeds with the least and the largest; ratios are of runs with the same seed.
     """
@@ -266,24 +266,28 @@ def chem97(folder: Path) -> str:
     ours = "numba:nutpie@marginalized"
     best = rates[[not name.endswith("@marginalized") for name in rates.index]].idxmax()
     columns = ("ess_per_s_sampling", "time_to_ess_s", "time_to_ess_warm_s")
-    one, other = (table[table.contender == name].set_index("seed") for name in (ours, best))
+    runs_of = {
+        n: table[table.contender == n].set_index("seed") for n in rates.sort_values().index[::-1]
+    }
+    one, other = runs_of[ours], runs_of[best]
     lines = _table(("", "verdict", "runs", "ESS/s of sampling", "to 400 ESS, cold, s", "warm, s"))
-    for name, runs in ((ours, one), (best, other)):
+    for name, runs in runs_of.items():
         spread = " | ".join(_spread(runs[column]) for column in columns)
         lines.append(
             f"| `{name}` | {', '.join(sorted(set(runs.verdict)))} | {len(runs)} | {spread} |"
         )
     ratios = [one[columns[0]] / other[columns[0]], *(other[c] / one[c] for c in columns[1:])]
-    lines.append(f"| ratio | | | {' | '.join(_spread(ratio.dropna()) for ratio in ratios)} |")
+    spread = " | ".join(_spread(ratio.dropna()) for ratio in ratios)
+    lines.append(f"| ratio of `{ours}` to `{best}` | | | {spread} |")
     return "\n".join(lines)
 
 
 def _spread(values: pd.Series) -> str:
     middle, low, high = (
-        f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
         for value in (values.median(), values.min(), values.max())
     )
-    return f"{middle} ({low} to {high})"
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
 def _table(heads: tuple[str, ...]) -> list[str]:
