@@ -68,6 +68,15 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(
     assert "Traceback" not in err
 
 
+def test_a_misspelt_engine_is_told_before_the_data_are_read(tmp_path, call):
+    """Reading would fail here, so that what is said shows what came first."""
+    engines = named(["numba", "numpiro"])
+    code, out, err = call("compare", "missing.parquet", FORMULA, "--in-batches", *engines)
+    assert (code, out) == (2, "")
+    assert "numpiro" in err
+    assert "missing.parquet" not in err
+
+
 def test_rows_left_out_one_at_a_time_need_rows(small_table):
     spec = ModelSpec.from_formula(FORMULA)
     problem = Problem.from_batches(spec, [small_table])

@@ -72,11 +72,15 @@ def compare(
 ) -> None:
     """Run one model on several engines: do they agree, and what does each cost?"""
     from nestor.agreement.criteria import Criteria
+    from nestor.contender import Contender
     from nestor.options import read_model
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     criteria = Criteria(margin, joint, until_verdict)
+    # Before the data are read, which may take long.
+    for one in engine or []:
+        Contender.parse_sampler(one, model.level_names)
     problem = make_problem(model, data, missing, in_batches=in_batches)
     _compare(problem, engine or [], config, criteria, timeout, out, as_json=json)
 
