@@ -44,7 +44,7 @@ class Posterior(Protocol):
         """A starting point, (d,)."""
         ...
 
-    def collect(self, free: Arrays, first: int, seed: int) -> Collected:
+    def collect(self, free: Arrays, first: int, config: SamplerConfig) -> Collected:
         """From nutpie's variables to the canonical ones; see `nestor_nutpie.sampling.Collect`."""
         ...
 
@@ -183,17 +183,7 @@ class NumbaModel:
                 yield self._made(draws)
 
     def _collect(self, config: SamplerConfig) -> Collect:
-        from nestor_numba.marginal import Recovery
-        from nestor_numba.recovery import recovery_cores
-
-        def collect(free: Arrays, first: int) -> Collected:
-            found = self.posterior.collect(free, first, config.seed)
-            if not isinstance(found.deferred, Recovery):
-                return found
-            deferred = replace(found.deferred, cores=recovery_cores(config))
-            return found._replace(deferred=deferred)
-
-        return collect
+        return lambda free, first: self.posterior.collect(free, first, config)
 
     def _made(self, draws: Draws) -> Draws:
         return draws if self.defers else in_memory(draws, self.problem.variables)

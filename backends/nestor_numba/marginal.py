@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nestor.cores import usable_cores
 from nestor.deferred import together
 from nestor_numba import arena, compiling
 from nestor_numba.evaluating import Density, Workspace, call_draw, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
+from nestor_numba.recovery import recovery_cores
 from nestor_numba.scales import Scales
 from nestor_nutpie.sampling import Collected
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nestor.backend import SamplerConfig
     from nestor.problem import Problem
 
     type FloatArray = NDArray[np.float64]
@@ -79,16 +80,15 @@ class Marginal:
         rng = np.random.default_rng(seed)
         return self.scales.centre + rng.uniform(-1.0, 1.0, self.density.dimension)
 
-    def collect(self, free: Arrays, first: int, seed: int) -> Collected:
+    def collect(self, free: Arrays, first: int, config: SamplerConfig) -> Collected:
         """Map draws of the scalars, (chain, draw, d), to all canonical variables; see `Posterior`.
 
         Coefficients are deferred: they are drawn when somebody wants them.
         """
         z = np.ascontiguousarray(free[POSITION])
         x, log_jacobian = self.scales.constrain(z)
-        return Collected(
-            self.scales.split(x), log_jacobian, Recovery(self, z, first, seed, len(usable_cores()))
-        )
+        recovery = Recovery(self, z, first, config.seed, recovery_cores(config))
+        return Collected(self.scales.split(x), log_jacobian, recovery)
 
     def recover(self, z: FloatArray, noise: FloatArray, values: Arrays) -> None:
         """Draw all coefficients jointly and exactly, once for each draw of the scales.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nestor.backend import SamplerConfig
     from nestor.design import LevelDesign
     from nestor.formulation import Formulation
     from nestor.problem import Problem
@@ -139,7 +140,7 @@ class Sampled:
             begin = end
         return u
 
-    def collect(self, free: Arrays, first: int, seed: int) -> Collected:  # noqa: ARG002 - nothing is drawn
+    def collect(self, free: Arrays, first: int, config: SamplerConfig) -> Collected:  # noqa: ARG002 - nothing is drawn
         """Map draws of the point, (chain, draw, d), to all canonical variables; see `Posterior`."""
         z = free[POSITION]
         found, log_jacobian = self._constrain(z)
