@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor import registry
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

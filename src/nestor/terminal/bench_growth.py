@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_words import metric_words, power_words
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.words import MISSING, count, number
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_words import (
     metric_form,
     metric_words,
@@ -19,6 +18,7 @@ from nestor.terminal.bench_words import (
     sweep_words,
     value_words,
 )
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:

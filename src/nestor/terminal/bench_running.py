@@ -16,8 +16,8 @@ from nestor.bench.plan import plan
 from nestor.bench.session import run_bench
 from nestor.bench.store import TABLE
 from nestor.errors import Unsupported
-from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_progress import GridProgress
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from nestor.terminal.bench_groups import GroupsView
 from nestor.terminal.bench_growth import crossover_view, growth_view
-from nestor.terminal.bench_lines import Unpadded
 from nestor.terminal.bench_regression import regression_view
 from nestor.terminal.bench_words import reason_words, sweep_words
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import count
 

@@ -14,7 +14,7 @@ from nestor.calibration.judge import Calibrated
 from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
 from nestor.runner import store
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.tables import chosen_view, problem_view
 from nestor.terminal.words import count, duration
 

@@ -9,7 +9,7 @@ from rich.console import Group
 from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.session import check_criteria, check_timeout, compare, read_contenders
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.tables import chosen_view, problem_view, results_view
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor.conformance.isolated import run_isolated
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:

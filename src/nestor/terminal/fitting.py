@@ -17,7 +17,7 @@ from nestor.events import WorkerEvent
 from nestor.measure import measure
 from nestor.runner import store
 from nestor.session import check_timeout, read_contender
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.summary import summary_view
 from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes

@@ -13,7 +13,7 @@ from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
 from nestor.leave_out import leave_one_leaf_out
 from nestor.runner import store
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.narrow import FirstThatFits
 from nestor.terminal.words import count
 

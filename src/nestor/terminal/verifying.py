@@ -13,7 +13,7 @@ from rich.text import Text
 from nestor.events import WorkerEvent
 from nestor.references.problems import NAMES
 from nestor.references.verify import verify
-from nestor.terminal.bench_lines import Unpadded
+from nestor.terminal.lines import Unpadded
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import MISSING, count, duration, number
 
