@@ -97,7 +97,11 @@ def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_gradients_are_exact_at_the_edges(edge):
-    """To 1e-8 of the density's or the gradient's size; all scales here are walked on as logarithms."""
+    """To 1e-8 of the density's or the gradient's size; all scales here are walked on as logarithms.
+
+    Doubles hold outcomes to a share of sigma only where those are 10^9 times larger than it, and the slope
+    by log sigma counts residuals in sigmas: a few such shares are rounding.
+    """
     for case in (c for c in CASES if c.edge == edge and c.simulated):
         model = compiled(case.problem, sampler=None)
         scales = model.posterior.scales
@@ -107,7 +111,8 @@ def test_gradients_are_exact_at_the_edges(edge):
         prior = slopes_of_priors(case.problem, case.scales)
         exact = scales.flat({name: likelihood[name] + prior[name] + 1.0 for name in likelihood})
         size = max(1.0, abs(value), np.abs(exact).max())
-        assert gradient == pytest.approx(exact, abs=1e-8 * size), case
+        share = np.finfo(float).eps * np.abs(case.problem.y).max() / case.scales.get("sigma", 1.0)
+        assert gradient == pytest.approx(exact, abs=1e-8 * size + 4 * share), case
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,11 @@ def read(text, **options):
         ("draws = 500", "draws = 0", "tracks.matched.draws: "),
         ("defaults = {}", "defaults = { draws = 5 }", "unknown key tracks.defaults.draws"),
         ("[data]", "[data]\ndemo = 'income'", "give one of table, simulate and demo"),
+        (
+            "simulate = { branching = [3, 2], rows_per_leaf = 5 }",
+            "table = 'rows.csv'\nseed = 3",
+            "seed is of simulated rows",
+        ),
         ("simulate = {", "simulates = {", "unknown key data.simulates"),
         ("[tracks]", "[model]\nformula = 'y ~ 1'\n[tracks]", "bring their own formula"),
         ("[tracks]", "[limits]\ntimeout_s = 0\n[tracks]", "limits.timeout_s: "),

@@ -226,6 +226,14 @@ def test_batch_rows_is_a_whole_number(tmp_path, batch_rows):
         Problem.from_parquet(SPEC, tmp_path / "rows.parquet", batch_rows=batch_rows)
 
 
+def test_progress_is_a_function(tmp_path):
+    TABLE.to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(
+        DataError, match="progress must be a function of two numbers, or None, not 3"
+    ):
+        Problem.from_parquet(SPEC, tmp_path / "rows.parquet", progress=3)
+
+
 @pytest.mark.parametrize("batch_rows", [np.int64(7), 2**70])
 def test_batch_rows_may_be_of_any_size(tmp_path, batch_rows):
     TABLE.to_parquet(tmp_path / "rows.parquet")

@@ -86,6 +86,8 @@ def read_parquet(
     """
     refuse_spec(spec)
     size = _batch_size(batch_rows)
+    if progress is not None and not callable(progress):
+        raise DataError(f"progress must be a function of two numbers, or None, not {progress!r}.")
     numbers = number_columns(spec)
     wanted = list(dict.fromkeys((*spec.level_names, *numbers)))
     files = [_look(found) for found in _paths(path)]
