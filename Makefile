@@ -4,8 +4,9 @@
 VENV ?= .venv
 OUT ?= nestor-out/demo
 PYTEST_ARGS ?=
-# Two processes; a file stays in one of them, since its tests share compiled models.
-PYTEST_JOBS ?= -n 2 --dist loadfile
+# Two processes; a file stays in one of them, since its tests share compiled models. Files in their order, so
+# that the many short ones of tests/unit come last and neither process ends long before the other.
+PYTEST_JOBS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
 RESULTS ?= benchmarks/results
 WHEELS ?= wheels

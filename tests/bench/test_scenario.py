@@ -9,6 +9,7 @@ import pytest
 from nestor.backend import SamplerConfig
 from nestor.bench import reading, record
 from nestor.bench.grid import cells
+from nestor.bench.manifest import read_manifest, write_manifest
 from nestor.bench.problems import build_problem, data_size, level_names, share_out
 from nestor.bench.reading import read_scenario
 from nestor.bench.shipped import load_scenario, shipped
@@ -50,8 +51,8 @@ def read(text, **options):
         ("[data]", "[data]\ndemo = 'income'", "give one of table, simulate and demo"),
         (
             "simulate = { branching = [3, 2], rows_per_leaf = 5 }",
-            "table = 'rows.csv'\nseed = 3",
-            "seed is of simulated rows",
+            "table = 'rows.csv'\nseed = 3\n[model]\nformula = 'y ~ 1 + (1 || g)'",
+            "data.seed is of simulated rows",
         ),
         ("simulate = {", "simulates = {", "unknown key data.simulates"),
         ("[tracks]", "[model]\nformula = 'y ~ 1'\n[tracks]", "bring their own formula"),
@@ -300,3 +301,11 @@ def test_the_committed_schema_is_the_present_one(name, module):
     path = SCHEMAS / f"{name}.schema.json"
     assert json.loads(path.read_text()) == module.json_schema(), f"nestor schema {name} > {path}"
     jsonschema.Draft202012Validator.check_schema(module.json_schema())
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_results_directory_says_which_scenario_it_is_of(tmp_path, name):
+    """With every default written out, those beside a table among them."""
+    scenario, text = load_scenario(name)
+    write_manifest(tmp_path, scenario, text, "nestor bench", quick=False)
+    assert read_manifest(tmp_path)["scenario"] == scenario.model_dump(mode="json")

@@ -23,6 +23,7 @@ from nestor_toy import ToyBackend
 sys.path.pop(0)
 
 SHAPES = "draws_have_every_variable_with_its_shape"
+DEFERRED = "deferred_draws_are_those_in_memory"
 
 
 class Model:
@@ -236,6 +237,71 @@ class Unprepared(Model):
         return replace(draws, timings=replace(draws.timings, compile=1.0))
 
 
+class Defers(Model):
+    """Draws of the coefficients of k1 come block by block, with room for a fault."""
+
+    def deferring(self):
+        return _Deferring(self)
+
+    def parts(self, array):
+        """Chain, first draw and draws of each block."""
+        return [
+            (chain, first, array[chain, first : first + 25])
+            for chain in range(len(array))
+            for first in range(0, array.shape[1], 25)
+        ]
+
+
+class _Deferring(Model):
+    def __init__(self, whole):
+        super().__init__(whole.inner, whole.problem, whole.sampler)
+        self.whole = whole
+
+    def sample(self, config, on_progress=None):
+        draws = self.whole.sample(config, on_progress)
+        values = {**draws.values}
+        made = _Made(values.pop("beta_k1"), self.whole.parts)
+        return replace(draws, values=values, deferred=made)
+
+
+class _Made:
+    def __init__(self, array, parts):
+        self.array, self.parts = array, parts
+        self.shapes = {"beta_k1": array.shape}
+
+    def blocks(self):
+        for chain, first, draws in self.parts(self.array):
+            yield chain, first, {"beta_k1": draws}
+
+    def together(self):
+        return {"beta_k1": self.array}
+
+
+class DefersOthers(Defers):
+    def parts(self, array):
+        return super().parts(array + 1e-12)
+
+
+class DefersTooFew(Defers):
+    def parts(self, array):
+        return super().parts(array)[:-1]
+
+
+class DefersTwice(Defers):
+    def parts(self, array):
+        return super().parts(array) * 2
+
+
+class DefersAnew(Defers):
+    """Makes other numbers the second time."""
+
+    times = 0
+
+    def parts(self, array):
+        self.times += 1
+        return super().parts(array if self.times == 1 else -array)
+
+
 class WrongGradient(Model):
     """A density of two scalars, one of whose slopes has the wrong sign."""
 
@@ -334,6 +400,10 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
     "prepared in vain": (backend(Unprepared), {"preparing_leaves_nothing_to_compile"}),
     "a wrong gradient": (backend(WrongGradient), {"the_sampled_gradient_is_the_densitys"}),
+    "defers other numbers": (backend(DefersOthers), {DEFERRED}),
+    "loses draws that it defers": (backend(DefersTooFew), {DEFERRED}),
+    "defers draws twice": (backend(DefersTwice), {DEFERRED}),
+    "defers other numbers each time": (backend(DefersAnew), {DEFERRED}),
     "samples anyhow": (backend(SamplesAnyhow), {"refuses"}),
     "refuses nothing": (backend(compile=_refuses_nothing), {"refuses"}),
     "no reasons": (backend(capabilities=_no_reasons), {"every_exclusion_has_a_reason"}),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from broken import DENSITY_FAULTS, FAULTS, Crashes, Model, backend
+from broken import DEFERRED, DENSITY_FAULTS, FAULTS, Crashes, Defers, Model, backend
 
 from nestor import registry
 from nestor.conformance import run_conformance
@@ -29,6 +29,12 @@ def test_without_a_fault_everything_passes():
     assert report.n_run == sum(r.outcome == "passed" for r in report.results) >= 80
     assert {r.outcome for r in report.results} == {"passed", "skipped"}
     assert all(r.reason for r in report.results if r.outcome == "skipped")
+
+
+def test_draws_that_are_rightly_deferred_pass():
+    report = run_conformance(backend(Defers), only=DEFERRED)
+    assert {r.outcome for r in report.results} == {"passed"}
+    assert {r.reason for r in report.results} == {"deferred: beta_k1"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

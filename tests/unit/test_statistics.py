@@ -3,7 +3,6 @@
 import itertools
 import math
 import pickle
-import threading
 from fractions import Fraction
 
 import numpy as np
@@ -321,26 +320,6 @@ def test_leaves_may_be_cut_into_pieces(formula, block, sigma, monkeypatch):
     np.testing.assert_allclose(found.residual[0, 0], whole.residual[0, 0], rtol=rel)
     np.testing.assert_allclose(found.residual, whole.residual, rtol=1e-9, atol=rel)
     assert np.array_equal(found.rows_per_leaf, whole.rows_per_leaf)
-
-
-@pytest.mark.parametrize("weights", [None, "w"])
-def test_statistics_do_not_depend_on_the_cores(weights, monkeypatch):
-    """To the last bit; and cores are used, each block on one of them."""
-    p = problem("y ~ x + z + (x || g)", edge_table(), weights=weights)
-    monkeypatch.setattr(sorted_rows, "BLOCK", 3)
-    found, threads = [], set()
-    cross = sorted_rows._Block.cross
-    monkeypatch.setattr(
-        sorted_rows._Block,
-        "cross",
-        lambda *args: (threads.add(threading.current_thread().name), cross(*args))[1],
-    )
-    for cores in ((0,), (0, 1, 2)):
-        monkeypatch.setattr(sorted_rows, "usable_cores", lambda cores=cores: cores)
-        found.append(leaf_statistics(p))
-    for name in ("root", "fit", "residual", "rows_per_leaf", "log_weights"):
-        assert np.array_equal(getattr(found[0], name), getattr(found[1], name)), name
-    assert any("nestor-statistics" in name for name in threads)
 
 
 def test_a_problem_computes_them_once_and_does_not_send_them_along():

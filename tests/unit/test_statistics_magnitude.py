@@ -122,10 +122,8 @@ def test_a_leaf_whose_coefficients_are_out_of_range_is_refused():
     refused(OWN_SPEC, table, "a leaf's least-squares coefficients are too large")
 
 
-def test_numbers_out_of_range_are_refused_without_warnings_on_several_cores(monkeypatch):
-    """Threads have an error state of their own, so that blocks warn where nobody asked them not to."""
+def test_numbers_out_of_range_are_refused_without_warnings_in_several_blocks(monkeypatch):
     monkeypatch.setattr(sorted_rows, "BLOCK", 30)
-    monkeypatch.setattr(sorted_rows, "usable_cores", lambda: {0, 1})
     refused(OWN_SPEC, TABLE.assign(y=1e200 * TABLE.y), "the outcome is too large")
 
 

@@ -89,9 +89,15 @@ def _merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
 
 def _validated(fields: Mapping[str, Any], source: str) -> Scenario:
     try:
-        return Scenario.model_validate(fields)
+        found = Scenario.model_validate(fields)
     except ValidationError as error:
         raise SpecError(f"scenario {source}: {_first(error)}") from None
+    # No rule of the scenario's own: a results directory has it with every default written out.
+    if found.data.table is not None and "seed" in found.data.model_fields_set:
+        raise SpecError(
+            f"scenario {source}: data.seed is of simulated rows, and those of a table are not: leave it out."
+        )
+    return found
 
 
 def _first(error: ValidationError) -> str:

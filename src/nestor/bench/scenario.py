@@ -59,10 +59,6 @@ class Data(_Part):
         given = [name for name in ("table", "simulate", "demo") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of table, simulate and demo, not {' and '.join(given)}")
-        if self.table is not None and "seed" in self.model_fields_set:
-            raise ValueError(
-                "seed is of simulated rows, and those of a table are not: leave it out"
-            )
         return self
 
 

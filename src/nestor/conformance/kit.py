@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nestor import registry
 from nestor.conformance import (
     declaration,
+    deferring,
     density,
     drawing,
     evaluation,
@@ -39,6 +40,7 @@ _MODULES = (
     seeds,
     options,
     optional,
+    deferring,
     density,
     recovery,
     posterior,

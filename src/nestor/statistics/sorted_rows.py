@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nestor.cores import usable_cores
 from nestor.statistics.least_squares import negligible, semidefinite_root, solve_root
 from nestor.statistics.moments import Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     type FloatArray = NDArray[np.float64]
 
-#: Rows of a block. Fewer, and calling NumPy takes longer than what it does; more, and nothing is faster.
-BLOCK = 65536
+#: Rows of a block. With fewer, NumPy's calls take a share of the time; with more, what one call leaves is out
+#: of the cache at the next. Threads for blocks gained nothing, and lost a half with smaller ones: in calls of
+#: some 20 us they wait for Python's lock as long as they compute, and sums by leaf hold it.
+BLOCK = 2**18
 
 
 class SortedMoments(NamedTuple):
@@ -48,6 +47,7 @@ def cut(starts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.append(pieces, starts[-1]).astype(np.intp), owner
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def sorted_moments(
     columns: FloatArray | Sequence[FloatArray],
     weights: FloatArray | None,
@@ -72,10 +72,8 @@ def sorted_moments(
     rows = np.diff(starts).astype(np.int64)
     found = Moments(rows, np.empty(n), np.zeros((d, n)), np.empty((d, d, n)), np.zeros(n), centred)
 
-    # In here, since threads have an error state of their own.
-    @np.errstate(over="ignore", under="ignore", invalid="ignore")
-    def take_in(first: int, last: int) -> FloatArray:
-        """Write the moments of a block's leaves; returns what is left of its outcomes."""
+    residual = np.zeros((outcomes, outcomes))
+    for first, last in _blocks(starts):
         part, here = slice(starts[first], starts[last]), slice(first, last)
         w = None if weights is None else weights[part]
         block = _Block(w, starts[first:last] - starts[first], rows[here])
@@ -88,28 +86,10 @@ def sorted_moments(
         block.cross(values, found.cross[..., here])
         if w is not None:
             found.log_weights[here] = block.sums(np.log(w))
-        if not outcomes:
-            return np.zeros((0, 0))
-        nothing = negligible(block.weight, found.mean[: d - outcomes, here])
-        return block.remainders(values, found.cross[..., here], nothing, outcomes)
-
-    residual = np.zeros((outcomes, outcomes))
-    # Added up in their order, so that cores change nothing.
-    for left in _each(take_in, _blocks(starts)):
-        residual += left
+        if outcomes:
+            nothing = negligible(block.weight, found.mean[: d - outcomes, here])
+            residual += block.remainders(values, found.cross[..., here], nothing, outcomes)
     return SortedMoments(found, residual)
-
-
-def _each(
-    take_in: Callable[[int, int], FloatArray], blocks: list[tuple[int, int]]
-) -> Iterator[FloatArray]:
-    """Take in all blocks, on the cores that may be used; what comes of each, in their order."""
-    cores = min(len(usable_cores()), len(blocks))
-    if cores < 2:
-        yield from starmap(take_in, blocks)
-        return
-    with ThreadPoolExecutor(cores, thread_name_prefix="nestor-statistics") as pool:
-        yield from pool.map(take_in, *zip(*blocks, strict=True))
 
 
 class _Block:
