@@ -99,8 +99,8 @@ def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
 def test_gradients_are_exact_at_the_edges(edge):
     """To 1e-8 of the density's or the gradient's size; all scales here are walked on as logarithms.
 
-    Doubles hold outcomes to a share of sigma only where those are 10^9 times larger than it, and the slope
-    by log sigma counts residuals in sigmas: a few such shares are rounding.
+    Outcomes that are 10^9 times larger than sigma are held by doubles to a share of it only, and the slope by
+    log sigma counts residuals in sigmas: a few such shares are rounding.
     """
     for case in (c for c in CASES if c.edge == edge and c.simulated):
         model = compiled(case.problem, sampler=None)

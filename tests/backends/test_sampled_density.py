@@ -8,11 +8,8 @@ from nestor import ModelSpec, Problem, registry
 from nestor.backend import SamplerConfig
 from nestor.formulation import Formulation
 
-ENGINES = {
-    "pymc:nutpie": pytest.importorskip("nutpie"),
-    "pymc:pymc": pytest.importorskip("pymc"),
-    "numpyro:nuts": pytest.importorskip("numpyro"),
-}
+for library in ("numpyro", "nutpie", "pymc"):
+    pytest.importorskip(library)
 
 
 def _table(rows=80, seed=4):
@@ -98,11 +95,11 @@ CONFIG = SamplerConfig(
 @pytest.mark.parametrize(
     ("engine", "case"),
     [
-        (engine, case)
-        for engine in ENGINES
-        for case in CASES
-        # PyMC's two samplers walk on one graph; the larger case is enough for the second.
-        if engine != "pymc:pymc" or case == "every prior, mixed"
+        ("numpyro:nuts", "every prior, mixed"),
+        ("numpyro:nuts", "student_t, centered"),
+        # PyMC's samplers walk on one graph, which takes half a minute to compile: each of them has one case.
+        ("pymc:nutpie", "every prior, mixed"),
+        ("pymc:pymc", "student_t, centered"),
     ],
 )
 def test_lp_less_the_log_jacobian_is_the_references_density(engine, case):

@@ -114,8 +114,8 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
 
     Rows are read in blocks that stay in the cache, where all else is done. With one slope that is some
     25 vector operations at 0.2 to 0.3 ns a number, so that 6 ns a row are to be expected, where adding up
-    the same two columns takes 0.3 to 0.5 (what memory allows). Measured on a core of an AMD EPYC are 7 ns
-    with 10,000 rows in a leaf (2.3 GB/s), 8 with 100, and 24 with 10, where each of a leaf's seven sums
+    the same two columns takes 0.5 (what memory allows). Measured on a core of an AMD EPYC are 6 to 7 ns
+    with 10,000 rows in a leaf (2.4 GB/s), 7 with 100, and 23 with 10, where each of a leaf's seven sums
     begins anew, which costs 8 ns, and as many least squares are solved: `benchmarks/test_statistics.py`.
 
     Raises
