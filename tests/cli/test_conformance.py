@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nestor.cli.conforming import conformance
@@ -47,6 +49,24 @@ def test_what_there_is_no_time_for_shows_nothing():
     assert result.exit_code == 3
     assert "exact is not shown to conform: 0 checks run" in result.stdout
     assert "api       2 out of time" in result.stdout
+
+
+def test_what_had_run_is_said_of_an_interrupted_one(monkeypatch):
+    from nestor.terminal import conforming
+
+    def interrupted(name, *, listener, **options):
+        def listen(event):
+            listener(event)
+            if event.result is not None and event.number == 2:
+                raise KeyboardInterrupt
+
+        return run_isolated(name, listener=listen, **options)
+
+    run_isolated = conforming.run_isolated
+    monkeypatch.setattr(conforming, "run_isolated", interrupted)
+    console = Console(file=io.StringIO())
+    with pytest.raises(KeyboardInterrupt, match=r"^2 of [1-9]\d checks had run: 2 passed\.$"):
+        conforming.check_and_print("exact", ["api"], None, None, None, console, console, quick=True)
 
 
 def test_json_alone_on_standard_output():

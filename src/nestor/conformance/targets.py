@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,8 +119,8 @@ def _covariates() -> tuple[Answer, ...]:
 
 
 @cache
-def _scales() -> tuple[Answer, ...]:
-    problem = _problem("priors of scales")
+def _scales(name: str) -> tuple[Answer, ...]:
+    problem = _problem(name)
     (level,) = problem.levels
     names = list(problem.priors.tau[level.name])
     return tuple(_of_prior(problem, f"tau_k1[{name}]", "tau", name) for name in names)
@@ -139,6 +139,31 @@ _SOFT = {"beta": "Normal(0.5, 2)", "tau": "LogNormal(0, 0.4)"}
 #: One of each prior family but Cauchy's, whose tails no sampler of unconstrained numbers explores quickly.
 _COVARIATES = tuple(p for p in PRIORS if not p.startswith("Cauchy"))
 _NAMES = tuple(f"p{i}" for i in range(1, 12))
+
+
+def _priors_of_scales(priors: Sequence[str]) -> Target:
+    """Some prior families of scales, an effect for each: few, so that marginalized graphs compile quickly."""
+    families = tuple(prior.partition("(")[0] for prior in priors)
+    name = f"priors of scales: {', '.join(families)}"
+    own = _NAMES[: len(priors) - 1]
+    effects = " + ".join(("1", *own))
+    return Target(
+        name,
+        f"y ~ {effects} + ({effects} || k1)",
+        partial(_scales, name),
+        arguments={
+            "weights": "prior_only",
+            "priors": {
+                "beta": "Normal(0.5, 2)",
+                "sigma": 1,
+                **{f"tau_k1[{n}]": p for n, p in zip(("Intercept", *own), priors, strict=True)},
+            },
+        },
+        children=((2,),),
+        centering=("noncentered",),
+        features=families,
+    )
+
 
 TARGETS = (
     Target(
@@ -171,23 +196,7 @@ TARGETS = (
         features=tuple(p.partition("(")[0] for p in _COVARIATES),
         one_way=True,
     ),
-    Target(
-        "priors of scales",
-        f"y ~ 1 + {' + '.join(_NAMES[:7])} + (1 + {' + '.join(_NAMES[:7])} || k1)",
-        _scales,
-        arguments={
-            "weights": "prior_only",
-            "priors": {
-                "beta": "Normal(0.5, 2)",
-                "sigma": 1,
-                "tau_k1[Intercept]": POSITIVE[0],
-                **{f"tau_k1[{n}]": p for n, p in zip(_NAMES, POSITIVE[1:], strict=False)},
-            },
-        },
-        children=((2,),),
-        centering=("noncentered",),
-        features=tuple(p.partition("(")[0] for p in POSITIVE),
-    ),
+    *(_priors_of_scales(POSITIVE[first : first + 3]) for first in range(0, len(POSITIVE), 3)),
     Target(
         "two levels, by the exact reference",
         "y ~ x + z + offset(offset) + (x || k1) + (1 || k1/k2)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -39,18 +40,27 @@ def check_and_print(
     *,
     quick: bool,
 ) -> ConformanceReport:
-    """Run the kit on an installed backend, show progress, print the report."""
+    """Run the kit on an installed backend, show progress, print the report.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With what had run until then.
+    """
     live = _Live(progress)
-    with live.bar:
-        report = run_isolated(
-            name,
-            tiers=tiers,
-            sampler=sampler,
-            only=only,
-            quick=quick,
-            timeout=timeout,
-            listener=live,
-        )
+    try:
+        with live.bar:
+            report = run_isolated(
+                name,
+                tiers=tiers,
+                sampler=sampler,
+                only=only,
+                quick=quick,
+                timeout=timeout,
+                listener=live,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(live.so_far) from None
     printed.print(Unpadded(report_view(report)))
     return report
 
@@ -70,10 +80,21 @@ class _Live:
             disable=not console.is_terminal,
         )
         self._task = self.bar.add_task("starting", total=None)
+        self._total = 0
+        self._outcomes: Counter[str] = Counter()
+
+    @property
+    def so_far(self) -> str:
+        """How many checks have run, and their outcomes."""
+        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in self._outcomes.items())
+        done = f"{count(self._outcomes.total())} of {count(self._total)} checks had run"
+        return f"{done}: {outcomes}." if outcomes else f"{done}."
 
     def __call__(self, event: Event) -> None:
         """Show that a check begins, or has its result."""
-        done = event.number - (event.result is None)
+        done, self._total = event.number - (event.result is None), event.total
+        if event.result is not None:
+            self._outcomes[event.result.outcome] += 1
         self.bar.update(
             self._task, description=event.check[:100], completed=done, total=event.total
         )
