@@ -22,7 +22,7 @@ def _files(folder):
     "engine",
     [
         "numpyro@marginalized",
-        # The rows' graph compiles in a third of the time: one of PyMC's samplers is enough for the other.
+        # The rows' graph compiles in half the time: one of PyMC's samplers is enough for the other.
         pytest.param("pymc:nutpie@marginalized", marks=pytest.mark.slow),
         pytest.param("pymc:pymc@noncentered", marks=pytest.mark.slow),
     ],

@@ -277,6 +277,22 @@ class _Made:
         return {"beta_k1": self.array}
 
 
+class DefersNothingTogether(Defers):
+    """Has nothing to give where all is wanted at once."""
+
+    def deferring(self):
+        found = super().deferring()
+        sample = found.sample
+
+        def empty(*arguments):
+            draws = sample(*arguments)
+            draws.deferred.together = dict
+            return draws
+
+        found.sample = empty
+        return found
+
+
 class DefersOthers(Defers):
     def parts(self, array):
         return super().parts(array + 1e-12)
@@ -400,6 +416,7 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
     "prepared in vain": (backend(Unprepared), {"preparing_leaves_nothing_to_compile"}),
     "a wrong gradient": (backend(WrongGradient), {"the_sampled_gradient_is_the_densitys"}),
+    "defers, and has nothing together": (backend(DefersNothingTogether), {DEFERRED}),
     "defers other numbers": (backend(DefersOthers), {DEFERRED}),
     "loses draws that it defers": (backend(DefersTooFew), {DEFERRED}),
     "defers draws twice": (backend(DefersTwice), {DEFERRED}),

@@ -102,7 +102,7 @@ def test_an_exhausted_budget_is_said(small_problem):
 @pytest.mark.parametrize(("mode", "status"), [("crash", "failed"), ("hang", "timeout")])
 def test_a_failure_at_a_later_look_is_a_row(small_problem, monkeypatch, mode, status):
     monkeypatch.setenv("NESTOR_FAKE_SECOND_LOOK", mode)
-    found = go_on(small_problem, ["exact", "growing"], timeout=10 if mode == "hang" else None)
+    found = go_on(small_problem, ["exact", "growing"], timeout=20 if mode == "hang" else None)
     assert found.rows[0].tree is not None
     assert found.rows[1].status == status
     assert found.verdict is Verdict.INCONCLUSIVE

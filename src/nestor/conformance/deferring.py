@@ -74,5 +74,6 @@ def _put_together(deferred: Deferred, lead: tuple[int, int]) -> Arrays:
 
 
 def _same(wanted: Arrays, found: Arrays, otherwise: str) -> None:
+    expect(set(found) == set(wanted), f"{otherwise} ({', '.join(set(found) ^ set(wanted))})")
     for name, array in found.items():
         expect(np.array_equal(array, wanted[name]), f"{otherwise} ({name})")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
 
 #: Rows of a block. With fewer, NumPy's calls take a share of the time; with more, what one call leaves is out
-#: of the cache at the next. Threads for blocks gained nothing, and lost a half with smaller ones: in calls of
-#: some 20 us they wait for Python's lock as long as they compute, and sums by leaf hold it.
+#: of the cache at the next. Threads for blocks gained nothing, or a sixth in leaves of ten rows, and lost
+#: a half with smaller blocks: they wait for Python's lock, which sums by leaf hold. See docs/exact-path.md.
 BLOCK = 2**18
 
 
