@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # `python -m` looks first into the folder where it is started: a user's random.py or pymc.py beside the
+    # data would take the place of the library. The command `nestor` does not, and this one shall not.
+    del sys.path[0]
+
 import contextlib
 import errno
 import signal
-import sys
 import traceback
 import warnings
 from typing import TextIO

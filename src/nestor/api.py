@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor.backend import SamplerConfig
@@ -12,6 +10,7 @@ from nestor.errors import DataError, EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
     import xarray as xr
@@ -66,6 +65,7 @@ def fit(
         If the engine crashes or runs out of time; the message has the end of its log.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    from nestor.runner import store
     from nestor.session import check_problem, check_timeout, read_contender
 
     check_problem(problem)
@@ -73,13 +73,13 @@ def fit(
     check_timeout(timeout)
     console = _console(progress)
     _say_chosen([contender], console)
-    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        log = Path(folder) / "engine.log"
+    with store.scratch_folder() as (folder, logs):
+        log = folder / "engine.log"
         tree, message = sample_one(problem, contender, config, log, timeout, console)
         if tree is None:
-            tail = (
-                log.read_text(errors="replace").strip().splitlines()[-25:] if log.exists() else []
-            )
+            if str(log) in message:
+                logs.add(log)
+            tail = log.read_text(errors="replace").strip().splitlines()[-25:]
             raise EngineFailed("\n".join([f"{contender.name}: {message}", *tail]))
     return tree
 

@@ -47,6 +47,7 @@ TIMINGS = (
     "postprocess_s",
     "transfer_s",
     "total_s",
+    "unaccounted_s",
 )
 
 
@@ -68,6 +69,9 @@ class EngineRow:
         Seconds per phase, see `TIMINGS`.
     efficiency : mapping of str to float or None
         ess_per_s_sampling, ess_per_s_total: the smallest bulk or tail ESS over seconds.
+    speed_void : str
+        Why ess_per_s_sampling is not given though its phases are: they do not add up to what the process's
+        own clock says (see `nestor.clock`). Empty otherwise.
     gates : Gates or None
         Convergence checks; None without draws.
     summaries : Summaries or None
@@ -103,6 +107,7 @@ class EngineRow:
     efficiency: Mapping[str, float | None] = field(
         default_factory=lambda: {"ess_per_s_sampling": None, "ess_per_s_total": None}
     )
+    speed_void: str = ""
     gates: Gates | None = None
     summaries: Summaries | None = None
     log_likelihood: NDArray[np.float64] | None = None

@@ -91,7 +91,12 @@ class TimingsDocument(_Document):
     sampling_s: float | None
     postprocess_s: float | None = Field(description="Conversion to canonical variables")
     transfer_s: float | None = Field(description="Device to host")
-    total_s: float | None = Field(description="Import to draws on the host")
+    total_s: float | None = Field(description="Import to draws on the host, by the process's clock")
+    unaccounted_s: float | None = Field(
+        default=None,
+        description="Of total_s, in no phase; negative where the phases are longer than it; null where "
+        "warmup and sampling are not told apart",
+    )
 
 
 class DiagnosticsDocument(_Document):
@@ -111,6 +116,10 @@ class EfficiencyDocument(_Document):
 
     ess_per_s_sampling: float | None
     ess_per_s_total: float | None
+    speed_void: str = Field(
+        default="",
+        description="Why ess_per_s_sampling is not given: the phases do not add up to total_s",
+    )
     peak_bytes: int | None
 
 
@@ -220,7 +229,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "timings": {name: _known(row.timings.get(name)) for name in TIMINGS},
         "diagnostics": _diagnostics(row),
         "efficiency": {name: _known(value) for name, value in row.efficiency.items()}
-        | {"peak_bytes": row.peak_bytes},
+        | {"speed_void": row.speed_void, "peak_bytes": row.peak_bytes},
         "settings": as_plain(dict(row.settings)),
         "versions": dict(row.versions),
         "sampled_density": None if row.sampled_density is None else row.sampled_density.to_dict(),

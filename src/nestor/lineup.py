@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Generator
 from dataclasses import replace
 from itertools import combinations
@@ -15,10 +16,12 @@ from nestor.agreement.recovery import RecoveryCheck, check_recovery
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.comparison import Comparison, EngineRow
+from nestor.errors import EngineFailed
 from nestor.events import DensityFinished, EngineFinished, Listener, LookFinished, WorkerEvent
 from nestor.measure import measure, posterior_of
 from nestor.pairing import Pairing
 from nestor.runner import engine, store
+from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +81,7 @@ class Lineup:
         self._finished: dict[str, xr.DataTree] = {}
 
     def _key(self, contender: Contender) -> str:
-        versions = registry.get(contender.backend).backend.versions()
+        versions = check_versions(registry.get(contender.backend).backend)
         config = contender.config(self._config)
         budget = self._criteria.until_verdict
         return store.key(self._problem, contender, config, versions, until_verdict=budget)
@@ -89,7 +92,12 @@ class Lineup:
     def check_density(self, contender: Contender) -> None:
         """Step 0 for one contender; a failure becomes its row."""
         name = contender.name
-        tree = store.load_tree(self._path(contender, ".nc"), self._key(contender))
+        try:
+            key = self._key(contender)
+        except EngineFailed as error:
+            self._failed_here(contender, error)
+            return
+        tree = store.load_tree(self._path(contender, ".nc"), key)
         if tree is not None and self._same_points(tree, contender):
             self._finished[name] = tree
             found = [float(text) for text in engine.read_attr(tree, "log_densities")]
@@ -121,6 +129,19 @@ class Lineup:
                 f"(bound {check.tolerance:g}); it was not sampled"
             )
             self._finish(EngineRow(contender, "density_failed", message))
+
+    def _failed_here(self, contender: Contender, error: EngineFailed) -> None:
+        """Give a contender its row that failed before its process was started, and a log as any other."""
+        log = self._path(contender, ".log")
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        message = f"{str(error).rstrip('.')}. Its log: {log}"
+        self._finish(EngineRow(contender, "failed", message))
+
+    @property
+    def failed_logs(self) -> set[Path]:
+        """Logs that the message of a row names."""
+        logs = {self._path(row.contender, ".log"): row.message for row in self.rows.values()}
+        return {log for log, message in logs.items() if str(log) in message}
 
     def sample(self, contender: Contender) -> None:
         """Sample with one contender, or take what is finished; measure it."""

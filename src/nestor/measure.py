@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.clock import void_speed
 from nestor.comparison import TIMINGS, EngineRow
 from nestor.diagnostics import gates, summaries
 from nestor.likelihood import log_likelihood
@@ -42,6 +43,7 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         summary=found.first(scalars),
     )
     seconds = {name: timings.get(name) for name in TIMINGS}
+    why_void = void_speed(seconds)
     worst = _worst_ess(checked.ess_bulk_min, checked.ess_tail_min)
     return replace(
         row,
@@ -49,9 +51,10 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         message="; ".join(checked.failures),
         timings=seconds,
         efficiency={
-            "ess_per_s_sampling": _rate(worst, seconds["sampling_s"]),
+            "ess_per_s_sampling": None if why_void else _rate(worst, seconds["sampling_s"]),
             "ess_per_s_total": _rate(worst, seconds["total_s"]),
         },
+        speed_void=why_void,
         gates=checked,
         summaries=found,
         tree=tree,

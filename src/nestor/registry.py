@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from nestor.backend import Backend
+from nestor.backend import Backend, Capabilities
 from nestor.errors import NestorWarning, SpecError
 
 if TYPE_CHECKING:
@@ -130,3 +130,12 @@ def _check(name: str, backend: object) -> None:
         raise TypeError(f"{type(backend).__name__} is not a backend; one has {wanted}")
     if backend.name != name:
         raise ValueError(f"its name is {backend.name!r}, the entry point's is {name!r}")
+    if not isinstance(backend.implementation, str):
+        raise TypeError(f"its implementation is {backend.implementation!r}, not text")
+    for field in ("requires", "samplers"):
+        words = getattr(backend, field)
+        if not isinstance(words, tuple | list) or not all(isinstance(w, str) for w in words):
+            raise TypeError(f"its {field} are {words!r}, not a tuple of texts")
+    found = backend.capabilities()
+    if not isinstance(found, Capabilities):
+        raise TypeError(f"its capabilities() are a {type(found).__name__}, not Capabilities")

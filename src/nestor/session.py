@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ def compare(
     criteria = criteria or Criteria()
     check_criteria(criteria, config)
     check_timeout(timeout)
-    with _folder(out, problem) as folder:
+    with _folder(out, problem) as (folder, logs):
         keep = out is not None
         lineup = Lineup(problem, config, criteria, folder, timeout, listener, keep=keep)
         try:
@@ -78,6 +77,7 @@ def compare(
             lineup.interrupt(contenders)
             lineup.result(contenders, lineup.judge(contenders)).save()
             raise
+        logs.update(lineup.failed_logs)
         result = lineup.result(contenders, pairs)
         result.save()
     return result
@@ -200,12 +200,13 @@ def check_criteria(criteria: Criteria, config: SamplerConfig) -> None:
 
 
 @contextlib.contextmanager
-def _folder(out: str | Path | None, problem: Problem) -> Iterator[Path]:
+def _folder(out: str | Path | None, problem: Problem) -> Iterator[tuple[Path, set[Path]]]:
+    """The run directory, or a private one that is removed, but for the logs that are put into the set."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="nestor-") as name:
-            yield Path(name)
+        with store.scratch_folder() as found:
+            yield found
         return
     folder = Path(out)
     store.claim(folder, problem)
     with store.locked(folder):
-        yield folder
+        yield folder, set()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """Why some runs of a group are not ok.
+    """Why some runs of a group are not ok, or have no speed.
 
     Parameters
     ----------
@@ -214,11 +214,14 @@ def _worst(rows: Iterable[Row]) -> tuple[str, str]:
 
 
 def _notes(rows: Iterable[Row]) -> tuple[Note, ...]:
-    seeds: dict[tuple[str, str], list[int]] = {}
+    """One for each way in which runs are not ok, or have no speed; their logs differ, the first is named."""
+    seeds: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for row in rows:
-        if row["status"] != "ok":
-            seeds.setdefault((row["status"], row["message"]), []).append(row["seed"])
-    return tuple(Note(*why, tuple(found)) for why, found in seeds.items())
+        if row["status"] != "ok" or row["message"]:
+            status = "no_speed" if row["status"] == "ok" else row["status"]
+            why = row["message"].partition(" Its log: ")[0]
+            seeds.setdefault((status, why), (row["message"], []))[1].append(row["seed"])
+    return tuple(Note(at[0], message, tuple(found)) for at, (message, found) in seeds.items())
 
 
 def _commonest(words: Iterable[str]) -> str:

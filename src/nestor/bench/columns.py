@@ -39,7 +39,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
         "str",
         "ok, gates_failed, density_failed, failed, timeout, out_of_memory, or skipped",
     ),
-    "message": ("str", "Why, where the status is not ok"),
+    "message": ("str", "Why, where the status is not ok, or there is no speed"),
     "verdict": ("str", "AGREE, DISAGREE, INCONCLUSIVE, or empty where it was not judged"),
     "against": ("str", "Contender that it was judged against"),
     "margin_needed": ("Float64", "Smallest margin at which it would agree, posterior sd"),
@@ -56,6 +56,10 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "total_s": (
         "Float64",
         "From the process's first import to draws on the host, with empty caches",
+    ),
+    "unaccounted_s": (
+        "Float64",
+        "Of total_s, in no phase; negative where the phases are longer than it",
     ),
     "elapsed_s": ("Float64", "Wall time of the process, as its parent saw it"),
     # effective draws

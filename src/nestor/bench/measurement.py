@@ -12,7 +12,9 @@ from nestor.backend import Cached
 from nestor.bench.measuring import measure_draws
 from nestor.bench.writing import Again, Writer
 from nestor.cores import usable_cores
+from nestor.errors import EngineFailed
 from nestor.runner import engine
+from nestor.runner.contract import check_environment
 from nestor.runner.limits import Limits
 from nestor.runner.threads import thread_environment
 
@@ -69,6 +71,8 @@ def run_cell(
     run = _Run(cell, gate, results, listen)
     try:
         return run.finish(warm=warm)
+    except EngineFailed as error:  # before a process was started for it
+        return Finished(Writer(cell, gate.problem).record("failed", str(error)))
     finally:
         run.clean()
 
@@ -159,7 +163,9 @@ class _Run:
     def _limits(self, caches: str) -> Limits:
         extra = dict(self._threads)
         if isinstance(self._backend, Cached):
-            extra |= self._backend.cache_environment(self._caches / caches)
+            folder, backend = self._caches / caches, self._backend
+            who = f"cache_environment() of the backend {backend.name}"
+            extra |= check_environment(lambda: backend.cache_environment(folder), who)
         return Limits(extra, usable_cores()[: self._cell.cores], self._cell.memory_bytes)
 
     def _files(self) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nestor.clock import void_speed
+
 if TYPE_CHECKING:
     from nestor.bench.record import BenchRecord, DiagnosticsDocument, SecondsDocument
 
@@ -50,7 +52,8 @@ class Metrics:
 def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Metrics:
     """Return the figures of a record, for a target of effective draws.
 
-    A run that is wrong, since its verdict is DISAGREE, has no speed: it never reaches the target.
+    A run that is wrong, since its verdict is DISAGREE, has no speed: it never reaches the target. One whose
+    phases do not add up (see `nestor.clock`) has a time to the target by the process's clock alone.
     """
     if record.status == "skipped":
         return Metrics()
@@ -58,6 +61,9 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
     spent = None if seconds is None else _without_import(seconds)
     if seconds is None or found is None:
         return Metrics(censored=True, censored_at_s=spent)
+    if void_speed(vars(seconds)):
+        # What does not add up to the process's own clock tells nothing apart; the clock remains.
+        seconds = seconds.model_copy(update={"warmup_s": None, "sampling_s": None})
     ess, kind, quantity = worst_ess(found)
     if wrong:
         return Metrics(ess, kind, quantity, censored=True, censored_at_s=spent)
@@ -130,6 +136,8 @@ def time_to_ess(
     rest = (
         seconds.total_s - (seconds.import_s or 0.0) - seconds.compile_s - (seconds.upload_s or 0.0)
     )
+    if rest < 0:  # compilation longer than the whole process: void, too
+        return None, False
     return fixed + rest * max(1.0, target / ess), True
 
 

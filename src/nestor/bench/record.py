@@ -91,6 +91,11 @@ class SecondsDocument(_Document):
     )
     transfer_s: float | None = Field(default=None, description="Device to host")
     total_s: float | None = Field(default=None, description="Import to draws on the host")
+    unaccounted_s: float | None = Field(
+        default=None,
+        description="Of total_s, in no phase; negative where the phases are longer than it; null where "
+        "warmup and sampling are not told apart",
+    )
     warm_compile_s: float | None = Field(
         default=None, description="In a second process, with the caches that the first one left"
     )

@@ -21,10 +21,13 @@ from nestor.bench.record import (
     SecondsDocument,
     SizeDocument,
 )
+from nestor.clock import void_speed
 from nestor.comparison import TIMINGS
 from nestor.contender import AUTO
 from nestor.diagnostics.plain import as_plain
 from nestor.document import DensityDocument
+from nestor.errors import EngineFailed
+from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,7 +82,7 @@ class Writer:
     def ended(self, outcome: Outcome, where: str = "") -> BenchRecord:
         """Record a process that did not end well."""
         # The log's place in the results directory, which may be moved.
-        message = where + outcome.message.replace(str(self.log), f"logs/{self.log.name}")
+        message = where + outcome.message.replace(str(self.log.parent), self.log.parent.name)
         if outcome.status == "unsupported":
             return self.record("skipped", message)
         # A process that said it was done and left no draws has failed too.
@@ -101,6 +104,7 @@ class Writer:
                 f"relative (bound {check.tolerance:g})"
             )
         timings: Any = outcome.result["timings"]
+        message = "; ".join(filter(None, (message, void_speed(timings))))
         seconds = SecondsDocument(
             **{name: timings.get(name) for name in TIMINGS},
             warm_compile_s=again.seconds,
@@ -151,7 +155,10 @@ class Writer:
 def _versions(cell: Cell) -> dict[str, str]:
     if cell.contender is None:
         return {}
-    return dict(registry.get(cell.contender.backend).backend.versions())
+    try:
+        return check_versions(registry.get(cell.contender.backend).backend)
+    except EngineFailed:  # its process has said so: it is why there is nothing else to record
+        return {}
 
 
 def _cell_document(cell: Cell) -> CellDocument:

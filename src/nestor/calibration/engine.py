@@ -14,9 +14,11 @@ from nestor import registry
 from nestor.backend import Extensible, Reusable
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
+from nestor.deferred import in_memory
 from nestor.errors import EngineFailed, Unsupported
 from nestor.likelihood import log_likelihood
 from nestor.quantities import Quantities
+from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -72,7 +74,7 @@ class Engine:
         looks = [first * 2**k for k in range(LONGEST.bit_length())]
         with closing(self._so_far(model, replace(config, draws=first), looks)) as stretches:
             for draws in stretches:
-                values = _checked(problem, draws, config.chains)
+                values = dict(draws.values)
                 flat = quantities.flatten(values, log_likelihood(problem, values))
                 if not np.isfinite(flat).all():
                     raise EngineFailed("the backend returned draws that are not finite.")
@@ -96,12 +98,21 @@ class Engine:
         """All draws up to each look: chains go on where they can, and else run again for longer."""
         if (stretches := self._extending(model, config, looks)) is not None:
             parts: list[Draws] = []
-            for part in stretches:
-                parts.append(part)
+            for look, before, part in zip(looks, [0, *looks], stretches, strict=False):
+                parts.append(self._checked(part, config.chains, look - before))
                 yield _joined(parts)
         else:
             for look in looks:
-                yield model.sample(replace(config, draws=look))
+                draws = model.sample(replace(config, draws=look))
+                yield self._checked(draws, config.chains, look)
+
+    def _checked(self, draws: object, chains: int, length: int) -> Draws:
+        """Hold what the backend returned to the contract, all of it in memory."""
+        design, dtype = self._design, self._contender.dtype
+        found = check_draws(design, draws, chains, length, dtype)
+        if found.deferred is None:
+            return found
+        return check_draws(design, in_memory(found, design.variables), chains, length, dtype)
 
     def _extending(
         self, model: CompiledModel, config: SamplerConfig, looks: list[int]
@@ -130,15 +141,3 @@ def _joined(parts: list[Draws]) -> Draws:
 def _count(draws: Draws, stat: str) -> int:
     """Iterations of which a statistic is true; 0 where the sampler does not say."""
     return int(np.count_nonzero(draws.stats[stat])) if stat in draws.stats else 0
-
-
-def _checked(problem: Problem, draws: Draws, chains: int) -> dict[str, FloatArray]:
-    """Hold a backend to the contract: every variable, in its shape."""
-    found = {name: np.asarray(v, dtype=np.float64) for name, v in draws.values.items()}
-    length = found["beta"].shape[1] if "beta" in found and found["beta"].ndim > 1 else -1
-    for variable in problem.variables.values():
-        expected = (chains, length, *variable.shape)
-        shape = found[variable.name].shape if variable.name in found else None
-        if shape != expected:
-            raise EngineFailed(f"the backend returned {variable.name} as {shape}, not {expected}.")
-    return found

@@ -9,7 +9,6 @@ import pickle
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from nestor import errors
 from nestor.calibration.job import Record
 from nestor.errors import EngineFailed, NestorError
+from nestor.runner.process import PYTHON
 from nestor.runner.threads import thread_environment
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Worker:
         self.task: Task | None = None
         self.since: float | None = None  # our own imports are not the engine's time
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nestor.calibration.worker", str(job_file)],
+            [*PYTHON, "-m", "nestor.calibration.worker", str(job_file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -57,6 +57,8 @@ class Calibration:
         Of the engine's libraries.
     folder : Path or None
         Where records, document and pictures are, if they are kept.
+    log : Path or None
+        What the engine printed, where a simulation crashed or ran out of time.
     """
 
     problem: Problem
@@ -68,6 +70,7 @@ class Calibration:
     reuses: bool | None
     versions: Mapping[str, str]
     folder: Path | None = None
+    log: Path | None = None
 
     @cached_property
     def quantities(self) -> Quantities:
@@ -126,6 +129,7 @@ class Calibration:
                     for r in self.failures
                 ],
                 "failures_allowed": found.failures_allowed,
+                "log": None if self.log is None else str(self.log),
                 "settings": self._settings(),
                 "problem": self._problem(),
                 "versions": {**self.versions, "nestor": version("nestor")},

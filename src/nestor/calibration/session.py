@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestor import registry
@@ -23,9 +20,11 @@ from nestor.cores import usable_cores
 from nestor.errors import EngineFailed
 from nestor.quantities import Quantities
 from nestor.runner import store
+from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from nestor.backend import SamplerConfig
     from nestor.calibration.job import Around
@@ -77,12 +76,18 @@ def run_study(
     config = replace(config, chain_method=contender.chain_method, cores=1)
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)
-    with _folder(out, problem, contender, around) as folder:
+    with _folder(out, problem, contender, around) as (folder, logs):
         job = Job(problem, contender, config, around, ranked_draws)
         study = _Study(job, simulations, jobs or len(usable_cores()), timeout, folder, on_progress)
-        with contextlib.closing(study.records):
-            study.run()
+        try:
+            with contextlib.closing(study.records):
+                study.run()
+        except EngineFailed:
+            logs.add(study.log)  # the message names it
+            raise
         result = study.result(keep=out is not None)
+        if result.log is not None:
+            logs.add(result.log)
         result.save()
     return result
 
@@ -110,23 +115,17 @@ def study_folder(out: Path, contender: Contender, around: Around) -> Path:
 @contextlib.contextmanager
 def _folder(
     out: Path | None, problem: Problem, contender: Contender, around: Around
-) -> Iterator[Path]:
+) -> Iterator[tuple[Path, set[Path]]]:
+    """The study's folder, or a private one that is removed, but for the logs that are put into the set."""
     if out is None:
-        private = Path(tempfile.mkdtemp(prefix="nestor-"))
-        try:
-            yield private
-        except EngineFailed:
-            raise  # its message names the log, which stays
-        except BaseException:
-            shutil.rmtree(private)
-            raise
-        shutil.rmtree(private)
+        with store.scratch_folder() as found:
+            yield found
         return
     store.claim(out, problem)
     folder = study_folder(out, contender, around)
     folder.mkdir(parents=True, exist_ok=True)
     with store.locked(out):
-        yield folder
+        yield folder, set()
 
 
 class _Study:
@@ -141,12 +140,12 @@ class _Study:
         folder: Path,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self._versions = dict(registry.get(job.contender.backend).backend.versions())
+        self._versions = check_versions(registry.get(job.contender.backend).backend)
         key = study_key(job, self._versions)[:12]
         self._job = job if job.around == "prior" else replace(job, fits=folder / f"fits-{key}")
         self._simulations, self._workers, self._timeout = simulations, jobs, timeout
         self._folder, self._on_progress = folder, on_progress
-        self._log = folder / "engine.log"
+        self.log = folder / "engine.log"
         self._reuses: bool | None = None
         n = len(Quantities(job.problem))
         self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
@@ -156,7 +155,7 @@ class _Study:
         found = self.records.found
         finished = {s for s in range(self._simulations) if s in found and found[s].final}
         reused = len(finished)
-        self._log.write_bytes(b"")
+        self.log.write_bytes(b"")
         tasks = [Task("simulation", s) for s in range(self._simulations) if s not in finished]
         self._tell(finished, reused)
         if tasks and self._job.around == "posterior":
@@ -178,11 +177,11 @@ class _Study:
             if record.status != "ok":
                 raise EngineFailed(
                     f"{self._job.contender.name} could not fit the data, around whose posterior to "
-                    f"simulate: {record.message.rstrip('.')}. Its log: {self._log}"
+                    f"simulate: {record.message.rstrip('.')}. Its log: {self.log}"
                 )
 
     def _records_of(self, tasks: list[Task]) -> Iterator[Record]:
-        running = run_tasks(self._job, tasks, self._workers, self._log, self._timeout)
+        running = run_tasks(self._job, tasks, self._workers, self.log, self._timeout)
         with contextlib.closing(running):
             for answer in running:
                 if isinstance(answer, Compiled):
@@ -200,8 +199,13 @@ class _Study:
         if len(records) >= _HOPELESS and not any(record.final for record in records):
             raise EngineFailed(
                 f"{self._job.contender.name}: all of the first {len(records)} simulations failed, the "
-                f"last one: {records[-1].message.rstrip('.')}. Its log: {self._log}"
+                f"last one: {records[-1].message.rstrip('.')}. Its log: {self.log}"
             )
+
+    def _crashed(self) -> bool:
+        """Whether the log may say why a simulation has no ranks."""
+        found = (self.records.found[s] for s in range(self._simulations))
+        return any(not record.final for record in found)
 
     def result(self, *, keep: bool) -> Calibration:
         found = self.records.found
@@ -215,4 +219,5 @@ class _Study:
             reuses=self._reuses,
             versions=self._versions,
             folder=self._folder if keep else None,
+            log=self.log if self._crashed() else None,
         )

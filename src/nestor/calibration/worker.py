@@ -70,6 +70,7 @@ def _prepare(study: Study, task: Task, parent: _Parent) -> bool:
     try:
         study.prepare(task)
     except NestorError as error:
+        traceback.print_exc()
         parent.say("refused", kind=type(error).__name__, message=str(error))
         return False
     except Exception as error:  # noqa: BLE001 - the engine's fault, told to the user with its log
@@ -86,6 +87,7 @@ def _run(study: Study, task: Task) -> Record:
     try:
         return study.run(task)
     except NestorError as error:
+        traceback.print_exc()
         return Record(task.number, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - an engine's crash is a line of the report
         return Record(task.number, "failed", _one_line(error))

@@ -29,6 +29,9 @@ def conformance(
         bool, typer.Option("--quick", help="A part of the densities and posteriors.")
     ] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds that a tier may take.")] = None,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Print where each error was raised.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check a backend against the contract: its interface, its densities, its draws.
@@ -47,6 +50,7 @@ def conformance(
         make_console(stderr=json),
         make_console(stderr=True),
         quick=quick,
+        traceback=traceback,
     )
     if json:
         typer.echo(report.to_json())

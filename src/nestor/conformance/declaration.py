@@ -14,6 +14,7 @@ from nestor.backend import Backend, Capabilities, CompiledModel
 from nestor.conformance.check import UNIVERSE, Check, NotOffered, Subject, expect
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Session
+from nestor.runner.process import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,7 +169,7 @@ print("\\n" + json.dumps([name for name in backend.requires if name in loaded]))
 def _light(session: Session) -> None:
     kind = type(session.subject.backend)
     command = [
-        sys.executable,
+        *PYTHON,
         "-c",
         _LIGHT,
         json.dumps(sys.path),

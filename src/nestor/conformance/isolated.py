@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from nestor.conformance.kit import Progress, plan, report_of
 from nestor.conformance.report import Result
 from nestor.conformance.running import judged
 from nestor.errors import SpecError
+from nestor.runner.process import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 #: After so many deaths of its process the rest of a tier is not run.
 MOST_DEATHS = 5
-_LOG_TAIL = 300
+#: Characters of a dead process's log: in the reason, and in the place of a traceback.
+_LOG_TAIL, _TRACE_TAIL = 300, 10_000
 
 
 def run_isolated(
@@ -108,6 +109,7 @@ class _Tier:
         self._end = None if timeout is None else time.monotonic() + timeout
         self._timeout, self._listener, self._before = timeout, listener, before
         self._results: list[Result] = []
+        self._printed = ""
 
     def run(self) -> list[Result]:
         deaths = 0
@@ -116,7 +118,7 @@ class _Tier:
             left = self._checks[len(self._results) :]
             if what is None or not left:
                 break
-            self._lost(left[0], what)
+            self._lost(left[0], what, self._printed)
             deaths += 1
             if self._is_over or deaths == MOST_DEATHS:
                 for check in left[1:]:
@@ -134,7 +136,7 @@ class _Tier:
             job.write_text(json.dumps(self._job | {"checks": [check.id for check in checks]}))
             with log.open("wb") as stream:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "nestor.conformance.worker", str(job)],
+                    [*PYTHON, "-m", "nestor.conformance.worker", str(job)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stream,
@@ -145,9 +147,10 @@ class _Tier:
                         self._heard(event)
                 finally:
                     _end(process)
+            self._printed = log.read_text(encoding="utf-8", errors="replace")[-_TRACE_TAIL:]
             if self._is_over:
                 return f"the tier's {self._timeout:g} s are over"
-            return None if process.returncode == 0 else _death(process.returncode, log)
+            return None if process.returncode == 0 else _death(process.returncode, self._printed)
 
     def _heard(self, event: dict[str, Any]) -> None:
         if "result" in event:
@@ -155,11 +158,11 @@ class _Tier:
         else:
             self._tell(event["started"], None)
 
-    def _lost(self, check: Check, what: str) -> None:
+    def _lost(self, check: Check, what: str, printed: str = "") -> None:
         if self._is_over:
             self._add(Result(check.tier, check.name, check.case, "out of time", what, 0.0))
             return
-        result = Result(check.tier, check.name, check.case, "error", what, 0.0)
+        result = Result(check.tier, check.name, check.case, "error", what, 0.0, printed)
         self._add(judged(result, self._plan.expected.get(check.id)))
 
     def _add(self, result: Result) -> None:
@@ -214,8 +217,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 stream.close()
 
 
-def _death(code: int, log: Path) -> str:
+def _death(code: int, printed: str) -> str:
     """Say how a process died, with the end of what it printed."""
-    text = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-_LOG_TAIL:]
+    text = " ".join(printed.split())[-_LOG_TAIL:]
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"the process {how}" + (f": {text}" if text else "")

@@ -24,7 +24,8 @@ from nestor.conformance.check import TIERS, Check, Subject
 from nestor.conformance.report import ConformanceReport, Result
 from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
-from nestor.errors import SpecError
+from nestor.errors import EngineFailed, SpecError
+from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:
     from nestor.backend import Backend
@@ -194,8 +195,8 @@ def run_conformance(
 def report_of(backend: Backend, results: Iterable[Result]) -> ConformanceReport:
     """Make the report of a backend; versions that it cannot tell are left out (a check says so)."""
     try:
-        versions = dict(backend.versions())
-    except Exception:  # noqa: BLE001 - the check versions_are_named reports it
+        versions = check_versions(backend)
+    except EngineFailed:  # the check versions_are_named reports it
         versions = {}
     return ConformanceReport(backend.name, versions, tuple(results))
 

@@ -37,6 +37,8 @@ class Result:
         Why, where it did not pass; for one that passed, a remark or nothing.
     seconds : float
         Wall time. What several checks share, such as a compiled model, counts for the first of them.
+    traceback : str
+        Of an error: where it was raised, or the end of what a process that died had printed.
     """
 
     tier: Tier
@@ -45,6 +47,7 @@ class Result:
     outcome: Outcome
     reason: str
     seconds: float
+    traceback: str = ""
 
     @property
     def id(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nestor.conformance.check import ConformanceFailure, NotOffered
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
 def run_check(check: Check, session: Session) -> Result:
     """Run one check; whatever the backend raises becomes part of the result."""
     begin = time.perf_counter()
-    outcome, reason = _outcome(check, session)
+    trace = ""
+    try:
+        outcome, reason = _outcome(check, session)
+    except Exception as error:  # noqa: BLE001 - an engine's crash is a row of the table
+        text = " ".join(str(error).split())[:500]
+        outcome, reason = "error", f"{type(error).__name__}: {text}"
+        trace = "".join(traceback.format_exception(error))
     seconds = time.perf_counter() - begin
-    return Result(check.tier, check.name, check.case, outcome, reason, seconds)
+    return Result(check.tier, check.name, check.case, outcome, reason, seconds, trace)
 
 
 def judged(result: Result, expected: str | None) -> Result:
@@ -31,7 +39,7 @@ def judged(result: Result, expected: str | None) -> Result:
         reason = f"passes, though declared as an expected failure: {expected}"
     else:
         reason = f"{expected} ({result.reason})"
-    return Result(result.tier, result.check, result.case, outcome, reason, result.seconds)
+    return replace(result, outcome=outcome, reason=reason)
 
 
 def _outcome(check: Check, session: Session) -> tuple[Outcome, str]:
@@ -45,9 +53,6 @@ def _outcome(check: Check, session: Session) -> tuple[Outcome, str]:
         return _refused(check, session, refusal)
     except NotOffered as absence:
         return "skipped", str(absence)
-    except Exception as error:  # noqa: BLE001 - an engine's crash is a row of the table
-        text = " ".join(str(error).split())[:500]
-        return "error", f"{type(error).__name__}: {text}"
 
 
 def _refused(check: Check, session: Session, refusal: Unsupported) -> tuple[Outcome, str]:

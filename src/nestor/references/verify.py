@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.criteria import Criteria
@@ -21,6 +19,7 @@ from nestor.pairing import Pairing
 from nestor.quantities import Quantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
+from nestor.runner import store
 from nestor.session import check_timeout, read_contender
 
 if TYPE_CHECKING:
@@ -171,11 +170,12 @@ def _score(
     listener: Listener,
 ) -> Score:
     of, criteria = problem(name), Criteria()
-    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        lineup = Lineup(of, config, criteria, Path(folder), timeout, listener, keep=False)
+    with store.scratch_folder() as (folder, logs):
+        lineup = Lineup(of, config, criteria, folder, timeout, listener, keep=False)
         with closing(lineup):
             lineup.check_density(contender)
             lineup.sample(contender)
+        logs.update(lineup.failed_logs)
     row = lineup.rows[contender.name]
     if row.status == "unsupported":
         return Score(name, row, None)

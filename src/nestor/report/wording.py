@@ -27,6 +27,7 @@ STATUS = {
     "timeout": "out of time",
     "out_of_memory": "out of memory",
     "skipped": "skipped",
+    "no_speed": "no speed",
 }
 _TURNS = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "PDF", "PDI", "FSI"})
 

@@ -1,17 +1,23 @@
-"""Draws on their way from the engine's process to its parent: files that are never held as a whole."""
+"""Draws on their way from the engine's process to its parent: files that are never held as a whole.
+
+Files, and members of files, are numbered: names of variables hold names of levels, which are the user's text
+and may be too long for a file system, or not to its liking. They stand inside, as JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from nestor.backend import Draws, Timings
 from nestor.errors import EngineFailed
+from nestor.runner.contract import check_block
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from nestor.backend import Deferred
@@ -19,18 +25,37 @@ if TYPE_CHECKING:
     type Array = np.ndarray[Any, Any]
 
 
+_NAMES: Final = "names"
+
+
 def write(draws: Draws, path: Path) -> None:
     """Write what is in memory to `path`."""
-    arrays: dict[str, Array] = {f"values/{name}": array for name, array in draws.values.items()}
-    arrays |= {f"stats/{name}": array for name, array in draws.stats.items()}
+    names = {"values": list(draws.values), "stats": list(draws.stats)}
+    arrays: dict[str, Array] = {_NAMES: np.frombuffer(json.dumps(names).encode(), dtype=np.uint8)}
+    for kind, by_name in (("values", draws.values), ("stats", draws.stats)):
+        given: Mapping[str, Array] = by_name
+        arrays |= {f"{kind}-{number}": array for number, array in enumerate(given.values())}
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def write_deferred(deferred: Deferred, path: Path) -> None:
+def write_deferred(
+    deferred: Deferred,
+    path: Path,
+    check: Callable[[str, Array, int, int], None] = lambda *_: None,
+) -> None:
     """Make deferred values and write them into one file each, in a folder beside `path`.
 
     Blocks are written, not mapped: what is written is the operating system's, and no part of this process.
+
+    Parameters
+    ----------
+    deferred : Deferred
+        Makes the values.
+    path : Path
+        Where `write` puts what is in memory.
+    check : callable
+        Called with each variable's name, a block of it, its chain and the number of its first draw.
 
     Raises
     ------
@@ -40,10 +65,11 @@ def write_deferred(deferred: Deferred, path: Path) -> None:
     folder = _folder(path)
     folder.mkdir(exist_ok=True)
     streams, starts = {}, {}
-    shapes = deferred.shapes
+    shapes = {name: tuple(map(int, shape)) for name, shape in deferred.shapes.items()}
     try:
-        for name, shape in shapes.items():
-            file = folder / f"{name}.npy"
+        (folder / f"{_NAMES}.json").write_text(json.dumps(list(shapes)), encoding="utf-8")
+        for number, (name, shape) in enumerate(shapes.items()):
+            file = folder / f"{number}.npy"
             # The parent may still have the last look's draws mapped: they stay in a file without a name.
             file.unlink(missing_ok=True)
             streams[name] = file.open("wb")
@@ -52,13 +78,21 @@ def write_deferred(deferred: Deferred, path: Path) -> None:
             starts[name] = streams[name].tell()
         done = np.zeros(next(iter(shapes.values()))[:2], np.int64)
         for chain, first, values in deferred.blocks():
-            for name, block in values.items():
-                _, draws, *rest = shapes[name]
-                if list(block.shape[1:]) != rest or first + len(block) > draws:
+            if values.keys() != shapes.keys():
+                raise EngineFailed(
+                    f"the backend made a block of {', '.join(values) or 'nothing'}, and had deferred "
+                    f"{', '.join(shapes)}."
+                )
+            for name, given in values.items():
+                chains, draws, *rest = shapes[name]
+                block = check_block(name, given)
+                inside = 0 <= chain < chains and 0 <= first <= draws - len(block)
+                if list(block.shape[1:]) != rest or not inside:
                     raise EngineFailed(
                         f"the backend made {name} in a block of shape {block.shape} from draw {first} "
-                        f"on, of {shapes[name]}."
+                        f"of chain {chain} on, of {shapes[name]}."
                     )
+                check(name, block, chain, first)
                 row = 8 * int(np.prod(rest, dtype=np.int64))
                 streams[name].seek(starts[name] + (chain * draws + first) * row)
                 streams[name].write(np.ascontiguousarray(block, dtype="<f8").data)
@@ -76,13 +110,18 @@ def read(path: Path) -> Draws:
     They are mapped, and remain readable after the files have lost their names.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        by_kind: dict[str, dict[str, Array]] = {"values": {}, "stats": {}}
-        for name in arrays.files:
-            kind, _, variable = name.partition("/")
-            by_kind[kind][variable] = arrays[name]
-    for file in sorted(_folder(path).glob("*.npy")):
-        by_kind["values"][file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return Draws(by_kind["values"], by_kind["stats"], Timings(), {})
+        names = json.loads(arrays[_NAMES].tobytes())
+        values, stats = (
+            {name: arrays[f"{kind}-{number}"] for number, name in enumerate(names[kind])}
+            for kind in ("values", "stats")
+        )
+    deferred = _folder(path)
+    if deferred.exists():
+        later = json.loads((deferred / f"{_NAMES}.json").read_text(encoding="utf-8"))
+        for number, name in enumerate(later):
+            file = deferred / f"{number}.npy"
+            values[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return Draws(values, stats, Timings(), {})
 
 
 def joined(parts: Sequence[Draws], folder: Path) -> Draws:

@@ -58,10 +58,12 @@ class Ending:
             fields = {key: value for key, value in self.final.items() if key != "event"}
             arrays = result if result.exists() else None
             return Outcome("ok", "", fields, arrays, self.peak_bytes or None, self.seconds)
-        status, message = self._failure(log)
+        status, message = self._failure()
+        if status != "unsupported":  # a refusal says it all, and leaves nothing in a log
+            message = f"{message.rstrip('.')}. Its log: {log}"
         return Outcome(status, message, peak_bytes=self.peak_bytes or None, seconds=self.seconds)
 
-    def _failure(self, log: Path) -> tuple[Status, str]:
+    def _failure(self) -> tuple[Status, str]:
         if self.timeout is not None:
             return "timeout", f"stopped after {self.timeout:g} s"
         if self.memory_limit is not None:
@@ -72,18 +74,18 @@ class Ending:
             )
         if self.final is not None:
             return _BY_KIND.get(self.final.get("kind", ""), "failed"), f"{self.final['message']}"
-        return self._death(log)
+        return self._death()
 
-    def _death(self, log: Path) -> tuple[Status, str]:
+    def _death(self) -> tuple[Status, str]:
         """Say how a worker died that left no word."""
         if self.code is None or self.code >= 0:
             text = f"ended with exit code {self.code} after {self.seconds:.0f} s without a result"
-            return "failed", f"{text}. Its log: {log}"
+            return "failed", text
         size = f" at {memory_text(self.peak_bytes)}" if self.peak_bytes else ""
         text = f"killed by signal {-self.code} after {self.seconds:.0f} s{size}"
         if -self.code == signal.SIGKILL and self.peak_bytes > machine_bytes() / 2:
-            return "out_of_memory", f"{text}: probably out of memory. Its log: {log}"
-        return "failed", f"{text}. Its log: {log}"
+            return "out_of_memory", f"{text}: probably out of memory"
+        return "failed", text
 
 
 def memory_text(size: int) -> str:

@@ -16,8 +16,11 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from nestor import registry
+from nestor.errors import EngineFailed
 from nestor.offers import Placed
+from nestor.runner.contract import check_environment
 from nestor.runner.ending import Ending
+from nestor.runner.job import Outcome
 from nestor.runner.limits import Limits
 from nestor.runner.memory import tree_bytes
 
@@ -25,9 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from nestor.runner.job import Job, Outcome
+    from nestor.runner.job import Job
 
 Listener = Callable[[dict[str, Any]], None]
+
+#: An interpreter that imports what is installed, and nothing that happens to lie in the folder where it is
+#: started: a user's ``random.py`` or ``pymc.py`` beside the data would take the place of the library. What
+#: PYTHONPATH names it still finds; what it starts by `multiprocessing` inherits this.
+PYTHON = (sys.executable, "-P")
 
 _POLL_SECONDS = 0.1
 _MEMORY_SECONDS = 0.25
@@ -108,11 +116,16 @@ class Running:
         self._log, self._timeout = log, timeout
         self._listener = listener or (lambda _: None)
         self._log_stream = log.open("ab")
-        command = [sys.executable, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
+        command = [*PYTHON, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
         command += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
-        environment = _environment(job, limits)
+        self._refused, self.resting = "", False
+        self._worker: _Worker | None = None
+        try:
+            environment = _environment(job, limits)
+        except EngineFailed as error:
+            self._refused = str(error)
+            return
         self._worker = _Worker(command, self._log_stream, environment, limits.memory_bytes)
-        self.resting = False
 
     def __enter__(self) -> Self:
         return self
@@ -122,6 +135,9 @@ class Running:
 
     def advance(self) -> Outcome:
         """Wait until the worker ends, or rests for a look (`resting` tells which); wake it if it rests."""
+        if self._worker is None:
+            self.end()
+            return Outcome("failed", self._refused)
         if self.resting:
             self._result.unlink(missing_ok=True)
             self._worker.wake()
@@ -132,10 +148,9 @@ class Running:
             self.resting = final is not None and final["event"] == "look"
             if not self.resting:
                 self.end()
-        return self._ending(final).outcome(self._result, self._log)
+        return self._ending(self._worker, final).outcome(self._result, self._log)
 
-    def _ending(self, final: dict[str, Any] | None) -> Ending:
-        worker = self._worker
+    def _ending(self, worker: _Worker, final: dict[str, Any] | None) -> Ending:
         return Ending(
             final=final,
             seconds=time.monotonic() - worker.begin,
@@ -147,7 +162,8 @@ class Running:
 
     def end(self) -> None:
         """End the worker, wherever it stands."""
-        self._worker.end()
+        if self._worker is not None:
+            self._worker.end()
         self._log_stream.close()
 
 
@@ -155,7 +171,10 @@ def _environment(job: Job, limits: Limits) -> dict[str, str]:
     """What the device asks for, under what the user has set, under what the limits set."""
     backend = registry.get(job.contender.backend).backend
     device = job.contender.device
-    ours = backend.device_environment(device) if isinstance(backend, Placed) else {}
+    ours = {}
+    if isinstance(backend, Placed):
+        who = f"device_environment() of the backend {job.contender.backend}"
+        ours = check_environment(lambda: backend.device_environment(device), who)
     return {**ours, **os.environ, "PYTHONUNBUFFERED": "1", **limits.environment}
 
 

@@ -80,6 +80,27 @@ def is_ours(path: Path) -> bool:
 
 
 @contextlib.contextmanager
+def scratch_folder() -> Iterator[tuple[Path, set[Path]]]:
+    """A private folder that is removed in the end, but for the files that are put into the set.
+
+    A message that names an engine's log is read after its run is over: the log must be there still.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="nestor-"))
+    kept: set[Path] = set()
+    try:
+        yield folder, kept
+    finally:
+        for path in sorted(folder.rglob("*"), reverse=True):  # a folder after what is in it
+            with contextlib.suppress(OSError):  # what is kept keeps its folder
+                if path.is_dir() and not path.is_symlink():
+                    path.rmdir()
+                elif path not in kept:
+                    path.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a run directory while this one lasts.
 

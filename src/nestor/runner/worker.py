@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nestor.backend import Backend, CompiledModel, Draws, Progress, Timings
+    from nestor.runner.contract import Support
     from nestor.runner.job import Job
 
 
@@ -43,7 +44,9 @@ class _Channel:
             self._stream.write(line + "\n")
 
     def progress(self, progress: Progress) -> None:
-        self.send("progress", **vars(progress))
+        from nestor.runner.contract import check_progress
+
+        self.send("progress", **check_progress(progress))
 
 
 def _obey_parent(go_on: threading.Semaphore) -> None:
@@ -74,7 +77,7 @@ def main(arguments: list[str]) -> int:
     channel = _Channel()
     go_on = threading.Semaphore(0)
     threading.Thread(target=_obey_parent, args=(go_on,), daemon=True).start()
-    from nestor.errors import NestorError
+    from nestor.errors import EngineFailed, NestorError
 
     try:
         with Path(arguments[0]).open("rb") as stream:
@@ -82,6 +85,8 @@ def main(arguments: list[str]) -> int:
         channel.send("done", **_run(job, Path(arguments[1]), channel, go_on))
     except NestorError as error:
         channel.send("error", kind=type(error).__name__, message=str(error))
+        if isinstance(error, EngineFailed):
+            _log()
         return 1
     except MemoryError as error:
         channel.send("error", kind="MemoryError", message=_in_one_line("out of memory", error))
@@ -111,6 +116,7 @@ def _run(
 ) -> dict[str, object]:
     from nestor import registry
     from nestor.backend import Timings, Uploaded
+    from nestor.runner.contract import check_seconds, check_versions
 
     backend = registry.get(job.contender.backend).backend
     begin = time.perf_counter()
@@ -121,11 +127,12 @@ def _run(
     channel.send("phase", phase="compile")
     model = _compile(backend, job)
     spent = (imported - begin, time.perf_counter() - imported)
-    found: dict[str, object] = {"versions": dict(backend.versions())}
+    found: dict[str, object] = {"versions": check_versions(backend)}
     if job.points:
         found["log_densities"] = _densities(model, job)
     if job.prepare_only:
-        upload = model.upload_seconds if isinstance(model, Uploaded) else None
+        given = model.upload_seconds if isinstance(model, Uploaded) else None
+        upload = check_seconds("upload", given)
         found["timings"] = _timings(Timings(upload=upload), *spent, time.perf_counter() - begin)
     elif job.config is not None:
         found |= _sample(model, backend, job, result, channel, go_on, begin, spent)
@@ -160,7 +167,7 @@ def _sample(
 ) -> dict[str, object]:
     """Sample; between looks say what there is, and wait for the word to go on."""
     from nestor.runner import arrays
-    from nestor.runner.contract import check_draws
+    from nestor.runner.contract import Support, check_draws
 
     assert job.config is not None  # noqa: S101 - a sampling job
     stretches, refusal = _stretches(model, backend, job, channel)
@@ -168,12 +175,17 @@ def _sample(
     targets = job.looks if refusal is None and job.looks else (job.config.draws,)
     done = 0
     for target, draws in zip(targets, stretches, strict=False):
-        check_draws(job.problem, draws, job.config.chains, target - done)
-        made = _make_deferred(draws, result)
-        # Draws are made: writing down those on the host is ours, and no part of what the engine took.
+        dtype = job.contender.dtype
+        ready = time.perf_counter()
+        whole = check_draws(job.problem, draws, job.config.chains, target - done, dtype)
+        begin += (
+            time.perf_counter() - ready
+        )  # the check is ours, and no part of what the engine took
+        made = _make_deferred(whole, result, Support(job.problem, dtype))
+        # So is writing down draws that are made and on the host.
         found["timings"] = _timings(made.timings, *spent, time.perf_counter() - begin)
         arrays.write(made, result)
-        found["settings"] = dict(made.settings)
+        found["settings"] = made.settings
         found["device_peak_bytes"] = made.device_peak_bytes
         done = target
         if target != targets[-1]:
@@ -211,10 +223,12 @@ def _stretches(
 
 def _densities(model: CompiledModel, job: Job) -> list[str]:
     """Log densities as text, since JSON has no infinities."""
-    return [repr(float(model.log_density(point))) for point in job.points]
+    from nestor.runner.contract import check_log_density
+
+    return [repr(check_log_density(model.log_density(point))) for point in job.points]
 
 
-def _make_deferred(draws: Draws, result: Path) -> Draws:
+def _make_deferred(draws: Draws, result: Path, support: Support) -> Draws:
     """Make what the engine has deferred, straight into files; its draws with the cost of that."""
     from nestor.deferred import with_cost
     from nestor.runner import arrays
@@ -222,13 +236,15 @@ def _make_deferred(draws: Draws, result: Path) -> Draws:
     if draws.deferred is None:
         return draws
     begin = time.perf_counter()
-    arrays.write_deferred(draws.deferred, result)
+    arrays.write_deferred(draws.deferred, result, support.check)
     return with_cost(draws, time.perf_counter() - begin)
 
 
 def _timings(timings: Timings, imported: float, compiled: float, total: float) -> dict[str, object]:
     """Seconds per phase; the sampler's own compilation is added to the backend's."""
-    return {
+    from nestor.clock import unaccounted
+
+    found: dict[str, object] = {
         "import_s": imported,
         "upload_s": timings.upload,
         "compile_s": compiled - (timings.upload or 0.0) + (timings.compile or 0.0),
@@ -240,6 +256,7 @@ def _timings(timings: Timings, imported: float, compiled: float, total: float) -
         "warmup_per_chain_s": list(timings.warmup_per_chain),
         "sampling_per_chain_s": list(timings.sampling_per_chain),
     }
+    return found | {"unaccounted_s": unaccounted(found)}
 
 
 if __name__ == "__main__":

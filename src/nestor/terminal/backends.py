@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor import registry
+from nestor.errors import EngineFailed
+from nestor.runner.contract import check_versions
 from nestor.terminal.lines import Unpadded
 
 if TYPE_CHECKING:
@@ -38,5 +40,9 @@ def _formulations(entry: registry.Entry) -> str:
 def _state(entry: registry.Entry) -> str:
     if entry.missing:
         return f"missing {', '.join(entry.missing)}: {entry.install}"
-    versions = ", ".join(f"{name} {found}" for name, found in entry.backend.versions().items())
+    try:
+        found = check_versions(entry.backend)
+    except EngineFailed as error:
+        return f"broken: {error}"
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
     return f"installed ({versions})"

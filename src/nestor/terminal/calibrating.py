@@ -228,3 +228,5 @@ def _cost(found: Calibration) -> Iterator[str]:
             f"Simulations without ranks: {count(len(found.failures))}, few enough "
             f"(up to {count(found.judgement.failures_allowed)}) not to move the result."
         )
+    if found.log is not None:
+        yield f"Simulations crashed or ran out of time. Their log: {found.log}"

@@ -39,6 +39,7 @@ def check_and_print(
     progress: Console,
     *,
     quick: bool,
+    traceback: bool = False,
 ) -> ConformanceReport:
     """Run the kit on an installed backend, show progress, print the report.
 
@@ -62,6 +63,14 @@ def check_and_print(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(live.so_far) from None
     printed.print(Unpadded(report_view(report)))
+    errors = [result for result in report.results if result.traceback]
+    if traceback:
+        for result in errors:
+            printed.print(Text(f"\n{result.id}", "bold"))
+            printed.print(Text(result.traceback.rstrip()), soft_wrap=True)
+    elif errors:
+        hint = "--traceback prints where each error was raised."
+        printed.print(hint, markup=False, highlight=False)
     return report
 
 

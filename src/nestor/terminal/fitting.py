@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -23,6 +20,8 @@ from nestor.terminal.summary import summary_view
 from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import xarray as xr
     from rich.console import Console
 
@@ -89,18 +88,13 @@ def _sampled(
     progress: Console,
 ) -> xr.DataTree:
     """Sample; the log stays only if the engine fails."""
-    folder = Path(tempfile.mkdtemp(prefix="nestor-"))
-    log = folder / f"{contender.file_stem}.log"
-    failed = False
-    try:
+    with store.scratch_folder() as (folder, logs):
+        log = folder / f"{contender.file_stem}.log"
         tree, message = sample_one(problem, contender, config, log, timeout, progress)
-        failed = tree is None
-    finally:
-        if not failed:
-            shutil.rmtree(folder, ignore_errors=True)
-    if tree is None:
-        where = "" if str(log) in message else f". Its log: {log}"
-        raise EngineFailed(f"{contender.name}: {message.rstrip('.')}{where}")
+        if tree is None:
+            if str(log) in message:
+                logs.add(log)
+            raise EngineFailed(f"{contender.name}: {message}")
     return tree
 
 

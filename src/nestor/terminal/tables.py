@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from nestor.clock import noticeable
 from nestor.document import engine_document
 from nestor.terminal.words import (
     MISSING,
@@ -41,6 +42,7 @@ _COLUMNS = (
     ("compile", "timings", "compile_s", duration),
     ("warmup", "timings", "warmup_s", duration),
     ("sampling", "timings", "sampling_s", duration),
+    ("no phase", "timings", "unaccounted_s", lambda v: f"{'-' if v < 0 else ''}{duration(abs(v))}"),
     ("all in", "timings", "total_s", duration),
     ("peak MB", "efficiency", "peak_bytes", lambda v: count(v / 1e6)),
     ("R-hat", "diagnostics", "rhat_max", lambda v: f"{v:.3f}"),
@@ -108,7 +110,10 @@ class EngineView:
     def __init__(self, rows: Sequence[EngineRow]) -> None:
         self._names = [row.name for row in rows]
         documents = [engine_document(row) for row in rows]
-        self._cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
+        # Seconds that no phase accounts for are worth a column only where there are some.
+        left = any(noticeable(row.timings) for row in rows)
+        self._columns = [c for c in _COLUMNS if left or c[2] != "unaccounted_s"]
+        self._cells = [[_cell(d, *column[1:]) for column in self._columns] for d in documents]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = self._wide()
@@ -119,7 +124,7 @@ class EngineView:
     def _wide(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("", no_wrap=True)
-        for heading, *_ in _COLUMNS:
+        for heading, *_ in self._columns:
             table.add_column(heading, justify="right")
         for name, cells in zip(self._names, self._cells, strict=True):
             table.add_row(Text(name), *cells)
@@ -130,7 +135,7 @@ class EngineView:
         table.add_column("")
         for name in self._names:
             table.add_column(Text(name), justify="right", overflow="fold")
-        for j, (heading, *_) in enumerate(_COLUMNS):
+        for j, (heading, *_) in enumerate(self._columns):
             table.add_row(heading, *(cells[j] for cells in self._cells))
         return table
 
@@ -172,13 +177,15 @@ def group_view(pair: PairResult) -> RenderableType:
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
-    """One line for each contender that did not end well."""
+    """One line for each contender that did not end well, or has no speed."""
     lines = []
     for row in rows:
         if row.status != "ok":
             line = Text(f"{row.name}  ", style="bold")
             line.append(f"{row.status.replace('_', ' ')}: {row.message}", style="not bold")
             lines.append(line)
+        if row.speed_void:
+            lines.append(Text.assemble((f"{row.name}  ", "bold"), row.speed_void))
     return Group(*lines, *([Text("")] if lines else []))
 
 

@@ -98,10 +98,11 @@ def _cells(score: Score) -> list[Text | str]:
 
 
 def _why(score: Score) -> list[str]:
-    """Say why a score is not AGREE."""
+    """Say why a score is not AGREE, or has no speed."""
     if score.pair is None or score.row.status not in ("ok", "gates_failed"):
         return [score.row.message]
-    return [] if score.word == "AGREE" else list(score.pair.reasons)
+    void = [score.row.speed_void] if score.row.speed_void else []
+    return void if score.word == "AGREE" else [*score.pair.reasons, *void]
 
 
 def _sum(card: Scorecard) -> Text:
