@@ -7,6 +7,7 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from nestor.bench.aggregate import aggregate
 from nestor.bench.columns import COLUMNS
 from nestor.bench.plan import plan
 from nestor.bench.reading import read_scenario
@@ -66,12 +67,12 @@ def test_two_engines_that_agree(bench, tmp_path):
     assert list(table["status"]) == ["ok", "ok"]
     assert list(table["verdict"]) == ["AGREE", "AGREE"]
     assert list(table["against"]) == list(table["contender"])[::-1]
-    # 0.5 s of warmup, 0.5 s of sampling, 3 steps for each of 800 draws: what the fake engine says.
+    # 3 steps for each of 800 draws, and as much warmup as sampling: what the fake engine says.
     assert list(table["gradients"]) == [2_400, 2_400]
-    assert list(table["gradients_per_s"]) == [4_800.0, 4_800.0]
-    ratio = table["ess_per_s_sampling"] / table["ess_min"]
-    assert list(ratio) == pytest.approx([2.0, 2.0])
-    expected = table["compile_s"] + 0.5 + 0.5 * 400 / table["ess_min"]
+    seconds = table["sampling_s"]
+    assert list(table["gradients_per_s"] * seconds) == pytest.approx([2_400.0, 2_400.0])
+    assert list(table["ess_per_s_sampling"] * seconds) == pytest.approx(list(table["ess_min"]))
+    expected = table["compile_s"] + seconds + seconds * 400 / table["ess_min"]
     assert list(table["time_to_ess_s"]) == pytest.approx(list(expected))
     assert [e.kind for e in events if e.kind != "doing"] == [
         "checking", "planned", "begin", "end", "begin", "end", "judging",
@@ -133,7 +134,8 @@ def test_engines_that_fail_are_one_censored_row_each(bench, tmp_path):
         "stuck": "gates_failed",
     }
     assert "the sampler divided by zero" in rows["crash"].message
-    assert rows["broken"].message == "log density: RuntimeError: this compiler is broken"
+    broken = f"RuntimeError: this compiler is broken. Its log: logs/{rows['broken'].id}.log"
+    assert rows["broken"].message == f"log density: {broken}"
     assert "killed by signal 9" in rows["killed"].message
     log = rows["killed"].message.rpartition("Its log: ")[2]
     assert log == f"logs/{rows['killed'].id}.log"
@@ -388,3 +390,32 @@ def test_a_damaged_manifest_is_named(bench, tmp_path, key):
 def test_no_results_are_said_to_be_none(tmp_path):
     with pytest.raises(DataError, match="there are no benchmark results in"):
         read_tables([tmp_path])
+
+
+def test_rubbish_and_seconds_that_do_not_add_up(bench, monkeypatch, tmp_path):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "device: huge")
+    rows = by_engine(bench("garbage", "hasty"))
+    assert rows["garbage"].status == "failed"
+    assert "device_peak_bytes is 18446744073709551616" in rows["garbage"].message
+    hasty = rows["hasty"]
+    assert hasty.status == "ok"
+    assert hasty.message.startswith("no ESS/s: it reports 0.0")
+    assert hasty.unaccounted_s > 0.2
+    assert pd.isna([hasty.ess_per_s_sampling, hasty.ess_per_s, hasty.gradients_per_s]).all()
+    # What is left is the process's own clock: all but import counts.
+    assert hasty.time_is_bound
+    assert hasty.time_to_ess_s == pytest.approx(hasty.total_s - hasty.import_s)
+    (note,) = (
+        n
+        for one in aggregate(read_tables([tmp_path / "out"]))
+        for n in one.notes
+        if n.status == "no_speed"
+    )
+    assert note.message == hasty.message
+
+
+def test_versions_that_raise_are_a_failed_cell(bench, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "versions: raise")
+    row = by_engine(bench("garbage"))["garbage"]
+    assert row.status == "failed"
+    assert "versions() of the backend garbage failed" in row.message

@@ -228,3 +228,23 @@ def test_a_directory_of_another_problem_is_refused(run, tmp_path, small_problem)
 def test_what_is_no_problem_is_refused():
     with pytest.raises(SpecError, match=r"a nestor\.Problem is wanted"):
         calibrate("data.csv", "conjugate")
+
+
+def test_rubbish_is_a_failed_simulation_whose_log_is_named(run, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "scale")
+    found = run("rubbish", 3)
+    (message,) = {record.message for record in found.records}
+    assert message.startswith("the backend returned tau_g[Intercept] = -0.5 at draw 0 of chain 0 (")
+    assert message.endswith(": outside the support of its prior HalfNormal(1.5), 0 to inf.")
+    assert (found.engine_failed, found.exit_code) == (True, 4)
+    assert "EngineFailed" in found.log.read_text()
+    assert json.loads(found.to_json())["log"] == str(found.log)
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "stats")
+    words = {record.message for record in run("rubbish", 3).records}
+    assert words == {"the backend returned the statistic diverging as complex128."}
+
+
+def test_versions_that_are_none_end_a_study(run, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "versions")
+    with pytest.raises(EngineFailed, match=r"versions\(\) of the backend rubbish failed"):
+        run("rubbish", 3)

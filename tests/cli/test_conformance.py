@@ -38,6 +38,17 @@ def test_one_that_does_not():
     assert "api.the_same_seed_gives_the_same_draws[iid]: error" in result.stderr
 
 
+def test_an_error_shows_its_traceback():
+    only = ("--tier", "api", "--only", "the_same_seed")
+    result = call("crash", *only, "--traceback")
+    assert 'raise ZeroDivisionError("the sampler divided by zero")' in result.stdout
+    assert "Traceback (most recent call last)" not in call("crash", *only).stdout
+    killed = call("killed", *only, "--json", "--traceback")
+    (found,) = json.loads(killed.stdout)["results"]
+    assert "killed by signal 9" in found["reason"]
+    assert found["traceback"] == ""  # it had printed nothing
+
+
 def test_exclusions_have_their_reasons():
     result = call("reference", "--tier", "density", "--only", "every_exclusion")
     assert "never: the oracle is plain NumPy" in result.stdout

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,22 @@ def test_the_log_of_a_failed_engine_is_named_once(here, call, engine):
     code, _, err = call("fit", "data.csv", FORMULA, "--engine", engine)
     assert code == 4
     assert err.count("Its log: ") == 1
+    log = err.strip().rpartition("Its log: ")[2]
+    assert Path(log).exists()
+
+
+def test_rubbish_ends_with_its_message(here, call, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "values: complex")
+    code, _, err = call("fit", "data.csv", FORMULA, "--engine", "garbage", "--draws", "50")
+    assert code == 4
+    assert "error: garbage:iid@" in err
+    assert "the backend returned beta as complex128, not as float64. Its log: " in err
+
+
+def test_backends_names_the_one_whose_versions_raise(call, monkeypatch):
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "versions: raise")
+    code, out, _ = call("backends")
+    assert code == 0
+    words = " ".join(out.split())
+    assert "broken: versions() of the backend garbage failed with ZeroDivisionError" in words
+    assert "installed (fake 1)" in words

@@ -1,12 +1,15 @@
 """The scorecard of an engine over the reference posteriors."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from nestor import SamplerConfig, Verdict
 from nestor.errors import SpecError
 from nestor.references.verify import verify
+from nestor.terminal.verifying import scorecard_view
 
 CONFIG = SamplerConfig(chains=4, warmup=500, draws=1000)
 
@@ -36,6 +39,18 @@ def test_a_crash_is_a_failed_score():
     card = verify("crash", ["one-level"], config=CONFIG)
     assert card.engine_failed
     assert card.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.usefixtures("fake_engines")
+def test_seconds_that_do_not_add_up_give_no_speed():
+    card = verify("hasty", ["one-level"], config=CONFIG)
+    document = json.loads(card.to_json())["scores"][0]["engine"]
+    assert document["efficiency"]["ess_per_s_sampling"] is None
+    assert document["efficiency"]["speed_void"].startswith("no ESS/s: it reports 0.0")
+    assert document["timings"]["unaccounted_s"] > 0.4  # it sleeps for half a second
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(scorecard_view(card))
+    assert "one-level: no ESS/s" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

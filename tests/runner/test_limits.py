@@ -71,7 +71,7 @@ def test_a_process_tree_that_grows_too_large_is_ended(run):
     assert outcome.status == "out_of_memory"
     assert outcome.peak_bytes > 200_000_000
     assert outcome.message.startswith("stopped at 2")
-    assert outcome.message.endswith(" MB: its limit is 200 MB")
+    assert " MB: its limit is 200 MB. Its log: " in outcome.message
 
 
 def test_a_limit_that_is_not_reached_changes_nothing(run):

@@ -13,6 +13,7 @@ import pytest
 
 from nestor.agreement.density import density_points
 from nestor.backend import SamplerConfig
+from nestor.clock import PHASES
 from nestor.contender import Contender
 from nestor.runner.engine import evaluate, sample
 from nestor.runner.memory import tree_bytes
@@ -50,7 +51,10 @@ def test_draws_come_back_with_names_and_events_in_order(run, small_problem):
     done = [(e["chain"], e["done"], e["total"]) for e in events if e["event"] == "progress"]
     assert done == [(0, 10, 30), (0, 30, 30), (1, 10, 30), (1, 30, 30)]
     timings = json.loads(tree.attrs["timings"])
-    assert timings["warmup_s"] == 0.5
+    assert 0 < timings["warmup_s"] == timings["sampling_s"]
+    assert timings["unaccounted_s"] == pytest.approx(
+        timings["total_s"] - sum(timings[name] or 0.0 for name in PHASES)
+    )
     # An interpreter with NumPy in it takes more than 10 MB.
     assert outcome.peak_bytes > 1e7
 
@@ -84,9 +88,10 @@ def test_a_failing_engine_says_why(run, engine, message):
     assert message in outcome.message
 
 
-def test_a_crash_leaves_its_traceback_in_the_log(run):
-    *_, log = run("crash")
+def test_a_crash_leaves_its_traceback_in_the_log_and_names_it(run):
+    outcome, _, log = run("crash")
     assert "in sample" in log.read_text()
+    assert outcome.message.endswith(f" Its log: {log}")
 
 
 def test_a_killed_engine_is_named_with_its_signal_and_log(run):
@@ -106,8 +111,9 @@ def test_what_an_engine_prints_goes_to_the_log_and_is_not_believed(run):
 
 def test_a_hanging_engine_is_ended_with_its_children(run, tmp_path, monkeypatch):
     monkeypatch.setenv("NESTOR_FAKE_PIDS", str(tmp_path))
-    outcome, tree, _ = run("hang", timeout=8.0)
-    assert (outcome.status, outcome.message, tree) == ("timeout", "stopped after 8 s", None)
+    outcome, tree, log = run("hang", timeout=8.0)
+    assert (outcome.status, tree) == ("timeout", None)
+    assert outcome.message == f"stopped after 8 s. Its log: {log}"
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     assert all(_gone(pid) for pid in pids)

@@ -1,11 +1,15 @@
 """The main job with quick engines: verdicts, failures, reuse, interruption."""
 
+from pathlib import Path
+
+import jsonschema
 import numpy as np
 import pytest
 
 import nestor
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.criteria import Criteria
+from nestor.document import json_schema
 from nestor.errors import DataError, SpecError, Unsupported
 from nestor.events import EngineFinished, WorkerEvent
 from nestor.session import compare
@@ -210,3 +214,53 @@ def test_python_compare_shows_itself(small_problem, capsys):
     assert "<table" in html
     assert callable(nestor.compare)  # the function, not a submodule that hides it
     assert capsys.readouterr().err == ""
+
+
+def test_rubbish_is_that_engines_failure_and_seconds_that_do_not_add_up_are_no_speed(
+    small_problem, monkeypatch, tmp_path
+):
+    """One hands over a negative scale; one takes half a second and says a twentieth."""
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "tau below zero")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    found = compare(small_problem, ["garbage", "hasty", "exact"], config=CONFIG)
+    garbage, hasty, exact = found.rows
+    assert [row.status for row in found.rows] == ["failed", "ok", "ok"]
+    assert found.engine_failed
+    words = "tau_h[Intercept] = -0.3 at draw 17 of chain 1: outside the support"
+    assert words in garbage.message
+    _one_log_stays(garbage, tmp_path)
+
+    assert (
+        hasty.timings["unaccounted_s"] > 0.4
+    )  # it sleeps for half a second, and reports a twentieth
+    assert hasty.efficiency["ess_per_s_sampling"] is None
+    # By the process's own clock, which no engine sets.
+    assert hasty.efficiency["ess_per_s_total"] > 0
+    assert (exact.speed_void, exact.efficiency["ess_per_s_sampling"] is None) == ("", False)
+    document = found.to_dict()["engines"][1]
+    assert document["timings"]["unaccounted_s"] == hasty.timings["unaccounted_s"]
+    assert document["efficiency"]["speed_void"] == hasty.speed_void
+    jsonschema.validate(found.to_dict(), json_schema())
+    text = str(found)
+    assert "hasty:iid@noncentered  no ESS/s: it reports 0.0" in text
+    assert "no phase" in text
+
+
+def test_versions_that_raise_are_that_engines_failure(small_problem, monkeypatch, tmp_path):
+    """They are asked for here, not in the engine's process, which is never started."""
+    monkeypatch.setenv("NESTOR_FAKE_RUBBISH", "versions: raise")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    found = compare(small_problem, ["garbage", "exact"], config=CONFIG)
+    assert [row.status for row in found.rows] == ["failed", "ok"]
+    message = found.rows[0].message
+    assert message.startswith("versions() of the backend garbage failed with ZeroDivisionError")
+    _one_log_stays(found.rows[0], tmp_path)
+
+
+def _one_log_stays(row, folder):
+    """The log that the message names can still be read, and nothing else of the run is left."""
+    log = Path(row.message.rpartition(" Its log: ")[2])
+    assert "EngineFailed" in log.read_text()
+    assert [path for path in folder.rglob("*") if path.is_file()] == [log]

@@ -64,7 +64,7 @@ def test_chains_go_on_from_where_they_stand_until_they_agree(small_problem, tmp_
     once = compare(small_problem, PAIR, config=CONFIG)
     first = once.rows[0].tree["posterior"]["beta"].values
     assert np.array_equal(found.rows[0].tree["posterior"]["beta"].values[:, :150], first)
-    assert found.rows[0].timings["sampling_s"] == pytest.approx(0.5 * len(looks))
+    assert found.rows[0].timings["sampling_s"] == pytest.approx(0.04 * len(looks))
     assert found.to_dict()["engines"][0]["looks"] == list(looks)
 
 

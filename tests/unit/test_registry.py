@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     Announce = Callable[..., list[EntryPoint]]
 
 GOOD = """
+    from nestor.backend import Capabilities
+
     class Backend:
         name = {name!r}
         requires = {requires!r}
         samplers = ("walk",)
         implementation = "own"
 
-        def capabilities(self): ...
+        def capabilities(self):
+            none = frozenset()
+            return Capabilities(none, none, none, none, none)
         def versions(self): return {{}}
         def compile(self, problem, formulation, *, sampler, device, dtype): ...
 """
@@ -117,8 +121,19 @@ def test_an_own_backend_is_installed_by_its_extra(write: Write, announce: Announ
         ("class Backend:\n    def __init__(self, needed): ...", "needed"),
         ("class Backend:\n    name = 'broken'", "is not a backend"),
         (good("another"), "'another'"),
+        (
+            good("broken").replace(
+                "return Capabilities(none, none, none, none, none)", "return []"
+            ),
+            "not Capabilities",
+        ),
+        (good("broken").replace("none = frozenset()", "raise OSError('no card')"), "no card"),
+        (good("broken").replace('("walk",)', '"walk"'), "samplers are 'walk'"),
     ],
-    ids=["raises", "imports", "syntax", "no-class", "init", "arguments", "protocol", "wrong-name"],
+    ids=[
+        *("raises", "imports", "syntax", "no-class", "init", "arguments", "protocol", "wrong-name"),
+        *("no-capabilities", "capabilities-raise", "samplers"),
+    ],
 )
 def test_a_broken_backend_warns_and_the_others_stay(write: Write, source: str, word: str) -> None:
     write("plugin_broken", source)

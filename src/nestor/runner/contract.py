@@ -325,7 +325,9 @@ def _values(problem: Problem, draws: Draws, lead: Shape) -> dict[str, NDArray[np
 
 def _deferred_shapes(deferred: object) -> dict[str, Shape]:
     if not isinstance(deferred, Deferred):
-        raise EngineFailed(f"what the backend defers is a {_kind(deferred)}: it makes no blocks.")
+        raise EngineFailed(
+            f"the backend deferred draws to a {_kind(deferred)}, which makes no blocks."
+        )
     shapes = _mapping("shapes of deferred values", deferred.shapes)
     if not shapes:
         raise EngineFailed("the backend deferred draws, but of no variable.")
@@ -490,7 +492,7 @@ def _array(name: str, found: object) -> Array:
 
 
 def _kind(found: object) -> str:
-    return type(found).__name__
+    return f"value of type {type(found).__name__}"
 
 
 def _cut(found: object, spell: Callable[[Any], str] = str) -> str:

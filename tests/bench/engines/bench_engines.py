@@ -10,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fixtures" / "engines"))
 
-from fake_engines import Exact, Model
+from fake_engines import Exact, Model, with_measured
 
 
 class Counted(Exact):
@@ -27,8 +27,9 @@ class CountedModel(Model):
     def sample(self, config, on_progress=None):
         with Path(os.environ["NESTOR_FAKE_CALLS"]).open("a") as stream:
             stream.write(f"{config.seed}\n")
+        begin = time.perf_counter()
         time.sleep(float(os.environ.get("NESTOR_FAKE_SECONDS", "0")))
-        return super().sample(config, on_progress)
+        return with_measured(super().sample(config, on_progress), begin)
 
 
 class Rubbish(Exact):

@@ -291,3 +291,32 @@ class DawdlingModel(Model):
     def sample(self, config, on_progress=None):
         time.sleep(float(os.environ.get("NESTOR_FAKE_SECONDS", "0.15")))
         return super().sample(config, on_progress)
+
+
+class Rubbish(Compiling):
+    """Returns what it should not: what ``NESTOR_FAKE_RUBBISH`` names."""
+
+    name = "rubbish"
+
+    def versions(self):
+        return None if os.environ["NESTOR_FAKE_RUBBISH"] == "versions" else {"fake": "1"}
+
+    def compile(self, problem, formulation, *, sampler, device, dtype):
+        model = super().compile(problem, formulation, sampler=sampler, device=device, dtype=dtype)
+        return RubbishModel(model)
+
+
+class RubbishModel:
+    def __init__(self, model):
+        self.model = model
+
+    def log_density(self, point):
+        raise NotImplementedError
+
+    def sample(self, config, on_progress=None):
+        draws = self.model.sample(config, on_progress)
+        if os.environ["NESTOR_FAKE_RUBBISH"] == "stats":
+            return replace(draws, stats={"diverging": draws.stats["diverging"] * 1j})
+        values = dict(draws.values)
+        values["tau_g"] = np.full_like(values["tau_g"], -0.5)
+        return replace(draws, values=values)
