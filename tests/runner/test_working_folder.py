@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
 FORMULA = "y ~ x + (x || g/h)"
-LIBRARIES = ("random", "json", "numpy", "pandas", "pymc", "nestor", "pickle", "fake_engines")
+LIBRARIES = ("random", "json", "numpy", "pandas", "pymc", "pickle", "fake_engines")
 
 
 @pytest.mark.parametrize(
