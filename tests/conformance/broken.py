@@ -54,7 +54,7 @@ def _numbers(problem, config, tell):
     """Numbers inside every support that depend on the seed, the chain and the options."""
     accept = 0.5 if config.target_accept is None else config.target_accept
     lead, total = (config.chains, config.draws), config.warmup + config.draws
-    rng = np.random.default_rng([config.seed, round(1000 * accept)])
+    rng = np.random.default_rng([config.seed, round(1000 * accept), config.warmup])
     values = {}
     for name, variable in problem.variables.items():
         normal = rng.standard_normal((*lead, *variable.shape))
@@ -210,6 +210,15 @@ class RecordsOnly(Model):
         draws = super().sample(replace(config, target_accept=None), on_progress)
         wanted = config.target_accept or draws.settings["target_accept"]
         return replace(draws, settings={**draws.settings, "target_accept": wanted})
+
+
+class NoWarmup(Model):
+    """Says that it warms up as long as it was asked to, and draws what it always draws."""
+
+    def sample(self, config, on_progress=None):
+        draws = super().sample(replace(config, warmup=100), None)
+        _numbers(self.problem, config, on_progress or (lambda _: None))
+        return replace(draws, settings={**draws.settings, "warmup": config.warmup})
 
 
 class MetricInWords(Model):
@@ -412,6 +421,7 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     ),
     "keyword arguments": (backend(KeywordArguments), {"signatures_are_the_protocols"}),
     "records only": (backend(RecordsOnly), {"target_accept_is_honoured"}),
+    "no warmup": (backend(NoWarmup), {"warmup_is_honoured"}),
     "a metric in words": (backend(MetricInWords), {"metric_is_honoured"}),
     "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
     "prepared in vain": (backend(Unprepared), {"preparing_leaves_nothing_to_compile"}),

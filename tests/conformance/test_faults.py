@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from broken import DEFERRED, DENSITY_FAULTS, FAULTS, Crashes, Defers, Model, backend
 
-from nestor import registry
-from nestor.conformance import run_conformance
+from nestor import Problem, registry
+from nestor.conformance import run_conformance, targets
+from nestor.conformance.problems import table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
 from nestor_mutants import ForgottenDeterminant, SharedNoise
@@ -107,6 +108,50 @@ def test_the_right_posterior_passes_and_says_what_it_would_have_seen():
     (result,) = report.results
     assert result.outcome == "passed", result.reason
     assert "would be found" in result.reason
+
+
+class TooWide(type(registry.get("reference").backend)):
+    """Samples with sigma's prior 1.3 times too wide; its log density is the right one."""
+
+    implementation = "faulty"
+
+    def compile(self, problem, formulation, *, sampler, device, dtype):
+        def compiled(about):
+            return super(TooWide, self).compile(
+                about, formulation, sampler=sampler, device=device, dtype=dtype
+            )
+
+        prior = problem.priors.family["sigma"]
+        if prior.is_fixed:
+            return compiled(problem)
+        spec = problem.spec.with_priors({"sigma": targets.widened(prior, 1.3)})
+        columns = table(((2,),), (1,), seed=3)
+
+        class Wrong(Model):
+            def sample(self, config, on_progress=None):
+                return self.inner.sample(config, on_progress)
+
+            def log_density(self, point):
+                return compiled(problem).log_density(point)
+
+        return Wrong(compiled(Problem(spec, columns)), problem, sampler)
+
+
+NO_DATA = "prior of sigma, next to no data"
+
+
+def test_a_wrong_prior_that_the_log_density_hides_shows_in_the_draws():
+    report = run_conformance(TooWide(), only=NO_DATA)
+    assert {r.outcome for r in report.results} == {"failed"}
+    assert all("of sigma is" in r.reason for r in report.results), report.results
+
+
+def test_the_right_prior_passes_and_says_with_what_power():
+    results = run_conformance(exact(dict), only=NO_DATA).results
+    assert {r.outcome for r in results} == {"passed"}, results
+    for result in results:
+        assert "a prior of sigma or tau 1.3 times too wide would be found" in result.reason
+        assert "at least 0.99" in result.reason
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from nestor.conformance.check import (
     Check,
     ConformanceFailure,
     Engine,
+    NotOffered,
     Subject,
     engines,
     expect,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 #: Far from any library's default, so that a run that ignores them differs from one that does not.
 TARGET_ACCEPT = 0.97
 MAX_TREE_DEPTH = 2
+#: Too few iterations to adapt in, and as many as by default.
+WARMUPS = (50, 1000)
 
 
 def checks(subject: Subject) -> Iterator[Check]:
@@ -41,6 +44,7 @@ def checks(subject: Subject) -> Iterator[Check]:
         "target_accept": _target_accept,
         "max_tree_depth": _max_tree_depth,
         "metric": _metric,
+        "warmup": _warmup,
     }
     for name, option in options.items():
         yield from for_samplers(subject, {f"{name}_is_honoured": option}, name)
@@ -103,6 +107,27 @@ def _metric(session: Session, engine: Engine) -> None:
     expect(
         usual != "draws" or same,
         "metric=diagonal_draws is said to be the default and gives other draws",
+    )
+
+
+def _warmup(session: Session, engine: Engine) -> None:
+    """An engine that adapts keeps other draws after a short warmup than after a long one."""
+    well_formed(session, engine)
+    runs = [session.run(build(session, engine), config(session, warmup=n)) for n in WARMUPS]
+    for run in runs:
+        what = misshapen(contract(), run)
+        expect(what is None, f"with warmup={run.config.warmup}: {what}")
+    short, long = (run.draws.values for run in runs)
+    same = [
+        v.name for v in contract().random_variables if np.array_equal(short[v.name], long[v.name])
+    ]
+    if not same:
+        return
+    if reason := session.subject.reason(engine.words | {"warmup"}):
+        raise NotOffered(reason)
+    raise ConformanceFailure(
+        f"warmup={WARMUPS[0]} and warmup={WARMUPS[1]} give the very same draws of {', '.join(same)}: is it "
+        "ignored? (Where there is nothing to adapt, Capabilities.reasons says so under 'warmup'.)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from nestor import registry
 from nestor.agreement.difference import difference_test
 from nestor.backend import SamplerConfig
 from nestor.conformance import targets
-from nestor.conformance.answers import compare_with_answers, mixed
+from nestor.conformance.answers import compare_with_answers, mixed, power
 from nestor.conformance.check import Check, ConformanceFailure, Subject
 from nestor.conformance.declaration import exclusions
 from nestor.conformance.density import name_of, words_of
@@ -20,7 +21,7 @@ from nestor.diagnostics import summaries
 from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from nestor.conformance.session import Session
     from nestor.conformance.targets import Target
 
-#: Chains, and (warmup, draws) that are tried in turn until the chains have mixed.
+#: Chance with which a prior that is too wide must be found.
+POWER = 0.99
+#: Chains, and (warmup, draws) that are tried in turn until the chains have mixed and the power suffices.
 CHAINS, EFFORTS = 4, ((1000, 1000), (2000, 4000), (4000, 16000))
 SEED = 20
 
@@ -74,7 +77,7 @@ def _formulations(subject: Subject, target: Target) -> Iterator[list[Formulation
         offered = subject.offers("centering")
         centering: list[Any] = [how for how in target.centering if how in offered]
         ways = [replace(usual, centering=(how,) * len(levels)) for how in centering]
-        if target.everywhere:
+        if target.every_likelihood:
             others = [word for word in subject.offers("likelihoods") if word != usual.likelihood]
             ways += [replace(ways[0], likelihood=word) for word in others if ways]  # type: ignore[arg-type]
         yield ways[:1] if target.one_way else ways
@@ -102,28 +105,46 @@ def _equals(
     session: Session, sampler: str, target: Target, how: Formulation, choice: dict[str, Any]
 ) -> str:
     build = Build(target.problem(), how, sampler, choice["device"], choice["dtype"])
-    draws = _mixed_draws(session, build, choice["method"], target)
+    draws, remark = _mixed_draws(session, build, choice["method"], target)
     if target.answers is not None:
-        return compare_with_answers(draws, target.answers(), session.level)
+        return compare_with_answers(draws, target.answers(), session.level) + remark
     return _compare_with_reference(session, build, draws)
 
 
 def _mixed_draws(
     session: Session, build: Build, method: Any, target: Target
-) -> NDArray[np.float64]:
-    """Sample until the chains have mixed; give up after the last effort."""
-    why = ""
+) -> tuple[NDArray[np.float64], str]:
+    """Sample until the chains have mixed, and would show too wide a prior; give up after the last effort."""
+    why: str | None = None
     for warmup, draws in EFFORTS:
         config = SamplerConfig(CHAINS, warmup, draws, seed=SEED, chain_method=method)
         run = session.run_again(build, config)
         if what := misshapen(build.problem, run):
             raise ConformanceFailure(what)
         values = build.problem.scalars.flatten(run.draws.values)[..., target.scalars()]
-        found = mixed(summaries(values))
-        if found is None:
-            return values
-        why = f"{found} after {CHAINS} x {draws} draws"
+        found = summaries(values)
+        why = mixed(found)
+        if why is None:
+            chances = {
+                address: power(target.answers(), wrong, found, session.level)  # type: ignore[misc]
+                for address, wrong in target.wider().items()
+            }
+            if min(chances.values(), default=1.0) >= POWER:
+                return values, _wide_text(chances)
+            why = f"power {min(chances.values()):.2g} to find a prior {targets.TOO_WIDE} times too wide"
+        why += f" after {CHAINS} x {draws} draws"
     raise ConformanceFailure(f"the chains have not mixed, so that nothing can be shown: {why}")
+
+
+def _wide_text(chances: Mapping[str, float]) -> str:
+    """Say with what probability a prior that is too wide would have been found."""
+    if not chances:
+        return ""
+    least = math.floor(1000 * min(0.999, *chances.values())) / 1000
+    return (
+        f"; a prior of {' or '.join(chances)} {targets.TOO_WIDE} times too wide would be found with a "
+        f"probability of at least {least:g}"
+    )
 
 
 def _compare_with_reference(session: Session, build: Build, draws: NDArray[np.float64]) -> str:
