@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from broken import DEFERRED, DENSITY_FAULTS, FAULTS, Crashes, Defers, Model, backend
+from broken import DEFERRED, DENSITY_FAULTS, FAULTS, GARBAGE, Crashes, Defers, Model, backend
+from rich.console import Console
 
 from nestor import Problem, registry
 from nestor.conformance import run_conformance, targets
 from nestor.conformance.problems import table
+from nestor.terminal.conforming import report_view
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
 from nestor_mutants import ForgottenDeterminant, SharedNoise
@@ -44,6 +48,19 @@ def test_faults_of_the_interface(fault):
     report = run_conformance(engine, tiers=("api",))
     assert bad(report) == expected, report.bad
     assert not report.ok
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+@pytest.mark.parametrize("engine", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_fails_and_the_kit_survives_it(engine):
+    """Whatever comes back: rows that say so, in a table, as JSON and on any terminal."""
+    report = run_conformance(engine, tiers=("api",))
+    assert report.bad
+    assert not report.ok
+    document = json.loads(report.to_json())
+    assert len(report.to_frame()) == document["checks"] > 0
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    Console(file=stream, width=80).print(report_view(report))
 
 
 @pytest.mark.parametrize("fault", DENSITY_FAULTS)
