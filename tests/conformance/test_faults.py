@@ -18,7 +18,17 @@ from nestor.conformance.problems import table
 from nestor.terminal.conforming import report_view
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
-from nestor_mutants import ForgottenDeterminant, SharedNoise
+from nestor_mutants import (
+    ForgottenDeterminant,
+    Hamiltonian,
+    OneChainCut,
+    QuarterFourTimes,
+    ScalesCopied,
+    SecondHalfCopied,
+    SharedNoise,
+    Shuffled,
+    WarmupKept,
+)
 
 QUADRATURE = "gaussian, by quadrature, noncentered, sequential]"
 
@@ -80,9 +90,9 @@ def test_a_crash_is_an_error_in_every_check_that_samples():
     }
 
 
-def exact(fault):
-    """The reference's exact sampler, with a fault put into its draws; all in this process."""
-    inner = registry.get("reference").backend
+def around(name, model):
+    """An installed backend, its models inside of `model`; all in this process."""
+    inner = registry.get(name).backend
 
     class Faulty(type(inner)):
         implementation = "faulty"
@@ -91,15 +101,20 @@ def exact(fault):
             made = super().compile(
                 problem, formulation, sampler=sampler, device=device, dtype=dtype
             )
-
-            class Wrong(Model):
-                def sample(self, config, on_progress=None):
-                    draws = self.inner.sample(config, on_progress)
-                    return replace(draws, values=fault({**draws.values}))
-
-            return Wrong(made, problem, sampler)
+            return model(made, problem, sampler)
 
     return Faulty()
+
+
+def exact(fault):
+    """The reference's exact sampler, with a fault put into its draws."""
+
+    class Wrong(Model):
+        def sample(self, config, on_progress=None):
+            draws = self.inner.sample(config, on_progress)
+            return replace(draws, values=fault({**draws.values}))
+
+    return around("reference", Wrong)
 
 
 def shifted(values):
@@ -192,3 +207,51 @@ def test_chains_that_stand_still_show_nothing():
     report = run_conformance(exact(stuck), only=QUADRATURE)
     assert [r.outcome for r in report.results] == ["failed"]
     assert "have not mixed" in report.results[0].reason
+
+
+def are_chains(engine, how="noncentered"):
+    """The result of the check on the draws of one engine."""
+    only = f"draws_are_chains[{engine.samplers[0]}, {how}]"
+    (result,) = run_conformance(engine, only=only).results
+    return result.outcome, result.reason
+
+
+@pytest.mark.parametrize(
+    ("mutant", "reason"),
+    [
+        (SecondHalfCopied, "again"),
+        (QuarterFourTimes, "again"),
+        (ScalesCopied, "again of the scales"),
+        (Shuffled, "energies do not go with the draws before them"),
+        (OneChainCut, "one chain cut into pieces"),
+        (WarmupKept, "still adapting"),
+    ],
+)
+def test_draws_that_are_no_chains_fail(mutant, reason):
+    """Right posteriors, or nearly: what is wrong is how the draws were made."""
+    how = "marginalized" if mutant is ScalesCopied else "noncentered"
+    outcome, said = are_chains(mutant(), how)
+    assert outcome == "failed"
+    assert reason in said
+
+
+def test_chains_pass_and_say_what_could_not_be_checked():
+    assert are_chains(Hamiltonian()) == ("passed", "")
+    outcome, said = are_chains(registry.get("reference").backend)
+    assert outcome == "passed"
+    assert "no energies" in said
+
+
+def test_seconds_that_are_left_out_are_found():
+    def divided(timings):
+        return replace(timings, warmup=timings.warmup / 10, sampling=timings.sampling / 10)
+
+    class Quick(Model):
+        def sample(self, config, on_progress=None):
+            draws = self.inner.sample(config, on_progress)
+            return replace(draws, timings=divided(draws.timings))
+
+    only = "phases_add_up_to_the_run[exact, noncentered]"
+    (result,) = run_conformance(around("reference", Quick), only=only).results
+    assert result.outcome == "failed", result.reason
+    assert "no phase accounts for" in result.reason
