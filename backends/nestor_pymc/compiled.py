@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from nestor.deferred import in_memory
 from nestor.errors import SpecError, Unsupported
 from nestor_pymc.density import LogDensity
+from nestor_pymc.settings import call_own_copies
 from nestor_pymc.variables import Variables
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class PyMCModel:
         sampler : {"nutpie", "pymc"} or None
             What to compile for; None compiles the density only.
         """
+        call_own_copies()
         variables = Variables(problem, formulation)
         density = LogDensity(variables)
         if sampler is None:

@@ -73,6 +73,8 @@ class ReferenceBackend:
                 "target_accept": "never: the exact sampler takes no steps",
                 "max_tree_depth": "never: the exact sampler builds no trees",
                 "metric": "never: the exact sampler has no metric",
+                "warmup": "never: the exact sampler adapts until its proposal is good, which may be long "
+                "before warmup is over",
             },
         )
 

@@ -103,7 +103,12 @@ class SamplerConfig:
     chains, warmup, draws : int
         Number of chains; iterations of each that adapt and are dropped; iterations that are kept.
     seed : int
-        Non-negative. The same seed gives the same draws.
+        Non-negative. With everything else the same (model, data, engine, formulation and the fields here,
+        but for `cores`) the same seed gives the same draws, to the last bit: on one kind of machine, with
+        the same versions of the libraries (`Backend.versions`), on the CPU; with empty compile caches and
+        with full ones. Other processors and other versions round otherwise, and chains part after a few
+        iterations: then draws agree within Monte Carlo error. On a GPU the compiler may choose other
+        algorithms each time that it compiles.
     target_accept : float or None
         Target acceptance statistic in (0, 1); None leaves the library's default.
     max_tree_depth : int or None

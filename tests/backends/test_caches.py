@@ -4,6 +4,7 @@ import os
 import shlex
 
 import pytest
+import xarray as xr
 
 from nestor import SamplerConfig, registry
 from nestor.backend import Cached
@@ -21,30 +22,39 @@ def _files(folder):
 @pytest.mark.parametrize(
     "engine",
     [
+        "numba@noncentered",
         "numpyro@marginalized",
-        # The rows' graph compiles in half the time: one of PyMC's samplers is enough for the other.
-        pytest.param("pymc:nutpie@marginalized", marks=pytest.mark.slow),
+        # The marginalized graph takes many times as long to compile.
+        pytest.param("pymc:nutpie@noncentered", marks=pytest.mark.slow),
         pytest.param("pymc:pymc@noncentered", marks=pytest.mark.slow),
     ],
 )
-def test_a_second_process_compiles_nothing_that_the_first_one_did(small_problem, tmp_path, engine):
-    """Nor does sampling compile anything that preparing had not."""
+def test_cold_and_warm_code(small_problem, tmp_path, engine):
+    """A second process compiles nothing that the first one did, nor does sampling that preparing had not;
+    and code that was compiled just now draws what code from the cache draws, to the last bit."""
     contender = Contender.parse(engine, small_problem.spec.level_names)
     found = registry.get(contender.backend)
     for library in found.backend.requires:
         pytest.importorskip(library)
-    folder = tmp_path / "with a space, and a comma"
-    limits = Limits(found.backend.cache_environment(folder))
-    log, kept = tmp_path / "log", []
-    for _ in range(2):
-        outcome = prepare(small_problem, contender, CONFIG, log, limits=limits)
+    folder, other = tmp_path / "with a space, and a comma", tmp_path / "another"
+    log = tmp_path / "log"
+
+    def limits(caches):
+        return Limits(found.backend.cache_environment(caches))
+
+    def draws(caches):
+        outcome, tree = sample(small_problem, contender, CONFIG, log, limits=limits(caches))
         assert outcome.status == "ok", outcome.message
-        kept.append(_files(folder))
-    assert kept[0], "compiled code was kept"
-    assert kept[1] == kept[0], "the second process found all of it"
-    outcome, _ = sample(small_problem, contender, CONFIG, log, limits=limits)
+        return tree["posterior"].dataset
+
+    outcome = prepare(small_problem, contender, CONFIG, log, limits=limits(folder))
     assert outcome.status == "ok", outcome.message
-    assert _files(folder) == kept[0], "sampling needs no more"
+    kept = _files(folder)
+    assert kept, "compiled code was kept"
+    warm = draws(folder)
+    assert _files(folder) == kept, "the second process found all of it, and sampling needs no more"
+    assert not other.exists()
+    xr.testing.assert_identical(draws(other), warm)
 
 
 @pytest.mark.parametrize("name", ["numpyro", "pymc"])

@@ -38,15 +38,24 @@ def test_one_that_does_not():
     assert "api.the_same_seed_gives_the_same_draws[iid]: error" in result.stderr
 
 
-def test_an_error_shows_its_traceback():
-    only = ("--tier", "api", "--only", "the_same_seed")
-    result = call("crash", *only, "--traceback")
-    assert 'raise ZeroDivisionError("the sampler divided by zero")' in result.stdout
-    assert "Traceback (most recent call last)" not in call("crash", *only).stdout
-    killed = call("killed", *only, "--json", "--traceback")
-    (found,) = json.loads(killed.stdout)["results"]
-    assert "killed by signal 9" in found["reason"]
-    assert found["traceback"] == ""  # it had printed nothing
+def test_an_errors_traceback_is_shown_where_it_is_asked_for():
+    arguments = ("crash", "--tier", "api", "--only", "the_same_seed")
+    plain, traced = call(*arguments), call(*arguments, "--traceback")
+    assert "Traceback" not in plain.stdout
+    assert "--traceback prints where each error was raised" in plain.stdout
+    assert traced.exit_code == plain.exit_code == 1
+    assert "Traceback (most recent call last)" in traced.stdout
+    assert 'fake_engines.py", line' in traced.stdout
+    assert "--traceback" not in traced.stdout
+    assert "--traceback" not in call("exact", "--tier", "api", "--only", "the_same_seed").stdout
+
+
+def test_a_process_that_dies_leaves_what_it_printed():
+    result = call("killed", "--tier", "api", "--only", "the_same_seed", "--json", "--traceback")
+    (row,) = json.loads(result.stdout)["results"]
+    assert row["outcome"] == "error"
+    assert "killed by signal 9" in row["reason"]
+    assert row["traceback"] == ""  # it had printed nothing
 
 
 def test_exclusions_have_their_reasons():

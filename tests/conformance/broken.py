@@ -54,7 +54,7 @@ def _numbers(problem, config, tell):
     """Numbers inside every support that depend on the seed, the chain and the options."""
     accept = 0.5 if config.target_accept is None else config.target_accept
     lead, total = (config.chains, config.draws), config.warmup + config.draws
-    rng = np.random.default_rng([config.seed, round(1000 * accept)])
+    rng = np.random.default_rng([config.seed, round(1000 * accept), config.warmup])
     values = {}
     for name, variable in problem.variables.items():
         normal = rng.standard_normal((*lead, *variable.shape))
@@ -210,6 +210,15 @@ class RecordsOnly(Model):
         draws = super().sample(replace(config, target_accept=None), on_progress)
         wanted = config.target_accept or draws.settings["target_accept"]
         return replace(draws, settings={**draws.settings, "target_accept": wanted})
+
+
+class NoWarmup(Model):
+    """Says that it warms up as long as it was asked to, and draws what it always draws."""
+
+    def sample(self, config, on_progress=None):
+        draws = super().sample(replace(config, warmup=100), None)
+        _numbers(self.problem, config, on_progress or (lambda _: None))
+        return replace(draws, settings={**draws.settings, "warmup": config.warmup})
 
 
 class MetricInWords(Model):
@@ -412,6 +421,7 @@ FAULTS: dict[str, tuple[Any, set[str]]] = {
     ),
     "keyword arguments": (backend(KeywordArguments), {"signatures_are_the_protocols"}),
     "records only": (backend(RecordsOnly), {"target_accept_is_honoured"}),
+    "no warmup": (backend(NoWarmup), {"warmup_is_honoured"}),
     "a metric in words": (backend(MetricInWords), {"metric_is_honoured"}),
     "deaf to its metric": (backend(MetricIgnored), {"metric_is_honoured"}),
     "prepared in vain": (backend(Unprepared), {"preparing_leaves_nothing_to_compile"}),
@@ -438,4 +448,139 @@ DENSITY_FAULTS: dict[str, tuple[Any, set[str]]] = {
         backend(compile=_refuses_what_it_offers),
         {"equals_the_reference"},
     ),
+}
+
+
+def _draws(**changes: Any) -> type[Model]:
+    """A model whose draws have other fields: each value, or a function of the draws that returns it."""
+
+    class Garbled(Model):
+        def faulty(self, draws):
+            made = {name: new(draws) if callable(new) else new for name, new in changes.items()}
+            return replace(draws, **made)
+
+    return Garbled
+
+
+def _values(change) -> type[Model]:
+    return _draws(values=lambda draws: {name: change(a) for name, a in draws.values.items()})
+
+
+def _stats(change) -> type[Model]:
+    return _draws(stats=lambda draws: change({**draws.stats}))
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"deeper": found}
+    return found
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise ValueError("no words for it")
+
+
+class Raises(Model):
+    """Ends in something that is no ordinary error."""
+
+    error: BaseException = SystemExit(0)
+
+    def sample(self, config, on_progress=None):
+        raise self.error
+
+
+class RaisesTheUnspeakable(Raises):
+    error = UnspeakableError()
+
+
+class RaisesSurrogates(Raises):
+    error = ValueError("\udcff \x1b[31mred[/bold]" + "x" * 10**6)
+
+
+class ReturnsNothing(Model):
+    def sample(self, config, on_progress=None):
+        return None
+
+
+class ReportsGarbage(Model):
+    def sample(self, config, on_progress=None):
+        for report in (None, "half", Progress("a", "b", "c", None, [])):
+            if on_progress is not None:
+                on_progress(report)
+        return super().sample(config, on_progress)
+
+
+class DensityOfText(Model):
+    def log_density(self, point):
+        return "minus infinity"
+
+
+class DensityOfArrays(Model):
+    def log_density(self, point):
+        return np.full((2, 2), 1j)
+
+
+def _raises(self, *arguments, **options):
+    raise RuntimeError("\udcff not today")
+
+
+#: Engines that return garbage: a bad row for each, and never an error of the kit.
+GARBAGE: dict[str, Any] = {
+    "complex values": backend(_values(lambda a: a + 0j)),
+    "values of text": backend(_values(lambda a: a.astype(str))),
+    "values of dates": backend(_values(lambda a: np.full(a.shape, np.datetime64("2026-01-01")))),
+    "values of objects": backend(_values(lambda a: np.full(a.shape, None))),
+    "values in lists": backend(_values(lambda a: a.tolist())),
+    "values that are no mapping": backend(_draws(values=[1, 2])),
+    "statistics as (draw, chain)": backend(_stats(lambda s: {n: a.T for n, a in s.items()})),
+    "statistics in 3 dimensions": backend(
+        _stats(lambda s: {n: a[..., None] for n, a in s.items()})
+    ),
+    "a scalar statistic": backend(_stats(lambda s: s | {"energy": 1.0})),
+    "a statistic one draw short": backend(_stats(lambda s: s | {"energy": s["lp"][:, 1:]})),
+    "a statistic named a/b": backend(_stats(lambda s: s | {"a/b": s["lp"]})),
+    "a statistic named chain": backend(_stats(lambda s: s | {"chain": s["lp"]})),
+    "a statistic without a name": backend(_stats(lambda s: s | {None: s["lp"]})),
+    "statistics of text": backend(_stats(lambda s: s | {"tree_depth": s["lp"].astype(str)})),
+    "statistics that are a number": backend(_draws(stats=7)),
+    "timings of text": backend(_draws(timings=Timings(sampling="fast"))),
+    "timings of lists": backend(_draws(timings=Timings(warmup_per_chain=[[1], None]))),
+    "no timings": backend(_draws(timings=None)),
+    "settings a thousand deep": backend(_draws(settings=_nested(1000))),
+    "settings of a thousand levels beside the right ones": backend(
+        _draws(settings=lambda draws: {**draws.settings, "more": _nested(1000)})
+    ),
+    "settings that are a list": backend(_draws(settings=[1])),
+    "memory beyond 64 bits": backend(_draws(device_peak_bytes=2**70)),
+    "deferred draws that are text": backend(_draws(deferred="later")),
+    "no draws": backend(ReturnsNothing),
+    "an exit": backend(Raises),
+    "an error without words": backend(RaisesTheUnspeakable),
+    "an error of surrogates and markup": backend(RaisesSurrogates),
+    "progress of nothing": backend(ReportsGarbage),
+    "a density of text": backend(DensityOfText),
+    "a density of arrays": backend(DensityOfArrays),
+    "a model that is a number": backend(compile=lambda self, *a, **b: 7),
+    "compiling raises": backend(compile=_raises),
+    "versions raise": backend(versions=_raises),
+    "versions of numbers": backend(versions=lambda self: {"toy": 1}),
+    "versions of nothing": backend(versions=lambda self: None),
+    "versions of a list": backend(versions=lambda self: ["1"]),
+    "capabilities raise": backend(capabilities=_raises),
+    "capabilities of nothing": backend(capabilities=lambda self: None),
+    "capabilities of lists": backend(
+        capabilities=lambda self: Capabilities([["gaussian"]], {}, "cpu", None, 3, ["why"])
+    ),
+    "reasons of numbers": backend(
+        capabilities=lambda self: replace(ToyBackend.capabilities(self), reasons={"gpu": 7})
+    ),
+    "capabilities of numbers": backend(
+        capabilities=lambda self: Capabilities(*[frozenset({1, None})] * 5, {1: 2})
+    ),
+    "samplers of nothing": backend(samplers=None),
+    "samplers of numbers": backend(samplers=(1, ["a"])),
+    "a name that is a number": backend(name=3),
+    "expected failures of a list": backend(expected_failures=[1]),
 }

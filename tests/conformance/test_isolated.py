@@ -25,6 +25,12 @@ def test_a_killed_process_is_an_error_of_the_check_that_ran_and_the_rest_goes_on
     assert all("killed by signal 9" in r.reason for r in report.results)
 
 
+def test_a_process_that_ends_as_if_all_were_well_has_not_run_its_checks():
+    report = run_isolated("quits", tiers=("api",), only="seed")
+    assert [r.outcome for r in report.results] == ["error", "error"]
+    assert all("ended with exit code 0" in r.reason for r in report.results)
+
+
 def test_a_hang_ends_with_the_tiers_time():
     report = run_isolated("hang", tiers=("api",), only="seed", timeout=8.0)
     assert [r.outcome for r in report.results] == ["out of time", "out of time"]

@@ -8,10 +8,11 @@ from scipy import stats
 
 from nestor import ModelSpec, Problem
 from nestor.conformance import targets
-from nestor.conformance.answers import Answer, compare_with_answers
+from nestor.conformance.answers import Answer, compare_with_answers, power
 from nestor.conformance.check import ConformanceFailure
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
+from nestor.diagnostics import summaries
 
 DATA = table([[3]], [5, 3, 6], seed=8)
 
@@ -81,7 +82,9 @@ def test_student_t_by_importance_sampling():
             assert abs(weight @ below - p) < 5 * error, answer
 
 
-@pytest.mark.parametrize("name", ["gaussian, by quadrature"])
+@pytest.mark.parametrize(
+    "name", ["gaussian, by quadrature", "priors of nu and sigma, next to no data"]
+)
 def test_finer_grids_change_nothing(name):
     (target,) = (t for t in targets.TARGETS if t.name == name)
     for coarse, fine in zip(
@@ -125,3 +128,27 @@ def test_a_shape_with_the_right_mean_and_sd_is_found():
     draws = np.random.default_rng(6).standard_t(3, (4, 4000, 1)) / np.sqrt(3)
     with pytest.raises(ConformanceFailure, match="P\\(v0"):
         compare_with_answers(draws, _answers(1), 1e-4)
+
+
+@pytest.mark.parametrize("target", [t for t in targets.TARGETS if t.priors], ids=lambda t: t.name)
+def test_power_to_find_too_wide_a_prior_is_what_is_said(target):
+    """Independent draws of each scalar from its marginal of the wrong posterior, as quantiles of a
+    log-normal with its mean and sd; 60 runs, of which at least the said share, less five sds, must fail."""
+    rng, level = np.random.default_rng(7), 1e-6
+    for address, wrong in target.wider().items():
+        means, sds = np.array([(a.mean, a.sd) for a in wrong]).T
+        log_sd = np.sqrt(np.log1p((sds / np.abs(means)) ** 2))
+        names = [a.label.partition("[")[0].partition("_")[0] for a in wrong]
+        (j,) = [i for i, name in enumerate(names) if name == address]
+        answers = [target.answers()[j]]
+        failed, said = 0, 0.0
+        for _ in range(60):
+            z = rng.standard_normal((4, 100, 1))
+            draws = means[j] * np.exp(log_sd[j] * z - log_sd[j] ** 2 / 2)
+            said += power(answers, [wrong[j]], summaries(draws), level) / 60
+            try:
+                compare_with_answers(draws, answers, level)
+            except ConformanceFailure:
+                failed += 1
+        assert failed / 60 > said - 5 * np.sqrt(max(said * (1 - said), 0.01) / 60), address
+        assert said > 0.9

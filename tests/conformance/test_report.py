@@ -70,7 +70,7 @@ def test_the_report_is_data():
         backend(IgnoresTheSeed), tiers=("api",), only="metropolis", listener=heard.append
     )
     frame = report.to_frame()
-    assert list(frame) == ["tier", "check", "case", "outcome", "reason", "seconds"]
+    assert list(frame) == ["tier", "check", "case", "outcome", "reason", "seconds", "traceback"]
     assert len(frame) == len(report.results)
     document = json.loads(report.to_json())
     assert document["ok"] is False

@@ -56,7 +56,14 @@ InBatches = Annotated[
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
 Warmup = Annotated[int, typer.Option(help="Iterations per chain that adapt and are dropped.")]
 DrawsOption = Annotated[int, typer.Option("--draws", help="Iterations per chain that are kept.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same draws.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="The same seed gives the same draws, to the last bit, on one kind of machine with the same "
+        "versions and options on the CPU, whatever is compiled already; elsewhere draws agree within "
+        "Monte Carlo error."
+    ),
+]
 TargetAccept = Annotated[
     float | None, typer.Option(help="Target acceptance statistic; default: the library's own.")
 ]

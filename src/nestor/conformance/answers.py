@@ -48,6 +48,36 @@ class Answer:
     probabilities: tuple[float, ...]
 
 
+def power(
+    answers: Sequence[Answer], wrong: Sequence[Answer], found: Summaries, level: float
+) -> float:
+    """Chance that draws whose answers are `wrong` are told from `answers` by the mean of one scalar.
+
+    Parameters
+    ----------
+    answers, wrong : sequence of Answer
+        Of the same scalars, with means and sds.
+    found : Summaries
+        Of the draws: how many effective ones there are of each.
+    level : float
+        Chance that draws from the exact posterior fail.
+
+    Returns
+    -------
+    float
+        At the level of Holm's first step, which is its strictest.
+    """
+    from scipy.special import ndtr, ndtri
+
+    n_tests = len(answers) * (2 + len(PROBABILITIES))
+    right, other = (
+        np.array([(a.mean, a.sd) for a in of], dtype=np.float64).T for of in (answers, wrong)
+    )
+    root_ess = found.estimate[1] / found.mcse[0]
+    shift = np.abs(other[0] - right[0]) / other[1] * root_ess
+    return float(ndtr(shift + ndtri(level / (2 * n_tests))).max())
+
+
 def mixed(found: Summaries) -> str | None:
     """Say why chains show nothing yet, or None."""
     if not found.finite.all():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from nestor.backend import ChainMethod, Device, DType
+from nestor.backend import Capabilities, ChainMethod, Device, DType
 from nestor.families import FAMILIES
 from nestor.formulation import Centering, Coefficients, Formulation, Likelihood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nestor.backend import Backend, Capabilities
+    from nestor.backend import Backend
     from nestor.conformance.session import Session
 
 Tier = Literal["api", "density", "posterior"]
@@ -79,6 +80,21 @@ class Check:
         return f"{self.tier}.{self.name}" + (f"[{self.case}]" if self.case else "")
 
 
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and bool(found)
+
+
+def _is_usable(found: Capabilities) -> bool:
+    """Whether every field is of its type, so that checks can be chosen by it."""
+    sets = [getattr(found, name) for name in UNIVERSE]
+    if not all(isinstance(words, frozenset) and all(map(_is_text, words)) for words in sets):
+        return False
+    reasons: object = found.reasons
+    return isinstance(reasons, Mapping) and all(
+        _is_text(word) and _is_text(reason) for word, reason in reasons.items()
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """The backend that is checked.
@@ -96,6 +112,27 @@ class Subject:
     backend: Backend
     capabilities: Capabilities
     samplers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, backend: Backend, sampler: str | None = None) -> Self | None:
+        """Return what a backend says of itself; None where it is of other types than the contract's.
+
+        Parameters
+        ----------
+        backend : Backend
+            What is checked.
+        sampler : str or None
+            The only one of its samplers to check.
+        """
+        try:
+            name, samplers, found = backend.name, backend.samplers, backend.capabilities()
+        except Exception:  # noqa: BLE001 - the checks of what it declares report it
+            return None
+        if not (_is_text(name) and isinstance(samplers, tuple) and all(map(_is_text, samplers))):
+            return None
+        if not isinstance(found, Capabilities) or not _is_usable(found):
+            return None
+        return cls(backend, found, samplers if sampler is None else (sampler,))
 
     def offers(self, field_name: str) -> tuple[str, ...]:
         """Return the known words that a field of the capabilities has, in a fixed order."""

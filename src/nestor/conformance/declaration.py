@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,22 @@ KINDS = ("not yet ours", "not in the library", "never")
 
 def checks(subject: Subject) -> Iterator[Check]:
     """Yield the checks of what the backend declares."""
-    yield Check("api", "has_the_attributes_of_a_backend", _attributes)
-    yield Check("api", "is_constructed_without_arguments", _constructed)
-    yield Check("api", "capabilities_are_known_words", _words)
+    yield from types()
     yield Check("api", "reasons_are_of_a_known_kind", _reasons)
     yield from exclusions(subject, "api")
-    yield Check("api", "versions_are_named", _versions)
     yield Check("api", "signatures_are_the_protocols", _signatures)
     if _entry_points(subject.backend):
         yield Check("api", "name_is_the_entry_points", _registered)
     if _importable(type(subject.backend)):
         yield Check("api", "importing_it_loads_nothing_that_it_requires", _light)
+
+
+def types() -> Iterator[Check]:
+    """Yield the checks without which no other one can be chosen."""
+    yield Check("api", "has_the_attributes_of_a_backend", _attributes)
+    yield Check("api", "is_constructed_without_arguments", _constructed)
+    yield Check("api", "capabilities_are_known_words", _words)
+    yield Check("api", "versions_are_named", _versions)
 
 
 def exclusions(subject: Subject, tier: Tier) -> Iterator[Check]:
@@ -66,6 +72,11 @@ def _attributes(session: Session) -> None:
         is_texts = isinstance(value, tuple) and all(isinstance(v, str) and v for v in value)
         expect(is_texts, f"{name} must be a tuple of texts, not {value!r}")
         expect(len(set(value)) == len(value), f"{name} names something twice: {value!r}")
+    declared: object = getattr(backend, "expected_failures", {})
+    expect(
+        isinstance(declared, Mapping) and all(isinstance(key, str) for key in declared),
+        f"expected_failures must map ids of checks to reasons, not be {declared!r}",
+    )
     for word in (backend.name, *backend.samplers):
         plain = not set(word) & set(":@,= \t\n/")
         expect(plain, f"{word!r} cannot stand in a contender such as backend:sampler@word,word")
@@ -77,15 +88,21 @@ def _constructed(session: Session) -> None:
 
 
 def _words(session: Session) -> None:
-    found = session.subject.capabilities
+    found: Any = session.subject.backend.capabilities()
     expect(isinstance(found, Capabilities), f"capabilities() returns a {type(found).__name__}")
     for name, known in UNIVERSE.items():
         offered = getattr(found, name)
         expect(isinstance(offered, frozenset), f"{name} must be a frozenset, not {offered!r}")
-        unknown = sorted(map(str, offered - set(known)))
+        unknown = sorted(map(repr, offered - set(known)))
         expect(not unknown, f"{name} has unknown words {unknown}; known: {', '.join(known)}")
         if name in session.subject.fields:
             expect(offered, f"{name} is empty")
+    reasons: object = found.reasons
+    texts = isinstance(reasons, Mapping) and all(
+        isinstance(word, str) and word and isinstance(reason, str) and reason
+        for word, reason in reasons.items()
+    )
+    expect(texts, f"reasons must map text to text, not be {reasons!r}")
     has_chains = bool(found.chain_methods)
     expect(
         has_chains == bool(session.subject.backend.samplers),
@@ -105,7 +122,9 @@ def _reasons(session: Session) -> None:
 
 
 def _versions(session: Session) -> None:
-    found = dict(session.subject.backend.versions())
+    given: Any = session.subject.backend.versions()
+    expect(isinstance(given, Mapping), f"versions() returns a {type(given).__name__}")
+    found = dict(given)
     expect(found, "versions() names nothing: results could not be traced to a release")
     for name, version in found.items():
         plain = isinstance(name, str) and isinstance(version, str) and name and version

@@ -12,6 +12,7 @@ import numpy as np
 from nestor.backend import Draws, SamplerConfig, Timings
 from nestor.conformance.check import (
     Check,
+    ConformanceFailure,
     Engine,
     NotOffered,
     Subject,
@@ -21,6 +22,8 @@ from nestor.conformance.check import (
 )
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Run, Session
+from nestor.errors import EngineFailed
+from nestor.runner.contract import check_draws, check_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +60,7 @@ def checks(subject: Subject) -> Iterator[Check]:
         _SHAPES: _shapes,
         "draws_are_float64_arrays_on_the_host": _host,
         "draws_are_finite_and_inside_the_support": _inside,
+        "what_it_hands_over_is_taken": _taken,
         "inherited_and_fixed_entries_are_filled_in": _inherited,
         "statistics_have_the_names_and_shapes_of_arviz": _stats,
         "statistics_are_possible": _possible,
@@ -85,7 +89,7 @@ def build(session: Session, engine: Engine) -> Build:
 def config(session: Session, **changes: Any) -> SamplerConfig:
     """Return the configuration of runs that are about something else; chains and draws differ in number."""
     method: Any = session.subject.chain_method
-    base = SamplerConfig(chains=2, warmup=100, draws=60, seed=11, chain_method=method)
+    base = SamplerConfig(chains=2, warmup=50, draws=60, seed=11, chain_method=method)
     return replace(base, **changes)
 
 
@@ -143,6 +147,17 @@ def _host(session: Session, engine: Engine) -> None:
     for name, array in draws.values.items():
         expect(array.dtype == np.float64, f"{name} is {array.dtype}, not float64")
         expect(array.flags.c_contiguous, f"{name} is not contiguous in memory")
+
+
+def _taken(session: Session, engine: Engine) -> None:
+    """Hold all of it to the contract as every run does, where an engine's process hands it over."""
+    run = well_formed(session, engine)
+    try:
+        check_draws(contract(), run.draws, run.config.chains, run.config.draws)
+        for report in run.progress:
+            check_progress(report)
+    except EngineFailed as failure:
+        raise ConformanceFailure(str(failure)) from failure
 
 
 def _inside(session: Session, engine: Engine) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nestor import registry
+from nestor.backend import Capabilities
 from nestor.conformance import (
     declaration,
     deferring,
@@ -26,6 +27,7 @@ from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
 from nestor.errors import EngineFailed, SpecError
 from nestor.runner.contract import check_versions
+from nestor.scalars import printable
 
 if TYPE_CHECKING:
     from nestor.backend import Backend
@@ -112,13 +114,20 @@ def plan(
         raise SpecError(f"unknown tiers {unknown}; the tiers are {', '.join(TIERS)}.")
     if not tiers:
         raise SpecError(f"no tier is asked for; the tiers are {', '.join(TIERS)}.")
-    everything = _checks(found, found.samplers)
-    expected = dict(getattr(found, "expected_failures", {})) | dict(expected_failures or {})
+    whole = Subject.of(found)
+    if whole is None:
+        # Nothing else can be chosen, whatever is asked for; one of these at least fails.
+        nothing: frozenset[str] = frozenset()
+        empty = Subject(found, Capabilities(nothing, nothing, nothing, nothing, nothing), ())
+        return Plan(found, tuple(declaration.types()), {}, Session(empty, FALSE_ALARM))
+    everything = _checks(whole)
+    expected = _declared(found) | dict(expected_failures or {})
     _check_expected(expected, {check.id for check in everything})
-    if sampler is not None and sampler not in found.samplers:
-        have = ", ".join(found.samplers) or "none"
+    if sampler is not None and sampler not in whole.samplers:
+        have = ", ".join(whole.samplers) or "none"
         raise SpecError(f"backend {found.name!r} has no sampler {sampler!r}; it has {have}.")
-    kept = everything if sampler is None else _checks(found, (sampler,))
+    subject = whole if sampler is None else replace(whole, samplers=(sampler,))
+    kept = everything if sampler is None else _checks(subject)
     kept = tuple(
         c
         for c in kept
@@ -127,9 +136,6 @@ def plan(
     if not kept:
         raise SpecError(f"no check of backend {found.name!r} has {only!r} in its id.")
     n_posterior = sum(check.tier == "posterior" for check in everything)
-    subject = Subject(
-        found, found.capabilities(), found.samplers if sampler is None else (sampler,)
-    )
     return Plan(found, kept, expected, Session(subject, FALSE_ALARM / max(1, n_posterior)))
 
 
@@ -198,11 +204,18 @@ def report_of(backend: Backend, results: Iterable[Result]) -> ConformanceReport:
         versions = check_versions(backend)
     except EngineFailed:  # the check versions_are_named reports it
         versions = {}
-    return ConformanceReport(backend.name, versions, tuple(results))
+    name: object = getattr(backend, "name", None)
+    shown = name if isinstance(name, str) and name else type(backend).__name__
+    return ConformanceReport(printable(shown), versions, tuple(results))
 
 
-def _checks(backend: Backend, samplers: tuple[str, ...]) -> tuple[Check, ...]:
-    subject = Subject(backend, backend.capabilities(), tuple(samplers))
+def _declared(backend: Backend) -> dict[str, str]:
+    """Return the failures that a backend itself expects; that they are no mapping, a check says."""
+    declared: object = getattr(backend, "expected_failures", {})
+    return dict(declared) if isinstance(declared, Mapping) else {}
+
+
+def _checks(subject: Subject) -> tuple[Check, ...]:
     return tuple(check for module in _MODULES for check in module.checks(subject))
 
 

@@ -16,6 +16,7 @@ from nestor.conformance.check import (
     Check,
     ConformanceFailure,
     Engine,
+    NotOffered,
     Subject,
     engines,
     expect,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 #: Far from any library's default, so that a run that ignores them differs from one that does not.
 TARGET_ACCEPT = 0.97
 MAX_TREE_DEPTH = 2
+#: As many as by default, where the usual run of this kit has too few to adapt in.
+WARMUP = 1000
 
 
 def checks(subject: Subject) -> Iterator[Check]:
@@ -41,6 +44,7 @@ def checks(subject: Subject) -> Iterator[Check]:
         "target_accept": _target_accept,
         "max_tree_depth": _max_tree_depth,
         "metric": _metric,
+        "warmup": _warmup,
     }
     for name, option in options.items():
         yield from for_samplers(subject, {f"{name}_is_honoured": option}, name)
@@ -103,6 +107,26 @@ def _metric(session: Session, engine: Engine) -> None:
     expect(
         usual != "draws" or same,
         "metric=diagonal_draws is said to be the default and gives other draws",
+    )
+
+
+def _warmup(session: Session, engine: Engine) -> None:
+    """An engine that adapts keeps other draws after a short warmup than after a long one."""
+    usual = well_formed(session, engine)
+    run = session.run(build(session, engine), config(session, warmup=WARMUP))
+    what = misshapen(contract(), run)
+    expect(what is None, str(what))
+    short, long = usual.draws.values, run.draws.values
+    names = [variable.name for variable in contract().random_variables]
+    same = [name for name in names if np.array_equal(short[name], long[name])]
+    if not same:
+        return
+    if reason := session.subject.reason(engine.words | {"warmup"}):
+        raise NotOffered(reason)
+    raise ConformanceFailure(
+        f"warmup={usual.config.warmup} and warmup={WARMUP} give the very same draws of "
+        f"{', '.join(same)}: is it ignored? (Where there is nothing to adapt, Capabilities.reasons "
+        "says so under 'warmup'.)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,26 +10,33 @@ from typing import TYPE_CHECKING, Any
 from nestor import registry
 from nestor.agreement.difference import difference_test
 from nestor.backend import SamplerConfig
+from nestor.clock import BOUND, SLACK_S
 from nestor.conformance import targets
-from nestor.conformance.answers import compare_with_answers, mixed
-from nestor.conformance.check import Check, ConformanceFailure, Subject
+from nestor.conformance.answers import compare_with_answers, mixed, power
+from nestor.conformance.check import Check, ConformanceFailure, NotOffered, Subject
 from nestor.conformance.declaration import exclusions
 from nestor.conformance.density import name_of, words_of
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.session import Build
-from nestor.diagnostics import summaries
+from nestor.diagnostics import gates, summaries
 from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.conformance.session import Session
+    from nestor.conformance.session import Run, Session
     from nestor.conformance.targets import Target
 
-#: Chains, and (warmup, draws) that are tried in turn until the chains have mixed.
+#: Gates of mixing: what they ask is asked of every run here, with its exact answers.
+_MIXING = ("rhat", "ess", "ebfmi")
+#: Seconds of a run whose phases can be told from what is nobody's.
+_LONG_ENOUGH_S = 1.0
+#: Chance with which a prior that is too wide must be found.
+POWER = 0.99
+#: Chains, and (warmup, draws) that are tried in turn until the chains have mixed and the power suffices.
 CHAINS, EFFORTS = 4, ((1000, 1000), (2000, 4000), (4000, 16000))
 SEED = 20
 
@@ -56,6 +64,7 @@ def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check
             yield _check(sampler, target, how, plain, quick=i == 0)
         if not target.everywhere or not ways:
             continue
+        yield from _of_run(sampler, target, ways[0], plain["method"])
         for method in subject.offers("chain_methods"):
             if method != subject.chain_method:
                 yield _check(sampler, target, ways[0], plain | {"method": method}, quick=True)
@@ -66,6 +75,24 @@ def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check
             yield _check(sampler, target, ways[0], plain | there, quick=True)
 
 
+def _of_run(sampler: str, target: Target, how: Formulation, method: Any) -> Iterator[Check]:
+    """Yield the checks of a run of some length that are not about its posterior."""
+    for name, run in (
+        ("draws_are_chains", _are_chains),
+        ("phases_add_up_to_the_run", _phases),
+    ):
+        yield Check(
+            "posterior",
+            name,
+            partial(run, sampler=sampler, target=target, how=how, method=method),
+            f"{sampler}, {name_of(how)}",
+            frozenset(
+                {sampler, target.family, "sampling", *words_of(how), method, *target.features}
+            ),
+            quick=target.quick,
+        )
+
+
 def _formulations(subject: Subject, target: Target) -> Iterator[list[Formulation]]:
     """Yield the formulations of a target that sample coefficients, and the one that marginalizes them."""
     levels = target.levels
@@ -74,7 +101,7 @@ def _formulations(subject: Subject, target: Target) -> Iterator[list[Formulation
         offered = subject.offers("centering")
         centering: list[Any] = [how for how in target.centering if how in offered]
         ways = [replace(usual, centering=(how,) * len(levels)) for how in centering]
-        if target.everywhere:
+        if target.every_likelihood:
             others = [word for word in subject.offers("likelihoods") if word != usual.likelihood]
             ways += [replace(ways[0], likelihood=word) for word in others if ways]  # type: ignore[arg-type]
         yield ways[:1] if target.one_way else ways
@@ -102,28 +129,107 @@ def _equals(
     session: Session, sampler: str, target: Target, how: Formulation, choice: dict[str, Any]
 ) -> str:
     build = Build(target.problem(), how, sampler, choice["device"], choice["dtype"])
-    draws = _mixed_draws(session, build, choice["method"], target)
+    draws, remark = _mixed_draws(session, build, choice["method"], target)
     if target.answers is not None:
-        return compare_with_answers(draws, target.answers(), session.level)
+        return compare_with_answers(draws, target.answers(), session.level) + remark
     return _compare_with_reference(session, build, draws)
 
 
 def _mixed_draws(
     session: Session, build: Build, method: Any, target: Target
-) -> NDArray[np.float64]:
-    """Sample until the chains have mixed; give up after the last effort."""
-    why = ""
+) -> tuple[NDArray[np.float64], str]:
+    """Sample until the chains have mixed, and would show too wide a prior; give up after the last effort."""
+    why: str | None = None
     for warmup, draws in EFFORTS:
         config = SamplerConfig(CHAINS, warmup, draws, seed=SEED, chain_method=method)
-        run = session.run_again(build, config)
+        # Runs that other checks look at too are kept.
+        run = (session.run if target.everywhere else session.run_again)(build, config)
         if what := misshapen(build.problem, run):
             raise ConformanceFailure(what)
         values = build.problem.scalars.flatten(run.draws.values)[..., target.scalars()]
-        found = mixed(summaries(values))
-        if found is None:
-            return values
-        why = f"{found} after {CHAINS} x {draws} draws"
+        found = summaries(values)
+        why = mixed(found)
+        if why is None:
+            chances = {
+                address: power(target.answers(), wrong, found, session.level)  # type: ignore[misc]
+                for address, wrong in target.wider().items()
+            }
+            if min(chances.values(), default=1.0) >= POWER:
+                return values, _wide_text(chances)
+            why = f"power {min(chances.values()):.2g} to find a prior {targets.TOO_WIDE} times too wide"
+        why += f" after {CHAINS} x {draws} draws"
     raise ConformanceFailure(f"the chains have not mixed, so that nothing can be shown: {why}")
+
+
+def _wide_text(chances: Mapping[str, float]) -> str:
+    """Say with what probability a prior that is too wide would have been found."""
+    if not chances:
+        return ""
+    least = math.floor(1000 * min(0.999, *chances.values())) / 1000
+    return (
+        f"; a prior of {' or '.join(chances)} {targets.TOO_WIDE} times too wide would be found with a "
+        f"probability of at least {least:g}"
+    )
+
+
+def _run(
+    session: Session, sampler: str, target: Target, how: Formulation, method: Any, effort: int
+) -> Run:
+    """Return a run of a target, shared by the checks that look at more than its posterior."""
+    warmup, draws = EFFORTS[effort]
+    config = SamplerConfig(CHAINS, warmup, draws, seed=SEED, chain_method=method)
+    run = session.run(Build(target.problem(), how, sampler), config)
+    if what := misshapen(target.problem(), run):
+        raise ConformanceFailure(what)
+    return run
+
+
+def _are_chains(
+    session: Session, sampler: str, target: Target, how: Formulation, method: Any
+) -> str:
+    """Hold draws to the gates that ask whether they are chains at all, as the sampler left them."""
+    run = _run(session, sampler, target, how, method, 0)
+    scalars, stats = target.problem().scalars, run.draws.stats
+    found = gates(
+        scalars.flatten(run.draws.values),
+        scalars.labels,
+        scalars.is_node,
+        energy=stats.get("energy"),
+        diverging=stats.get("diverging"),
+        is_scale=scalars.is_scale,
+        lp=stats.get("lp"),
+        step_size=stats.get("step_size"),
+        settings=run.draws.settings,
+    )
+    said = [
+        text for name, text in zip(found.failed, found.failures, strict=True) if name not in _MIXING
+    ]
+    if said:
+        raise ConformanceFailure("; ".join(said))
+    if "energy" not in stats:
+        return "order and step sizes: not checked, the sampler reports no energies"
+    return "; ".join(note for note in found.notes if "not checked" in note)
+
+
+def _phases(session: Session, sampler: str, target: Target, how: Formulation, method: Any) -> str:
+    """Hold the seconds of all phases to the clock of the call, in a run that is long enough to tell."""
+    for effort in range(len(EFFORTS)):
+        run = _run(session, sampler, target, how, method, effort)
+        if run.seconds >= _LONG_ENOUGH_S:
+            break
+    seconds = run.draws.timings.to_dict()
+    together: Any = seconds.get("warmup_and_sampling")
+    if together is None and (seconds["warmup"] is None or seconds["sampling"] is None):
+        raise NotOffered("optional: the sampler reports no seconds of warmup and sampling")
+    walked = max(together or 0.0, (seconds["warmup"] or 0.0) + (seconds["sampling"] or 0.0))  # type: ignore[operator]
+    rest: Any = [seconds[name] or 0.0 for name in ("compile", "postprocess", "transfer")]
+    left = run.seconds - walked - sum(rest)
+    shown = f"{run.seconds:.2f} s, of which no phase accounts for {max(0.0, left):.2f} s"
+    if left > max(SLACK_S, BOUND * walked):
+        raise ConformanceFailure(
+            f"the run took {shown}: more than {BOUND:.0%} of the {walked:.2f} s of warmup and sampling"
+        )
+    return shown
 
 
 def _compare_with_reference(session: Session, build: Build, draws: NDArray[np.float64]) -> str:

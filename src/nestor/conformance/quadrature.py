@@ -123,7 +123,10 @@ def _first_grids(problem: Problem, fineness: float) -> dict[str, Axis]:
     n_beta, n_scale, n_group = (round(fineness * n) for n in (N_BETA, N_SCALE, N_GROUP))
     low, high = beta.scipy().ppf(np.array([1e-8, 1 - 1e-8]))
     reach = float(np.ptp(problem.y))
-    groups = np.linspace(problem.y.min() - reach, problem.y.max() + reach, n_group)
+    # Where there is next to no data, a group's coefficient is where its prior is.
+    groups = np.linspace(
+        min(low, problem.y.min() - reach), max(high, problem.y.max() + reach), n_group
+    )
     grids = {"beta": Axis(np.linspace(low, high, n_beta), is_log=False)}
     grids |= {f"tau_{level.name}": _scale_axis(tau, n_scale)}
     grids |= {f"group {g}": Axis(groups, is_log=False) for g in range(level.n)}

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 from nestor.conformance.check import ConformanceFailure, NotOffered
 from nestor.conformance.report import Outcome, Result
 from nestor.errors import Unsupported
+from nestor.scalars import printable
 
 if TYPE_CHECKING:
     from nestor.conformance.check import Check
     from nestor.conformance.session import Session
+
+#: Characters of a reason or of a line, and lines of a traceback.
+_LONGEST, _LINES = 500, 200
 
 
 def run_check(check: Check, session: Session) -> Result:
@@ -22,12 +26,26 @@ def run_check(check: Check, session: Session) -> Result:
     trace = ""
     try:
         outcome, reason = _outcome(check, session)
-    except Exception as error:  # noqa: BLE001 - an engine's crash is a row of the table
-        text = " ".join(str(error).split())[:500]
-        outcome, reason = "error", f"{type(error).__name__}: {text}"
-        trace = "".join(traceback.format_exception(error))
+    # An engine's crash is a row of the table; so is one that ends the program.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        outcome, reason = "error", f"{type(error).__name__}: {_words_of(error)}"
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        trace = "\n".join(printable(line[:_LONGEST]) for line in lines[-_LINES:])
     seconds = time.perf_counter() - begin
-    return Result(check.tier, check.name, check.case, outcome, reason, seconds, trace)
+    return Result(check.tier, check.name, check.case, outcome, _shown(reason), seconds, trace)
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a stranger's __str__
+        return "it has no words for it"
+
+
+def _shown(text: str) -> str:
+    """Text that an engine had a hand in, as any terminal and any file can take it: one line, not endless."""
+    line = printable(" ".join(text[:_LONGEST].split()))
+    return line if len(text) <= _LONGEST else f"{line}..."
 
 
 def judged(result: Result, expected: str | None) -> Result:

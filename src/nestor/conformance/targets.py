@@ -13,15 +13,20 @@ from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
+from nestor.errors import SpecError
+from nestor.priors import Prior
 from nestor.problem import Problem
 from nestor.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
 _BOTH = ("noncentered", "centered")
+#: A prior that is too wide by so much is to be found where there is next to no data.
+TOO_WIDE = 1.3
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Target:
         Whether one formulation is enough, since what is checked does not depend on it.
     everywhere : bool
         Whether it is also sampled by each other chain method, in single precision and on a GPU.
+    every_likelihood : bool
+        Whether it is sampled with each likelihood that is offered.
+    priors : tuple of str
+        Addresses of priors that its draws are to show: the power to find them too wide is told.
     quick : bool
         Whether it is part of the reduced kit.
     """
@@ -65,6 +74,8 @@ class Target:
     features: tuple[str, ...] = ()
     one_way: bool = False
     everywhere: bool = False
+    every_likelihood: bool = False
+    priors: tuple[str, ...] = ()
     quick: bool = False
 
     @property
@@ -81,6 +92,10 @@ class Target:
         """Return model and data; one object for each target."""
         return _problem(self.name)
 
+    def wider(self) -> Mapping[str, tuple[Answer, ...]]:
+        """Return the answers that an engine would have whose prior is too wide, by its address."""
+        return {address: _wider(self.name, address) for address in self.priors}
+
     def scalars(self) -> NDArray[np.intp]:
         """Return the positions of the scalars about which something is known."""
         labels = self.problem().scalars.labels
@@ -94,21 +109,46 @@ class Target:
 def _problem(name: str) -> Problem:
     (target,) = (t for t in TARGETS if t.name == name)
     spec = ModelSpec.from_formula(target.formula, family=target.family, **target.arguments)
+    return Problem(spec, _data(target))
+
+
+def _data(target: Target) -> pd.DataFrame:
     data = table(target.children, target.rows, seed=3)
     data["prior_only"] = (
         1e-20  # weights under which the likelihood is flat: the posterior is the prior
     )
-    return Problem(spec, data)
+    return data
 
 
 @cache
-def _gaussian() -> tuple[Answer, ...]:
-    return integrate(_problem("gaussian, by quadrature"))
+def _integrated(name: str) -> tuple[Answer, ...]:
+    return integrate(_problem(name))
 
 
 @cache
-def _student_t() -> tuple[Answer, ...]:
-    return integrate(_problem("student_t, by quadrature"))
+def _wider(name: str, address: str) -> tuple[Answer, ...]:
+    (target,) = (t for t in TARGETS if t.name == name)
+    problem = target.problem()
+    prior = Prior.parse(target.arguments["priors"][address])
+    spec = problem.spec.with_priors({address: widened(prior, TOO_WIDE)})
+    return integrate(Problem(spec, _data(target)))
+
+
+def widened(prior: Prior, factor: float) -> Prior:
+    """Return the prior of `factor` times the number, for families on positive numbers."""
+    name, values = prior.family, list(prior.args)
+    match name:
+        case "LogNormal":
+            values[0] += float(np.log(factor))
+        case "Gamma":
+            values[1] /= factor
+        case "Exponential":
+            values[0] /= factor
+        case "HalfNormal" | "HalfCauchy" | "HalfStudentT" | "InverseGamma":
+            values[-1] *= factor
+        case _:
+            raise SpecError(f"no scale is known of the prior {prior}.")
+    return Prior(name, tuple(values))
 
 
 @cache
@@ -169,17 +209,40 @@ TARGETS = (
     Target(
         "gaussian, by quadrature",
         "y ~ 1 + (1 || k1)",
-        _gaussian,
+        partial(_integrated, "gaussian, by quadrature"),
         arguments={"priors": {**_SOFT, "sigma": "Gamma(3, 2)"}, "weights": "w"},
         everywhere=True,
+        every_likelihood=True,
         quick=True,
     ),
     Target(
         "student_t, by quadrature",
         "y ~ 1 + offset(offset) + (1 || k1)",
-        _student_t,
+        partial(_integrated, "student_t, by quadrature"),
         "student_t",
         arguments={"priors": {**_SOFT, "sigma": "HalfStudentT(4, 1.5)"}},
+    ),
+    # Two groups of one row each: what the draws show of scales and of the family is next to their priors.
+    Target(
+        "prior of sigma, next to no data",
+        "y ~ 1 + (1 || k1)",
+        partial(_integrated, "prior of sigma, next to no data"),
+        arguments={"priors": {**_SOFT, "sigma": "Gamma(4, 3)"}},
+        children=((2,),),
+        rows=(1,),
+        every_likelihood=True,
+        priors=("sigma", "tau"),
+        quick=True,
+    ),
+    Target(
+        "priors of nu and sigma, next to no data",
+        "y ~ 1 + (1 || k1)",
+        partial(_integrated, "priors of nu and sigma, next to no data"),
+        "student_t",
+        arguments={"priors": {**_SOFT, "sigma": "LogNormal(0.2, 0.5)", "nu": "Gamma(3, 0.3)"}},
+        children=((2,),),
+        rows=(1,),
+        priors=("nu", "sigma", "tau"),
     ),
     Target(
         "priors of covariates",
