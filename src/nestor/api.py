@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestor.backend import SamplerConfig
-from nestor.errors import DataError, EngineFailed
+from nestor.errors import ConvergenceWarning, DataError, EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-    from nestor.comparison import Comparison
+    from nestor.comparison import Comparison, EngineRow
     from nestor.contender import Contender
     from nestor.events import Listener
     from nestor.problem import Problem
@@ -56,7 +57,14 @@ def fit(
     Returns
     -------
     DataTree
-        Groups posterior, sample_stats, observed_data and constant_data, ready for ArviZ.
+        Groups posterior, sample_stats, observed_data and constant_data, ready for ArviZ. What is known of
+        the run is in its attributes, as JSON text where it is not plain; ``json.loads(fit.attrs["gates"])``
+        has the convergence gates: ``passed``, ``failures`` and ``notes`` in words, and the figures.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the draws do not pass the gates; names the worst quantity.
 
     Raises
     ------
@@ -75,45 +83,69 @@ def fit(
     _say_chosen([contender], console)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         log = Path(folder) / "engine.log"
-        tree, message = sample_one(problem, contender, config, log, timeout, console)
-        if tree is None:
+        row = fit_one(problem, contender, config, log, timeout, console)
+        if row.tree is None:
             tail = (
                 log.read_text(errors="replace").strip().splitlines()[-25:] if log.exists() else []
             )
-            raise EngineFailed("\n".join([f"{contender.name}: {message}", *tail]))
-    return tree
+            raise EngineFailed("\n".join([f"{contender.name}: {row.message}", *tail]))
+    if row.gates is not None and not row.gates.passed:
+        warnings.warn(not_converged(row, config), ConvergenceWarning, stacklevel=2)
+    return row.tree
 
 
-def sample_one(
+def fit_one(
     problem: Problem,
     contender: Contender,
     config: SamplerConfig,
     log: Path,
     timeout: float | None,
     console: Console | None,
-) -> tuple[xr.DataTree | None, str]:
-    """Sample with one engine and show its progress; return its draws, or None and why not."""
-    from nestor.events import WorkerEvent
-    from nestor.runner.engine import sample
-    from nestor.terminal.live import LiveProgress
+) -> EngineRow:
+    """Sample with one engine, show its progress, and check its draws.
 
-    with contextlib.ExitStack() as stack:
-        live = (
-            None
-            if console is None
-            else stack.enter_context(LiveProgress(console, [contender.name]))
-        )
+    Returns
+    -------
+    EngineRow
+        With draws, gates and summaries; or without draws, and `message` says why.
+    """
+    from nestor.comparison import EngineRow
+    from nestor.events import EngineFinished, WorkerEvent
+    from nestor.measure import measure
+    from nestor.runner.engine import sample
+
+    with _listener(console, [contender.name]) as listen:
+
+        def tell(event: dict[str, Any]) -> None:
+            listen(WorkerEvent(contender.name, "sample", event))
+
         outcome, tree = sample(
             problem,
             contender,
             contender.config(config),
             log,
             timeout=timeout,
-            listener=None
-            if live is None
-            else lambda event: live(WorkerEvent(contender.name, "sample", event)),
+            listener=tell,
         )
-    return tree, outcome.message
+        if tree is None:
+            return EngineRow(contender, outcome.status, outcome.message)
+        tell({"event": "phase", "phase": "summarizing"})
+        row = measure(problem, EngineRow(contender, "ok"), tree)
+        listen(EngineFinished(row))
+    return row
+
+
+def not_converged(row: EngineRow, config: SamplerConfig) -> str:
+    """Say what is worst about draws that did not pass the gates, and what to do."""
+    assert row.gates is not None  # noqa: S101 - the caller has seen them fail
+    first, *others = row.gates.failures
+    more = f" ({len(others)} more in the draws' attribute gates)" if others else ""
+    other = "" if row.contender.formulation.is_marginalized else "another formulation, "
+    return (
+        f"{row.name} has not converged: {first}{more}. Do not rely on these draws. Try more warmup and "
+        f"draws than {config.warmup:,} + {config.draws:,} per chain, {other}tighter priors or a model with "
+        "fewer levels."
+    )
 
 
 def compare(

@@ -71,7 +71,7 @@ def test_what_is_wrong_without_the_data_is_told_before_they_are_read(
 
 
 def test_phases_are_lines_with_none_empty(here, call):
-    code, _, err = call("fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "50")
+    code, _, err = call("fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "500")
     assert code == 0, err
     lines = err.splitlines()
     assert "" not in lines

@@ -103,7 +103,7 @@ def test_lines_in_a_file_have_no_blanks_at_their_end(
 ):
     monkeypatch.chdir(tmp_path)
     small_table.to_csv("data.csv", index=False)
-    how = ("--engine", "exact", "--chains", 2, "--draws", 50)
+    how = ("--engine", "exact", "--draws", 500)
     code, out, err = call("fit", "data.csv", FORMULA, *how)
     assert code == 0, err
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
