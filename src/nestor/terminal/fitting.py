@@ -16,8 +16,9 @@ from nestor.errors import DataError, EngineFailed
 from nestor.runner import store
 from nestor.session import check_timeout, read_contender
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Prose
 from nestor.terminal.summary import summary_view
-from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes
+from nestor.terminal.tables import chosen_view, engine_view, problem_view, row_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,13 +69,13 @@ def fit_and_print(
     row = _fitted(problem, contender, config, timeout, progress)
     assert row.summaries is not None  # noqa: S101 - it has draws
     assert row.tree is not None  # noqa: S101
-    printed.print(Unpadded(EngineView([row])))
+    printed.print(Unpadded(engine_view([row])))
     printed.print(Unpadded(summary_view(problem, row.summaries)))
     if row.status == "gates_failed":
-        printed.print(Unpadded(Group(Text(""), row_notes([row]), Text(not_converged(row, config)))))
+        printed.print(Unpadded(Group(Text(""), row_notes([row]), Prose(not_converged(row, config)))))
     if out is not None:
         store.save_tree(row.tree, out, run_key="")
-        printed.print(f"Written to {out}", markup=False, highlight=False)
+        printed.print(Prose(f"Written to {out}", 2))
     return row
 
 

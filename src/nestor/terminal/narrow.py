@@ -28,6 +28,7 @@ _PROSE = 28  # columns of text that prose gets at least, if it is as long as tha
 #: Where long names may be broken: before ``@`` and ``[``, after ``,`` and ``/``. If a piece is still too long,
 #: also after other punctuation.
 _SEAMS = re.compile(r"(?<=.)(?=[@\[])|(?<=[,/])(?=.)")
+_WORD = re.compile(r"\s*(?:[A-Za-z]+\([-+.\de]+(?:, [-+.\de]+)*\)|\S+)|\s+")  # Normal(0, 1) is one word
 _LESSER_SEAMS = re.compile(r"(?<=[=:_.\-])(?=.)")
 
 
@@ -106,7 +107,7 @@ def _lstripped(line: Text) -> Text:
 
 def _pieces(text: str, width: int) -> Iterator[tuple[int, int]]:
     """Go through what must not be broken: words with their blanks, or parts of a long one."""
-    for match in re.finditer(r"\s*\S+|\s+", text):
+    for match in _WORD.finditer(text):
         start = match.start()
         for piece in _parts(match.group(), width):
             yield start, start + len(piece)
@@ -186,8 +187,9 @@ class Fitted:
                 table = grid.table(width, gap)
                 if table is not None:
                     return table
-        parts = self._split(width) if self.sideways else None
-        return Group(*parts) if parts else Group(*self._paragraphs(width))
+        if self.sideways and (parts := self._split(width)):
+            return Group(*parts)
+        return wide.table(width, 1) or Group(*self._paragraphs(width))
 
     def _split(self, width: int) -> list[RenderableType] | None:
         """Tables on their side, of as many rows each as fit; None if one does not fit alone."""
@@ -206,6 +208,8 @@ class Fitted:
 
     def _paragraphs(self, width: int) -> Iterator[RenderableType]:
         """Each row by itself: its name, then headings and values, pair by pair."""
+        if self.columns[0].heading:
+            yield Prose(Text(self.columns[0].heading, "dim"))
         for row in self._cells:
             yield Prose(_in_one_line(row[0]), 2)
             line, used = Text("  "), 2
@@ -293,7 +297,7 @@ class _Grid:
         head = narrowest(column.heading) if column.kind == "name" else _longest(column.heading, None)
         if column.kind == "figure" or self.turned:
             return max(head, self._most_of_cells(j))
-        words = max((narrowest(row[j].plain) for row in self.cells), default=0)
+        words = max((_margin(c) + narrowest(c.plain) for c in self._column(j)), default=0)
         if column.kind == "prose":
             words = max(words, min(_PROSE, self._most_of_cells(j)))
         return max(head, words)
@@ -302,16 +306,27 @@ class _Grid:
         return max(_longest(self.columns[j].heading, "\n"), self._most_of_cells(j))
 
     def _most_of_cells(self, j: int) -> int:
-        return max((_longest(row[j].plain, "\n") for row in self.cells), default=0)
+        return max((_longest(cell.plain, "\n") for cell in self._column(j)), default=0)
+
+    def _column(self, j: int) -> list[Text]:
+        return [row[j] for row in self.cells]
 
 
 def _longest(text: str, separator: str | None) -> int:
     return max((cell_len(part) for part in text.split(separator)), default=0)
 
 
+def _margin(cell: Text) -> int:
+    return len(cell.plain) - len(cell.plain.lstrip(" "))
+
+
 def _folded(cell: Text, width: int) -> Text:
-    """A cell's lines, each broken where it is too long."""
-    lines = [part for line in cell.split("\n", allow_blank=True) for part in wrapped(line, width)]
+    """A cell's lines, each broken where it is too long, all as far from the left as the first."""
+    margin = _margin(cell)
+    lines: list[Text] = []
+    for line in cell.split("\n", allow_blank=True):
+        first, *rest = wrapped(line, width, margin)
+        lines += [first, *(Text(" " * margin).append_text(part) for part in rest)]
     return Text("\n").join(lines)
 
 
