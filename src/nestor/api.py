@@ -114,7 +114,7 @@ def fit_one(
     from nestor.measure import measure
     from nestor.runner.engine import sample
 
-    with _listener(console, [contender.name]) as listen:
+    with _listener(console, [contender.name], config.chains) as listen:
 
         def tell(event: dict[str, Any]) -> None:
             listen(WorkerEvent(contender.name, "sample", event))
@@ -212,7 +212,8 @@ def compare(
     contenders = read_contenders(engines, problem)
     console = _console(progress)
     _say_chosen(contenders, console)
-    with _listener(console, [contender.name for contender in contenders]) as listener:
+    names = [contender.name for contender in contenders]
+    with _listener(console, names, config.chains) as listener:
         return run(
             problem,
             engines,
@@ -261,10 +262,10 @@ def summary(
 def _say_chosen(contenders: Sequence[Contender], console: Console | None) -> None:
     from nestor.terminal.words import chosen_lines
 
-    if console is None:
-        return
-    for line in chosen_lines(contenders):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    lines = chosen_lines(contenders)
+    if console is not None and lines:
+        # At once, since each print is an output of its own in a notebook.
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _console(progress: bool) -> Console | None:
@@ -274,12 +275,12 @@ def _console(progress: bool) -> Console | None:
 
 
 @contextlib.contextmanager
-def _listener(console: Console | None, names: Sequence[str]) -> Iterator[Listener]:
+def _listener(console: Console | None, names: Sequence[str], chains: int) -> Iterator[Listener]:
     from nestor.events import ignore
     from nestor.terminal.live import LiveProgress
 
     if console is None:
         yield ignore
     else:
-        with LiveProgress(console, names) as live:
+        with LiveProgress(console, names, chains) as live:
             yield live

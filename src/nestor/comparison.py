@@ -296,9 +296,7 @@ class Comparison:
             {**record, "contender": row.name, "place": place}
             for row in self.rows
             if row.summaries is not None
-            for place, record in enumerate(
-                estimates(self.quantities, row.summaries, nodes=nodes)
-            )
+            for place, record in enumerate(estimates(self.quantities, row.summaries, nodes=nodes))
         ]
         columns = ["quantity", "contender", "group", *QUANTITIES]
         columns += [*(f"mcse_{name}" for name in QUANTITIES), "rhat", "ess_bulk", "ess_tail"]

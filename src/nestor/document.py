@@ -90,7 +90,8 @@ class TimingsDocument(_Document):
     warmup_s: float | None
     sampling_s: float | None
     warmup_and_sampling_s: float | None = Field(
-        default=None, description="Both together; known of some samplers that cannot tell them apart"
+        default=None,
+        description="Both together; known of some samplers that cannot tell them apart",
     )
     postprocess_s: float | None = Field(description="Conversion to canonical variables")
     transfer_s: float | None = Field(description="Device to host")
@@ -304,8 +305,8 @@ def _estimates(comparison: Comparison, row: EngineRow) -> list[EstimateDocument]
     if row.summaries is None:
         return []
     return [
-        EstimateDocument(
-            **{n: v if isinstance(v, str) else _known(v) for n, v in record.items()}
+        EstimateDocument.model_validate(
+            {n: v if isinstance(v, str) else _known(v) for n, v in record.items()}
         )
         for record in estimates(comparison.quantities, row.summaries)
     ]

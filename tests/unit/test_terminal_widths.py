@@ -3,21 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from rich.text import Text
 
 from nestor import ModelSpec, Problem, SamplerConfig
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.backend import Draws, Timings
-from nestor.bench.changes import Change, Ending, Regressions
-from nestor.bench.aggregate import Note
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.comparison import Comparison, EngineRow
 from nestor.conformance import ConformanceReport, Result
 from nestor.contender import Contender
 from nestor.datatree import to_datatree
-from nestor.events import LookFinished
 from nestor.leave_one_out import loo
 from nestor.measure import measure
 from nestor.pairing import Pairing
@@ -25,7 +21,6 @@ from nestor.references.verify import Score, Scorecard
 from nestor.terminal.calibrating import calibration_view
 from nestor.terminal.conforming import report_view
 from nestor.terminal.leaving import _totals, _unreliable
-from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.summary import summary_view
 from nestor.terminal.tables import comparison_view, index_view
 from nestor.terminal.verifying import scorecard_view
@@ -106,9 +101,13 @@ def views(problem, comparison):
         problem, rows[0].contender, CONFIG, "posterior", 63, records, reuses=True, versions={}
     )
     results = tuple(
-        Result("posterior", "the_density_is_the_reference_density", f"{LONG},x/y", outcome, why, 1.0)
+        Result(
+            "posterior", "the_density_is_the_reference_density", f"{LONG},x/y", outcome, why, 1.0
+        )
         for outcome in ("failed", "skipped", "expected failure", "out of time")
-        for why in ("never: the library has no such thing, and it would take another one to have it",)
+        for why in (
+            "never: the library has no such thing, and it would take another one to have it",
+        )
     )
     return {
         "compare": comparison_view(comparison),
@@ -122,7 +121,16 @@ def views(problem, comparison):
     }
 
 
-COMMANDS = ["compare", "fit", "verify", "index", "loo", "loo, unreliable", "calibrate", "conformance"]
+COMMANDS = [
+    "compare",
+    "fit",
+    "verify",
+    "index",
+    "loo",
+    "loo, unreliable",
+    "calibrate",
+    "conformance",
+]
 
 
 @pytest.mark.parametrize("columns", [80, 120])

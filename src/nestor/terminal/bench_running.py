@@ -75,7 +75,11 @@ def _grid_view(planned: Plan) -> RenderableType:
     """A line for each contender and size: repetitions, finished ones, seconds of each."""
     estimate = planned.estimate
     sweep = planned.scenario.sweep
-    columns = [Column(sweep.parameter if sweep else ""), Column("track"), Column("contender", "name")]
+    columns = [
+        Column(sweep.parameter if sweep else ""),
+        Column("track"),
+        Column("contender", "name"),
+    ]
     headings = ("chains", "warmup", "draws", "cores", "seeds", "finished", "each, about")
     columns += map(Column, headings)
     rows: list[list[Text | str]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from nestor.calibration.judge import Calibrated
@@ -13,6 +13,7 @@ from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.live import bars, shows_bars
 from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.tables import chosen_view, problem_view
 from nestor.terminal.words import count, duration
@@ -43,7 +44,7 @@ class Bar:
     Parameters
     ----------
     console : Console
-        Where to draw: a bar if it is a terminal, else a line at every tenth.
+        Where to draw: a bar if it is a terminal or a notebook, else a line at every tenth.
     name : str
         The contender.
     """
@@ -51,7 +52,7 @@ class Bar:
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
         self._tenth = -1
-        self.bars = Progress(
+        self.bars = bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[count]}", markup=False),
@@ -59,8 +60,6 @@ class Bar:
             TimeRemainingColumn(),
             TimeElapsedColumn(),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task = self.bars.add_task(name, total=None, count="", note="starting")
         self._begun = False
@@ -87,7 +86,7 @@ class Bar:
             self._line(f"{self._name}: {text}{of_before}{', ' + note if note else ''}")
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
+        if not shows_bars(self._console):
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -46,7 +46,8 @@ def compare_and_print(
     if foregone := criteria.foregone(config.chains, config.draws):
         progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:
-        with LiveProgress(progress, [contender.name for contender in contenders]) as live:
+        names = [contender.name for contender in contenders]
+        with LiveProgress(progress, names, config.chains) as live:
             comparison = compare(
                 problem,
                 engines,

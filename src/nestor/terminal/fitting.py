@@ -72,7 +72,9 @@ def fit_and_print(
     printed.print(Unpadded(engine_view([row])))
     printed.print(Unpadded(summary_view(problem, row.summaries)))
     if row.status == "gates_failed":
-        printed.print(Unpadded(Group(Text(""), row_notes([row]), Prose(not_converged(row, config)))))
+        printed.print(
+            Unpadded(Group(Text(""), row_notes([row]), Prose(not_converged(row, config))))
+        )
     if out is not None:
         store.save_tree(row.tree, out, run_key="")
         printed.print(Prose(f"Written to {out}", 2))

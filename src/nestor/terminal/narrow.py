@@ -1,7 +1,7 @@
 """Text and tables for terminals of any width: no word is broken, no label and no number is cut.
 
-A table takes the first form that fits: as it is; with headings and names on several lines; on its side; several
-tables beside each other's; or a paragraph for each row.
+A table takes the first form that fits: as it is; with headings and names on several lines; on its side;
+several such tables; or a paragraph for each row.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 _ANY = 10_000
 _GAP = 3  # blanks between two columns
 _PROSE = 28  # columns of text that prose gets at least, if it is as long as that
-#: Where long names may be broken: before ``@`` and ``[``, after ``,`` and ``/``. If a piece is still too long,
-#: also after other punctuation.
+#: Where long names may be broken: before ``@`` and ``[``, after ``,`` and ``/``. If a piece is still too
+#: long, also after other punctuation.
 _SEAMS = re.compile(r"(?<=.)(?=[@\[])|(?<=[,/])(?=.)")
-_WORD = re.compile(r"\s*(?:[A-Za-z]+\([-+.\de]+(?:, [-+.\de]+)*\)|\S+)|\s+")  # Normal(0, 1) is one word
+_WORD = re.compile(
+    r"\s*(?:[A-Za-z]+\([-+.\de]+(?:, [-+.\de]+)*\)|\S+)|\s+"
+)  # Normal(0, 1) is one word
 _LESSER_SEAMS = re.compile(r"(?<=[=:_.\-])(?=.)")
 
 
@@ -294,7 +296,9 @@ class _Grid:
     def _least(self, j: int) -> int:
         column = self.columns[j]
         # A name as heading of a turned table is broken at its seams, other headings at blanks.
-        head = narrowest(column.heading) if column.kind == "name" else _longest(column.heading, None)
+        head = (
+            narrowest(column.heading) if column.kind == "name" else _longest(column.heading, None)
+        )
         if column.kind == "figure" or self.turned:
             return max(head, self._most_of_cells(j))
         words = max((_margin(c) + narrowest(c.plain) for c in self._column(j)), default=0)
@@ -328,5 +332,3 @@ def _folded(cell: Text, width: int) -> Text:
         first, *rest = wrapped(line, width, margin)
         lines += [first, *(Text(" " * margin).append_text(part) for part in rest)]
     return Text("\n").join(lines)
-
-

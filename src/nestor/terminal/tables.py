@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 STYLES = {"AGREE": "bold green", "DISAGREE": "bold red", "INCONCLUSIVE": "bold yellow"}
 
+
 class _Figure(NamedTuple):
-    """A column of the table of engines: heading, where the value stands in the document, how it is written."""
+    """A column of the table of engines: its heading, where the value stands, and how it is written."""
 
     heading: str
     group: str
@@ -114,7 +115,7 @@ def engine_view(rows: Sequence[EngineRow]) -> RenderableType:
     """
     documents = {row.name: engine_document(row) for row in rows}
     figures = _figures(list(documents.values()))
-    cells = [
+    cells: list[list[Text | str]] = [
         [name, *(_cell(found, figure) for figure in figures)] for name, found in documents.items()
     ]
     columns = [Column("", "name"), *(Column(figure.heading) for figure in figures)]
@@ -210,14 +211,10 @@ def group_view(pair: PairResult) -> RenderableType:
         size = MISSING if group.size is None else f"{group.size:+.3f}"
         needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
         rows.append([group.group, *cells, size, needed])
-    worst = [
-        Prose(f"  {group.group}: {group.worst}", 4) for group in pair.groups if group.worst
-    ]
+    worst = [Prose(f"  {group.group}: {group.worst}", 4) for group in pair.groups if group.worst]
     head = [Text("Hardest to show equal")] if worst else []
     columns = [Column("", "name"), *map(Column, headings)]
-    return Group(
-        Prose(f"{pair.a} and {pair.b}", 2), Fitted(columns, rows), *head, *worst, Text("")
-    )
+    return Group(Prose(f"{pair.a} and {pair.b}", 2), Fitted(columns, rows), *head, *worst, Text(""))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
