@@ -14,6 +14,7 @@ from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import (
     ESTIMATES,
     MISSING,
+    SHOWN_QUANTITIES,
     chosen_lines,
     count,
     duration,
@@ -63,7 +64,6 @@ _COSTS = (
 _RATE = _Figure("ESS/s", "efficiency", "ess_per_s_sampling", number)
 _RATE_TOGETHER = _Figure("ESS/s incl. warmup", "efficiency", "ess_per_s", number)
 _RATE_ALL_IN = _Figure("ESS/s all in", "efficiency", "ess_per_s_total", number)
-_SHOWN_QUANTITIES = 40
 
 
 def index_view(index: TreeIndex) -> RenderableType:
@@ -101,7 +101,7 @@ def _density_table(checks: Sequence[DensityCheck], heading: str) -> RenderableTy
         return Text("")
     head = Text(heading.format(len(checks[0].reference)))
     columns = [Column("", "name"), Column("largest relative difference"), Column("")]
-    rows = []
+    rows: list[list[Text | str]] = []
     for check in checks:
         word = Text("same", "green") if check.same else Text("DIFFERENT", "bold red")
         rows.append([check.contender, f"{check.largest:.0e}", word])
@@ -178,11 +178,11 @@ def estimates_view(comparison: Comparison) -> RenderableType:
         return Text("")
     columns = [Column("", "name"), *(Column(heading) for heading in ESTIMATES)]
     cells: list[list[Text | str]] = []
-    for quantity, by_engine in list(table.items())[:_SHOWN_QUANTITIES]:
+    for quantity, by_engine in list(table.items())[:SHOWN_QUANTITIES]:
         cells.append([Text(quantity, "bold"), *[""] * len(ESTIMATES)])
         cells += [[f"  {engine}", *figures] for engine, figures in by_engine.items()]
     parts: list[RenderableType] = [Text("Estimates"), Fitted(columns, cells)]
-    if (more := len(table) - _SHOWN_QUANTITIES) > 0:
+    if (more := len(table) - SHOWN_QUANTITIES) > 0:
         parts.append(
             Prose(f"{count(more)} more are in comparison.json and Comparison.estimates().")
         )

@@ -59,6 +59,8 @@ def estimate(value: float, error: float) -> str:
     return f"{rounded:,.{max(decimals, 0)}f}"
 
 
+#: Quantities of which a table shows estimates; standard deviations for each parent may be thousands.
+SHOWN_QUANTITIES = 40
 #: Headings of estimates; the last two are the ends of the central 90% interval.
 ESTIMATES = ("mean", "sd", "5%", "95%")
 _ESTIMATED = ("mean", "sd", "q05", "q95")
