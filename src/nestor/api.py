@@ -140,11 +140,15 @@ def not_converged(row: EngineRow, config: SamplerConfig) -> str:
     assert row.gates is not None  # noqa: S101 - the caller has seen them fail
     first, *others = row.gates.failures
     more = f" ({len(others)} more in the draws' attribute gates)" if others else ""
-    other = "" if row.contender.formulation.is_marginalized else "another formulation, "
+    ways = [f"more warmup and draws than {config.warmup:,} + {config.draws:,} per chain"]
+    if row.gates.n_divergent:
+        ways.append("a higher target_accept")
+    if not row.contender.formulation.is_marginalized:
+        ways.append("another formulation")
+    ways += ["tighter priors", "a model with fewer levels"]
     return (
-        f"{row.name} has not converged: {first}{more}. Do not rely on these draws. Try more warmup and "
-        f"draws than {config.warmup:,} + {config.draws:,} per chain, {other}tighter priors or a model with "
-        "fewer levels."
+        f"{row.name} has not converged: {first}{more}. Do not rely on these draws. "
+        f"Try {', '.join(ways[:-1])} or {ways[-1]}."
     )
 
 
