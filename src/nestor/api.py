@@ -72,6 +72,10 @@ def fit(
         If the engine or a setting is wrong.
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
+
+    Notes
+    -----
+    Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     from nestor.session import check_problem, check_timeout, read_contender

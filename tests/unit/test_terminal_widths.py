@@ -1,8 +1,13 @@
 """Every table and sentence at 80 and 120 columns: no word broken, no heading cut, nothing left out."""
 
+import io
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from nestor import ModelSpec, Problem, SamplerConfig
 from nestor.agreement.criteria import Criteria
@@ -21,6 +26,7 @@ from nestor.references.verify import Score, Scorecard
 from nestor.terminal.calibrating import calibration_view
 from nestor.terminal.conforming import report_view
 from nestor.terminal.leaving import _totals, _unreliable
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.summary import summary_view
 from nestor.terminal.tables import comparison_view, index_view
 from nestor.terminal.verifying import scorecard_view
@@ -137,3 +143,47 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_word_is_broken(views, assert_whole, command, columns):
     assert_whole(views[command], columns)
+
+
+ODD = [
+    "",
+    " ",
+    "a",
+    "pymc:nutpie@noncentered,schoolid=centered",
+    "x" * 90,
+    "学校の識別子" * 9,
+    "beta_h[a/x, Intercept]",
+    "[bold]no markup[/bold]",
+    "two\nlines",
+    "👩‍🏫 teacher",
+    "Normal(0, 1)",
+    "1,234.5",
+]
+
+
+def printed(view, columns):
+    stream = io.StringIO()
+    Console(file=stream, width=columns, highlight=False, emoji=False, color_system=None).print(view)
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [10, 20, 40, 80])
+def test_odd_words_fit_and_none_of_their_letters_is_lost(columns):
+    rng = np.random.default_rng(columns)
+    for k in range(12):
+        texts = list(rng.choice(ODD, (3, 4)))
+        headings = rng.choice([text for text in ODD if "\n" not in text], 4)
+        kinds = rng.choice(["figure", "name", "prose"], 4)
+        table = Fitted(
+            [Column(str(h), str(kind)) for h, kind in zip(headings, kinds, strict=True)],
+            [[str(cell) for cell in row] for row in texts],
+            sideways=bool(k % 2),
+        )
+        for view, words in (
+            (table, [*np.ravel(texts)]),
+            (Prose(" ".join(texts[0]), 2), texts[0]),
+        ):
+            lines = printed(view, columns)
+            assert max((cell_len(line.rstrip()) for line in lines), default=0) <= columns
+            letters = Counter("".join("".join(lines).split()))
+            assert not Counter("".join("".join(words).split())) - letters
