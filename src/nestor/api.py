@@ -94,7 +94,7 @@ def fit(
             )
             raise EngineFailed("\n".join([f"{contender.name}: {row.message}", *tail]))
     if row.gates is not None and not row.gates.passed:
-        warnings.warn(not_converged(row, config), ConvergenceWarning, stacklevel=2)
+        warnings.warn(_not_converged(row, config), ConvergenceWarning, stacklevel=2)
     return row.tree
 
 
@@ -139,21 +139,23 @@ def fit_one(
     return row
 
 
-def not_converged(row: EngineRow, config: SamplerConfig) -> str:
+def _not_converged(row: EngineRow, config: SamplerConfig) -> str:
     """Say what is worst about draws that did not pass the gates, and what to do."""
     assert row.gates is not None  # noqa: S101 - the caller has seen them fail
     first, *others = row.gates.failures
     more = f" ({len(others)} more in the draws' attribute gates)" if others else ""
+    return f"{row.name} has not converged: {first}{more}. {advice(row, config)}"
+
+
+def advice(row: EngineRow, config: SamplerConfig) -> str:
+    """Say what to do about draws that did not pass the gates."""
     ways = [f"more warmup and draws than {config.warmup:,} + {config.draws:,} per chain"]
-    if row.gates.n_divergent:
-        ways.append("a higher target_accept")
+    if row.gates is not None and row.gates.n_divergent:
+        ways.append("a higher target acceptance")
     if not row.contender.formulation.is_marginalized:
         ways.append("another formulation")
     ways += ["tighter priors", "a model with fewer levels"]
-    return (
-        f"{row.name} has not converged: {first}{more}. Do not rely on these draws. "
-        f"Try {', '.join(ways[:-1])} or {ways[-1]}."
-    )
+    return f"Do not rely on these draws. Try {', '.join(ways[:-1])} or {ways[-1]}."
 
 
 def compare(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from nestor.api import fit_one, not_converged
+from nestor.api import advice, fit_one
 from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.runner import store
@@ -72,9 +72,7 @@ def fit_and_print(
     printed.print(Unpadded(engine_view([row])))
     printed.print(Unpadded(summary_view(problem, row.summaries)))
     if row.status == "gates_failed":
-        printed.print(
-            Unpadded(Group(Text(""), row_notes([row]), Prose(not_converged(row, config))))
-        )
+        printed.print(Unpadded(Group(Text(""), row_notes([row]), Prose(advice(row, config)))))
     if out is not None:
         store.save_tree(row.tree, out, run_key="")
         printed.print(Prose(f"Written to {out}", 2))
