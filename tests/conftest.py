@@ -1,11 +1,15 @@
 """Fixtures that several folders of tests share."""
 
+import io
 import os
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from nestor import ModelSpec, Problem, registry
 
@@ -55,3 +59,35 @@ def small_table():
 @pytest.fixture(scope="session")
 def small_problem(small_table):
     return Problem(ModelSpec.from_formula("y ~ x + (x || g/h)"), small_table)
+
+
+def _printed(view, columns):
+    stream = io.StringIO()
+    Console(file=stream, width=columns, highlight=False, emoji=False, color_system=None).print(view)
+    return stream.getvalue()
+
+
+def _atoms(text):
+    """Words, and of names the parts that may stand on lines of their own; rules of tables are none."""
+    words = [word for word in text.split() if set(word) - set("─━-") or word == "-"]
+    return Counter(
+        atom for word in words for atom in re.split(r"(?<=.)(?=[@\[])|(?<=[,/])(?=.)", word)
+    )
+
+
+@pytest.fixture
+def assert_whole():
+    """Assert that a view, or two texts of one, says in so many columns what it says in any number.
+
+    What several rows of a table share may be said once in another form of it: then `often` is False.
+    """
+
+    def assert_whole(view, columns, wide=None, *, often=True):
+        narrow = _printed(view, columns) if wide is None else view
+        found, whole = _atoms(narrow), _atoms(_printed(view, 10_000) if wide is None else wide)
+        assert max(map(len, narrow.splitlines())) <= columns
+        assert set(found) <= set(whole), f"broken: {set(found) - set(whole)}"
+        left_out = whole - found if often else set(whole) - set(found)
+        assert not left_out, f"left out: {left_out}"
+
+    return assert_whole

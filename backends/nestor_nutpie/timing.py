@@ -30,7 +30,8 @@ def split_wall(
     wall : float
         Seconds from the start of the first chain to the end of the last.
     warmup, sampling : sequence of float
-        Seconds of each chain; empty where they could not be told apart, and then neither is stated.
+        Seconds of each chain; empty where they could not be told apart, and then only both together are
+        stated.
     compile_s, postprocess : float
         Seconds of the other phases.
     """
@@ -41,6 +42,7 @@ def split_wall(
         compile=compile_s,
         warmup=wall * sum(warmup) / total if known else None,
         sampling=wall * sum(sampling) / total if known else None,
+        warmup_and_sampling=wall,
         postprocess=postprocess,
         transfer=0.0,
         warmup_per_chain=tuple(warmup) if known else (),
@@ -94,6 +96,7 @@ class Clock:
                 compile=0.0,
                 warmup=0.0,
                 sampling=wall,
+                warmup_and_sampling=wall,
                 postprocess=postprocess,
                 transfer=0.0,
                 warmup_per_chain=tuple(0.0 for _ in spent),

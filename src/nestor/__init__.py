@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from nestor.backend import SamplerConfig
     from nestor.calibration import Calibration, calibrate
     from nestor.comparison import Comparison
-    from nestor.errors import DataError, EngineFailed, NestorError, SpecError, Unsupported
+    from nestor.errors import (
+        ConvergenceWarning,
+        DataError,
+        EngineFailed,
+        NestorError,
+        NestorWarning,
+        SpecError,
+        Unsupported,
+    )
     from nestor.index import build_index
     from nestor.leave_one_out import LeaveOneOut, loo
     from nestor.leave_out import leave_one_leaf_out, leave_one_row_out
@@ -25,12 +33,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Calibration": "calibration",
     "Comparison": "comparison",
+    "ConvergenceWarning": "errors",
     "DataError": "errors",
     "EngineFailed": "errors",
     "LeaveOneOut": "leave_one_out",
     "Level": "spec",
     "ModelSpec": "spec",
     "NestorError": "errors",
+    "NestorWarning": "errors",
     "Prior": "priors",
     "Problem": "problem",
     "SamplerConfig": "backend",
@@ -54,12 +64,14 @@ _HOME = {
 __all__ = [
     "Calibration",
     "Comparison",
+    "ConvergenceWarning",
     "DataError",
     "EngineFailed",
     "LeaveOneOut",
     "Level",
     "ModelSpec",
     "NestorError",
+    "NestorWarning",
     "Prior",
     "Problem",
     "SamplerConfig",

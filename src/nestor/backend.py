@@ -164,6 +164,8 @@ def _whole(name: str, value: object, least: int) -> int:
 class Timings:
     """Seconds of each phase; None where a sampler cannot separate one from another, never a guess.
 
+    A sampler that knows warmup and sampling only together says so in `warmup_and_sampling`.
+
     `upload`, data to the device, was spent when the model was compiled (see `Uploaded`), all others in
     `sample`: `compile` is what is compiled there. Where chains go on, both belong to the first stretch.
 
@@ -175,6 +177,7 @@ class Timings:
     compile: float | None = None
     warmup: float | None = None
     sampling: float | None = None
+    warmup_and_sampling: float | None = None
     postprocess: float | None = None
     transfer: float | None = None
     warmup_per_chain: tuple[float, ...] = ()

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PHASES: Final = (
-    "import_s",
-    "upload_s",
-    "compile_s",
-    "warmup_s",
-    "sampling_s",
-    "postprocess_s",
-    "transfer_s",
-)
+#: Beside warmup and sampling.
+PHASES: Final = ("import_s", "upload_s", "compile_s", "postprocess_s", "transfer_s")
 #: Seconds that are nobody's: starting threads, collecting draws. In all short runs of nestor's engines that
 #: were measured they are fewer (docs/decisions/013-phases-and-clock.md).
 SLACK_S: Final = 0.1
@@ -38,18 +31,27 @@ def unaccounted(timings: Mapping[str, Any]) -> float | None:
     Parameters
     ----------
     timings : mapping of str to float or None
-        ``total_s``, and the seconds of `PHASES`.
+        ``total_s``, and the seconds of the phases.
 
     Returns
     -------
     float or None
-        Negative where the phases are longer than the whole. None where warmup and sampling are not told
-        apart: they are part of the rest then.
+        Negative where the phases are longer than the whole. None where the seconds of warmup and sampling
+        are not known, not even together: they are part of the rest then.
     """
-    total = timings.get("total_s")
-    if None in (total, timings.get("warmup_s"), timings.get("sampling_s")):
+    total, drawing = timings.get("total_s"), _warmup_and_sampling(timings)
+    if total is None or drawing is None:
         return None
-    return float(total) - sum(float(timings.get(name) or 0.0) for name in PHASES)  # type: ignore[arg-type]
+    return float(total) - drawing - sum(float(timings.get(name) or 0.0) for name in PHASES)
+
+
+def _warmup_and_sampling(timings: Mapping[str, Any]) -> float | None:
+    """Seconds of both together; None where they are not known."""
+    warmup, sampling = timings.get("warmup_s"), timings.get("sampling_s")
+    if warmup is not None and sampling is not None:
+        return float(warmup) + float(sampling)
+    both = timings.get("warmup_and_sampling_s")
+    return None if both is None else float(both)
 
 
 def noticeable(timings: Mapping[str, Any]) -> bool:
@@ -68,7 +70,7 @@ def void_speed(timings: Mapping[str, Any]) -> str:
     left = timings.get("unaccounted_s")
     if left is None or not _beyond(timings, BOUND):
         return ""
-    reported = timings["warmup_s"] + timings["sampling_s"]
+    reported = _warmup_and_sampling(timings)
     total = timings["total_s"]
     if left < 0:
         return (
@@ -82,9 +84,9 @@ def void_speed(timings: Mapping[str, Any]) -> str:
 
 
 def _beyond(timings: Mapping[str, Any], share: float) -> bool:
-    left = timings.get("unaccounted_s")
-    if left is None:
+    left, drawing = timings.get("unaccounted_s"), _warmup_and_sampling(timings)
+    if left is None or drawing is None:
         return False
     if left < 0:
         return bool(-left > max(SLACK_S, CLOCKS * timings["total_s"]))
-    return bool(left > max(SLACK_S, share * (timings["warmup_s"] + timings["sampling_s"])))
+    return bool(left > max(SLACK_S, share * drawing))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.agreement.verdict import PairResult, Verdict
+from nestor.contender import find_contender
+from nestor.diagnostics.summaries import QUANTITIES
+from nestor.errors import UnknownContender
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     import pandas as pd
     import xarray as xr
@@ -44,6 +46,7 @@ TIMINGS = (
     "compile_s",
     "warmup_s",
     "sampling_s",
+    "warmup_and_sampling_s",
     "postprocess_s",
     "transfer_s",
     "total_s",
@@ -68,10 +71,11 @@ class EngineRow:
     timings : mapping of str to float or None
         Seconds per phase, see `TIMINGS`.
     efficiency : mapping of str to float or None
-        ess_per_s_sampling, ess_per_s_total: the smallest bulk or tail ESS over seconds.
+        ess_per_s_sampling, ess_per_s (of warmup and sampling), ess_per_s_total: the smallest bulk or
+        tail ESS over seconds.
     speed_void : str
-        Why ess_per_s_sampling is not given though its phases are: they do not add up to what the process's
-        own clock says (see `nestor.clock`). Empty otherwise.
+        Why ess_per_s_sampling and ess_per_s are not given though the phases are: they do not add up to what
+        the process's own clock says (see `nestor.clock`). Empty otherwise.
     gates : Gates or None
         Convergence checks; None without draws.
     summaries : Summaries or None
@@ -105,7 +109,9 @@ class EngineRow:
     reused: bool = False
     timings: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMINGS))
     efficiency: Mapping[str, float | None] = field(
-        default_factory=lambda: {"ess_per_s_sampling": None, "ess_per_s_total": None}
+        default_factory=lambda: dict.fromkeys(
+            ("ess_per_s_sampling", "ess_per_s", "ess_per_s_total")
+        )
     )
     speed_void: str = ""
     gates: Gates | None = None
@@ -130,6 +136,77 @@ class EngineRow:
     def has_draws(self) -> bool:
         """Whether the engine returned draws, whatever they are worth."""
         return self.tree is not None
+
+
+class ContenderMapping(Mapping[str, "xr.DataTree"]):
+    """Draws by contender: keys are whole names, and a name as it was asked for finds its contender too.
+
+    Parameters
+    ----------
+    rows : sequence of EngineRow
+        Contenders; those without draws are left out.
+    """
+
+    def __init__(self, rows: Sequence[EngineRow]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> xr.DataTree:
+        row = find_row(name, self._rows)
+        if row.tree is None:
+            why = f"{row.status.replace('_', ' ')}: {row.message}".rstrip(": ")
+            raise UnknownContender(f"{row.name} returned no draws ({why}).")
+        return row.tree
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.name for row in self._rows if row.tree is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"Draws of {', '.join(self) or 'no contender'}"
+
+
+def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
+    """Return the row of the contender that `name` means, see `nestor.contender.find_contender`."""
+    return rows[find_contender(name, [row.contender for row in rows])]
+
+
+def estimates(
+    quantities: Quantities, found: Summaries, *, nodes: bool = False
+) -> list[dict[str, Any]]:
+    """Return what draws say of the population, scales and family parameters: a record for each quantity.
+
+    Parameters
+    ----------
+    quantities : Quantities
+        What is compared.
+    found : Summaries
+        Of these.
+    nodes : bool
+        Whether nodes' coefficients are wanted too.
+
+    Returns
+    -------
+    list of dict
+        quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
+        ess_bulk, ess_tail.
+    """
+    labels, groups = quantities.labels, quantities.groups
+    kept = range(quantities.n_scalars)
+    wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
+    return [
+        {
+            "quantity": labels[i],
+            "group": groups[i],
+            **{name: float(found.estimate[k, i]) for k, name in enumerate(QUANTITIES)},
+            **{f"mcse_{name}": float(found.mcse[k, i]) for k, name in enumerate(QUANTITIES)},
+            "rhat": float(found.rhat[i]),
+            "ess_bulk": float(found.ess_bulk[i]),
+            "ess_tail": float(found.ess_tail[i]),
+        }
+        for i in wanted
+    ]
 
 
 @dataclass(frozen=True)
@@ -189,9 +266,48 @@ class Comparison:
         return any(row.status in bad for row in self.rows)
 
     @property
-    def draws(self) -> dict[str, xr.DataTree]:
-        """The draws of each contender that has some, by name."""
-        return {row.name: row.tree for row in self.rows if row.tree is not None}
+    def draws(self) -> ContenderMapping:
+        """The draws of each contender that has some, by name; ``draws["pymc"]`` finds them too."""
+        return ContenderMapping(self.rows)
+
+    def row(self, name: str) -> EngineRow:
+        """Return what became of a contender, by its name as it was asked for, such as ``"pymc"``.
+
+        Raises
+        ------
+        UnknownContender
+            If it means none of them, or several; a `KeyError` too.
+        """
+        return find_row(name, self.rows)
+
+    def estimates(self, *, nodes: bool = False) -> pd.DataFrame:
+        """Return what each contender estimates: one row per quantity and contender.
+
+        Parameters
+        ----------
+        nodes : bool
+            Whether nodes' coefficients are wanted too; by default only the population, standard
+            deviations and family parameters.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by quantity and contender, with the columns of `nestor.comparison.estimates`;
+            ``comparison.estimates()["mean"].unstack()`` puts contenders side by side.
+        """
+        import pandas as pd
+
+        records = [
+            {**record, "contender": row.name, "place": place}
+            for row in self.rows
+            if row.summaries is not None
+            for place, record in enumerate(estimates(self.quantities, row.summaries, nodes=nodes))
+        ]
+        columns = ["quantity", "contender", "group", *QUANTITIES]
+        columns += [*(f"mcse_{name}" for name in QUANTITIES), "rhat", "ess_bulk", "ess_tail"]
+        table = pd.DataFrame(records, columns=["place", *columns])
+        table = table.sort_values("place", kind="stable")[columns]
+        return table.set_index(["quantity", "contender"])
 
     def table(self) -> pd.DataFrame:
         """Return one row per contender: status, seconds, diagnostics and efficiency."""
@@ -255,7 +371,7 @@ class Comparison:
         Parameters
         ----------
         a, b : str, optional
-            Names of the pair's contenders; not needed where there is one pair.
+            Names of the pair's contenders, such as ``"pymc"``; not needed where there is one pair.
 
         Raises
         ------
@@ -272,7 +388,7 @@ class Comparison:
         Parameters
         ----------
         a, b : str, optional
-            Names of the pair's contenders; not needed where there is one pair.
+            Names of the pair's contenders, such as ``"pymc"``; not needed where there is one pair.
 
         Raises
         ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
@@ -10,7 +12,7 @@ import numpy as np
 
 from nestor import registry
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
-from nestor.errors import SpecError, Unsupported
+from nestor.errors import SpecError, UnknownContender, Unsupported
 from nestor.formulation import Formulation, is_formulation_word
 
 if TYPE_CHECKING:
@@ -153,6 +155,56 @@ class Contender:
         word = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "little")
         seed = int(np.random.SeedSequence([config.seed, word]).generate_state(1)[0] >> 1)
         return replace(config, seed=seed, chain_method=self.chain_method)
+
+
+def find_contender(text: str, contenders: Sequence[Contender]) -> int:
+    """Position of the contender that a name means: its whole name, what was asked for, or a part of it.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"pymc"`` or ``"pymc@centered"``. An engine without its sampler, and words in any order,
+        mean the one contender that they fit; one that was asked for in just these words comes first.
+    contenders : sequence of Contender
+        Among these.
+
+    Raises
+    ------
+    UnknownContender
+        If none fits, or several; with what there is.
+    """
+    names = [contender.name for contender in contenders]
+    if text in names:
+        return names.index(text)
+    wanted = None
+    if isinstance(text, str) and contenders:
+        # What cannot be read as an engine may still fit a part of a name.
+        with contextlib.suppress(SpecError, Unsupported):
+            wanted = Contender.parse(text, contenders[0].formulation.levels).name
+    found = [i for i, one in enumerate(contenders) if wanted in (one.name, one.asked)]
+    found = found or [i for i, one in enumerate(contenders) if _fits(str(text), one)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = " or ".join(names[i] for i in found)
+        raise UnknownContender(f"{text!r} may mean {listed}: write more of the name.")
+    short = {one.backend: one.name for one in contenders}
+    short |= {one.engine: one.name for one in contenders} | {n: n for n in names}
+    close = difflib.get_close_matches(str(text), short, n=1)
+    hint = f" Did you mean {short[close[0]]!r}?" if close else ""
+    raise UnknownContender(
+        f"there is no contender {text!r}; there are {', '.join(names) or 'none'}.{hint}"
+    )
+
+
+def _fits(text: str, contender: Contender) -> bool:
+    """Whether a name says nothing else than a contender's own does."""
+    engine, _, tail = text.strip().partition("@")
+    words = {word.strip() for word in tail.split(",")} - {""}
+    own = {*contender.formulation.words, contender.device, contender.dtype, contender.chain_method}
+    if contender.auto or contender.reason:
+        own.add(AUTO)
+    return engine.strip() in (contender.backend, contender.engine) and words <= own
 
 
 def _sampler(entry: registry.Entry, asked: str | None) -> str | None:

@@ -15,8 +15,8 @@ _ABOUT = {
     "income": "A simulated tree: salary by month within degree, state and county.",
     "blog": (
         "The blog post's data and model: one or two children per parent, a scale for each parent, wide "
-        "uniform priors, Cauchy errors.\nSuch a posterior is hard for every sampler, so the verdict "
-        "may be INCONCLUSIVE: where the chains of one or\nboth engines fail the convergence gates, "
+        "uniform priors, Cauchy errors. Such a posterior is hard for every sampler, so the verdict "
+        "may be INCONCLUSIVE: where the chains of one or both engines fail the convergence gates, "
         "nothing can be said about agreement beyond the densities."
     ),
 }

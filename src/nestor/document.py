@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.comparison import TIMINGS, EngineStatus
+from nestor.comparison import TIMINGS, EngineStatus, estimates
 from nestor.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class TimingsDocument(_Document):
     compile_s: float | None
     warmup_s: float | None
     sampling_s: float | None
+    warmup_and_sampling_s: float | None = Field(
+        default=None,
+        description="Both together; known of some samplers that cannot tell them apart",
+    )
     postprocess_s: float | None = Field(description="Conversion to canonical variables")
     transfer_s: float | None = Field(description="Device to host")
     total_s: float | None = Field(description="Import to draws on the host, by the process's clock")
@@ -115,12 +119,35 @@ class EfficiencyDocument(_Document):
     """Effective draws (the worst scalar, bulk or tail) per second, and memory."""
 
     ess_per_s_sampling: float | None
+    ess_per_s: float | None = Field(
+        default=None, description="Per second of warmup and sampling together"
+    )
     ess_per_s_total: float | None
     speed_void: str = Field(
         default="",
         description="Why ess_per_s_sampling is not given: the phases do not add up to total_s",
     )
     peak_bytes: int | None
+
+
+class EstimateDocument(_Document):
+    """What one contender's draws say of one quantity; null where it cannot be computed."""
+
+    quantity: str
+    group: str = Field(description="population, scales or family")
+    mean: float | None
+    sd: float | None
+    q05: float | None
+    q50: float | None
+    q95: float | None
+    mcse_mean: float | None = Field(description="Monte Carlo standard error of the mean")
+    mcse_sd: float | None
+    mcse_q05: float | None
+    mcse_q50: float | None
+    mcse_q95: float | None
+    rhat: float | None
+    ess_bulk: float | None
+    ess_tail: float | None
 
 
 class EngineDocument(_Document):
@@ -152,6 +179,10 @@ class EngineDocument(_Document):
     recovery: RecoveryDocument | None = Field(
         description="Whether marginalized coefficients are exact draws given the scales; null where they "
         "were sampled, or are in single precision"
+    )
+    estimates: list[EstimateDocument] = Field(
+        default_factory=list,
+        description="Of population, standard deviations and family parameters; empty without draws",
     )
     looks: list[int] = Field(description="Draws per chain at each look; empty: one look at the end")
     cannot_extend: str = Field(description="Why its chains could not go on, where that was asked")
@@ -198,7 +229,10 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
             checks=[DensityDocument(**check.to_dict()) for check in comparison.densities],
         ),
         engines=[
-            EngineDocument(**engine_document(row, keep=comparison.folder is not None))
+            EngineDocument(
+                **engine_document(row, keep=comparison.folder is not None),
+                estimates=_estimates(comparison, row),
+            )
             for row in comparison.rows
         ],
         pairs=[pair.to_dict() for pair in comparison.pairs],
@@ -274,6 +308,17 @@ def _problem(problem: Problem) -> ProblemDocument:
         priors={address: str(prior) for address, prior in problem.priors.by_address().items()},
         automatic_priors=sorted(problem.priors.automatic),
     )
+
+
+def _estimates(comparison: Comparison, row: EngineRow) -> list[EstimateDocument]:
+    if row.summaries is None:
+        return []
+    return [
+        EstimateDocument.model_validate(
+            {n: v if isinstance(v, str) else _known(v) for n, v in record.items()}
+        )
+        for record in estimates(comparison.quantities, row.summaries)
+    ]
 
 
 def _diagnostics(row: EngineRow) -> dict[str, Any]:

@@ -13,6 +13,13 @@ class DataError(NestorError):
     """The table does not fit the model: missing columns, bad values, empty groups."""
 
 
+class UnknownContender(DataError, KeyError):  # noqa: N818 - read as a statement
+    """A name means none of a comparison's contenders, or several; mappings by contender raise it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # KeyError would put quotes around it
+
+
 class Unsupported(NestorError):  # noqa: N818 - the design's word, read as a statement
     """A backend cannot do what was asked, and says why; nothing is degraded quietly."""
 
@@ -23,3 +30,7 @@ class EngineFailed(NestorError):  # noqa: N818
 
 class NestorWarning(UserWarning):
     """Something that works but that the user should know, such as a broken plug-in."""
+
+
+class ConvergenceWarning(NestorWarning):
+    """Draws did not pass the convergence gates: their summaries are not those of the posterior."""

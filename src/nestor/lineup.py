@@ -202,8 +202,10 @@ class Lineup:
         reason = str(outcome.result.get("cannot_extend", ""))
         fresh = EngineRow(row.contender, "ok", looks=looks, cannot_extend=reason)
         tree.attrs["looks"] = json.dumps(looks)
-        self._store(row.contender, tree, finished=not looks)
-        self._measure(fresh, tree)
+        try:
+            self._measure(fresh, tree)  # first: it writes the gates into the attributes
+        finally:
+            self._store(row.contender, tree, finished=not looks)
 
     def _measure(self, row: EngineRow, tree: xr.DataTree) -> None:
         """Fill in what the draws say, and check the density that was sampled and what was not."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from nestor.clock import void_speed
 from nestor.comparison import TIMINGS, EngineRow
+from nestor.datatree import plain
 from nestor.diagnostics import gates, summaries
 from nestor.likelihood import log_likelihood
 from nestor.quantities import Quantities
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
     """Return `row` with everything that its draws say filled in.
 
-    The status becomes gates_failed where the draws do not pass the gates.
+    The status becomes gates_failed where the draws do not pass the gates. The gates are kept as an
+    attribute of the draws too, so that a file of them says whether they converged.
     """
     quantities = Quantities(problem)
     values = posterior_of(problem, tree)
@@ -42,6 +44,7 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         saturated=saturated(tree, settings),
         summary=found.first(scalars),
     )
+    tree.attrs["gates"] = plain(checked.to_dict())
     seconds = {name: timings.get(name) for name in TIMINGS}
     why_void = void_speed(seconds)
     worst = _worst_ess(checked.ess_bulk_min, checked.ess_tail_min)
@@ -52,6 +55,7 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         timings=seconds,
         efficiency={
             "ess_per_s_sampling": None if why_void else _rate(worst, seconds["sampling_s"]),
+            "ess_per_s": None if why_void else _rate(worst, seconds["warmup_and_sampling_s"]),
             "ess_per_s_total": _rate(worst, seconds["total_s"]),
         },
         speed_void=why_void,

@@ -360,3 +360,37 @@ def test_ratios_and_intervals_in_words():
     assert ratio_words(Ratio(None, None, None, 5, 5, True, 3.0, None)) == "> 3"
     assert ratio_words(Ratio(None, None, None, 5, 5, True, None, 0.5)) == "< 0.5"
     assert interval_words(118.0, 125.0, duration) == "118.0 s to 2 min 05 s"
+
+
+DISTRICT = "school_district_identifier"
+LONG_NAMES = [
+    f"pymc:nutpie@noncentered,{DISTRICT}=centered",
+    f"numpyro:nuts@centered,{DISTRICT}=noncentered,gpu,vectorized",
+    f"numpyro:nuts@centered,{DISTRICT}=noncentered",
+    "numba:nutpie@marginalized",
+    "reference:exact@marginalized",
+]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_word_of_a_benchmark_is_broken(bench_table, end_run, assert_whole, columns):
+    worst = {"ess_quantity": f"beta_{DISTRICT}[Unified District of Aa/No. 1, percent_free_lunch]"}
+
+    def late(row):
+        return (
+            end_run(row, "timeout", "it took too long to end") if row["seed"] < 3 else row | worst
+        )
+
+    how = {"sweep": "rows", "sizes": SIZES}
+    old = bench_table(LONG_NAMES, **how, change=lambda row: row | worst)
+    new = bench_table(LONG_NAMES[1:], **how, stream=1, change=late).assign(cpu="Model B")
+    for table in (old, new):
+        # A table of one size says the size once.
+        assert_whole(groups_view(aggregate(table)), columns, often=False)
+    for view in (
+        notes_view(aggregate(new)),
+        growth_view(growth(old)),
+        crossover_view(crossovers(old)),
+        regression_view(compare_tables(old, new)),
+    ):
+        assert_whole(view, columns)

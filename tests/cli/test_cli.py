@@ -87,12 +87,12 @@ def test_fit_writes_netcdf_that_arviz_reads(here, call):
     import arviz
 
     code, out, err = call(
-        "fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "50", "--out", "fit.nc"
+        "fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "500", "--out", "fit.nc"
     )
     assert code == 0, err
     assert "tau_h[x]" in out
     tree = arviz.from_netcdf("fit.nc")
-    assert dict(tree["posterior"].sizes)["draw"] == 50
+    assert dict(tree["posterior"].sizes)["draw"] == 500
 
 
 def test_fit_reports_a_crash_with_its_log(here, call):
@@ -119,7 +119,7 @@ def test_backends_are_listed(call):
 def test_a_spec_file_and_priors(here, call):
     (here / "model.toml").write_text(f'formula = "{FORMULA}"\n[priors]\ntau = "HalfNormal(3)"\n')
     code, out, err = call(
-        "fit", "data.csv", "--spec", "model.toml", "--engine", "exact", "--draws", "50",
+        "fit", "data.csv", "--spec", "model.toml", "--engine", "exact", "--draws", "500",
         "--prior", "tau_h[x]=Exponential(2)",
     )  # fmt: skip
     assert code == 0, err

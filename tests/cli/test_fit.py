@@ -1,6 +1,7 @@
 """``nestor fit``: what is checked first, what is said on the way, and how it ends when it is ended."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,11 +73,14 @@ def test_what_is_wrong_without_the_data_is_told_before_they_are_read(
 
 
 def test_phases_are_lines_with_none_empty(here, call):
-    code, _, err = call("fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "50")
+    code, _, err = call("fit", "data.csv", FORMULA, "--engine", "exact", "--draws", "500")
     assert code == 0, err
     lines = err.splitlines()
     assert "" not in lines
-    assert lines[-2:] == ["exact:iid@noncentered: sampling", "exact:iid@noncentered: summarizing"]
+    assert lines[-3:-1] == [
+        f"exact:iid@noncentered: {what}" for what in ("sampling", "summarizing")
+    ]
+    assert re.fullmatch(r"exact:iid@noncentered: done in \d+\.\d s", lines[-1])
     assert list((here / "tmp").iterdir()) == []
 
 
@@ -111,3 +115,51 @@ def test_backends_names_the_one_whose_versions_raise(call, monkeypatch):
     words = " ".join(out.split())
     assert "broken: versions() of the backend garbage failed with ZeroDivisionError" in words
     assert "installed (fake 1)" in words
+
+
+def test_draws_that_have_not_converged_are_said_and_kept_with_exit_code_3(here, call):
+    code, out, err = call("fit", "data.csv", FORMULA, "--engine", "stuck", "--out", "fit.nc")
+    assert code == 3, err
+    said = " ".join(out.split())
+    assert "gates failed: R-hat" in said
+    assert "Do not rely on these draws. Try more warmup and draws than 1,000 + 1,000" in said
+    assert "stuck:iid@noncentered: gates failed" in err
+    assert (here / "fit.nc").exists()
+
+
+def test_the_exit_code_of_fit_is_in_the_help(call):
+    code, out, _ = call("fit", "--help")
+    assert code == 0
+    assert "Exit code 3" in " ".join(out.split())
+    code, out, _ = call("--help")
+    assert "draws of fit that have not converged" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_seconds_that_are_known_together_are_shown(here, call, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "240")  # each heading on one line
+    engines = (
+        ("--engine", "together")
+        if command == "fit"
+        else ("--engine", "together", "--engine", "exact")
+    )
+    code, out, err = call(command, "data.csv", FORMULA, *engines)
+    assert code == 0, err
+    lines = out.splitlines()
+    heading = next(line for line in lines if "peak MB" in line)
+    values = next(
+        line
+        for line in lines
+        if line.startswith("together") and " MB" not in line and " s " in line
+    )
+    # Cells end where their headings do.
+    cells = {
+        m.group(): values[: m.end()].rpartition("   ")[2]
+        for m in re.finditer(r"\S+( \S+)*", heading)
+    }
+    assert cells["warmup+sampling"] == "0.40 s"
+    assert ("sampling" in cells) is (command == "compare")
+    assert cells.get("sampling", "-") == cells.get("ESS/s", "-") == "-"
+    # 4 chains of 1000 independent draws in 0.4 s
+    assert 5_000 < float(cells["ESS/s incl. warmup"].replace(",", "")) < 20_000
+    assert "Warmup and sampling of together:iid@noncentered cannot be told apart" in out

@@ -103,7 +103,7 @@ def test_lines_in_a_file_have_no_blanks_at_their_end(
 ):
     monkeypatch.chdir(tmp_path)
     small_table.to_csv("data.csv", index=False)
-    how = ("--engine", "exact", "--chains", 2, "--draws", 50)
+    how = ("--engine", "exact", "--draws", 500)
     code, out, err = call("fit", "data.csv", FORMULA, *how)
     assert code == 0, err
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
@@ -113,3 +113,47 @@ def test_the_table_of_backends_has_none_either(call):
     code, out, err = call("backends")
     assert code == 0, err
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
+TINY = """
+name = "tiny"
+title = "Every engine that there is on a tree that is small enough to be sampled in no time by all of them"
+seeds = [1, 2]
+[data]
+simulate = { branching = [3, 2], rows_per_leaf = 5 }
+[sweep]
+parameter = "rows_per_leaf"
+values = [5, 50]
+[tracks]
+matched = { chains = 2, warmup = 10, draws = 500 }
+[[grid]]
+engines = ["pymc", "numpyro"]
+formulations = ["noncentered", "centered"]
+dtypes = ["float32"]
+chain_methods = ["vectorized"]
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backends",),
+        ("index", "data.csv", "school_district_identifier/h"),
+        ("bench", "list"),
+        ("bench", "run", "tiny.toml", "--dry-run"),
+    ],
+)
+def test_no_word_of_a_command_is_broken(
+    tmp_path, monkeypatch, small_table, call, assert_whole, arguments, columns
+):
+    monkeypatch.chdir(tmp_path)
+    small_table.rename(columns={"g": "school_district_identifier"}).to_csv("data.csv", index=False)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    texts = []
+    for width in (columns, 10_000):
+        monkeypatch.setenv("COLUMNS", str(width))
+        code, out, err = call(*arguments)
+        assert code == 0, err
+        texts.append(out)
+    assert_whole(texts[0], columns, texts[1])

@@ -1,10 +1,13 @@
 """The main job with quick engines: verdicts, failures, reuse, interruption."""
 
+import json
+import re
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+import xarray as xr
 
 import nestor
 from nestor import SamplerConfig, Verdict
@@ -175,6 +178,36 @@ def test_fit_returns_the_draws_or_says_why_not(small_problem):
     assert dict(tree["posterior"].sizes)["draw"] == 10
     with pytest.raises(nestor.EngineFailed, match=r"(?s)divided by zero.*Traceback"):
         nestor.fit(small_problem, "crash", chains=2, warmup=5, draws=10, progress=False)
+
+
+@pytest.mark.filterwarnings("error::nestor.errors.ConvergenceWarning")
+def test_draws_that_have_not_converged_are_warned_of(small_problem, tmp_path):
+    how = {"draws": 200, "progress": False}
+    good = nestor.fit(small_problem, "exact", **how | {"draws": 1000})
+    assert json.loads(good.attrs["gates"])["passed"] is True
+    with pytest.warns(nestor.ConvergenceWarning) as warned:
+        tree = nestor.fit(small_problem, "stuck", **how)
+    (one,) = warned
+    assert one.filename == __file__  # the user's line
+    gates = json.loads(tree.attrs["gates"])
+    assert gates["passed"] is False
+    worst = gates["failures"][0]
+    assert re.search(r"R-hat \d\.\d+ of \S+", worst)
+    text = str(one.message)
+    assert text.startswith(f"stuck:iid@{tree.attrs['formulation']} has not converged: {worst}")
+    assert "more warmup and draws than 1,000 + 200" in text
+    tree.to_netcdf(tmp_path / "draws.nc", engine="h5netcdf")
+    with xr.open_datatree(tmp_path / "draws.nc", engine="h5netcdf") as again:
+        assert json.loads(again.attrs["gates"]) == gates
+
+
+def test_files_of_a_comparison_say_whether_they_converged(small_problem, tmp_path):
+    compare(small_problem, ["exact", "stuck"], config=CONFIG, out=tmp_path / "out")
+    passed = {}
+    for path in (tmp_path / "out").glob("*.nc"):
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            passed[tree.attrs["engine"]] = json.loads(tree.attrs["gates"])["passed"]
+    assert passed == {"exact:iid": True, "stuck:iid": False}
 
 
 def test_what_auto_chose_is_said_and_kept_with_the_draws(small_problem, capsys):

@@ -17,8 +17,10 @@ from nestor.comparison import Comparison, EngineRow
 from nestor.contender import Contender
 from nestor.datatree import to_datatree
 from nestor.document import comparison_document, engine_document, json_schema
+from nestor.errors import UnknownContender
 from nestor.measure import measure
 from nestor.pairing import Pairing
+from nestor.plots.pairs import find_pair
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
@@ -197,3 +199,99 @@ def test_the_table_shows_what_the_document_says(good):
     document = engine_document(good.rows[0])
     assert table["rhat_max"].iloc[0] == document["diagnostics"]["rhat_max"]
     assert table["total_s"].iloc[0] == 4.0
+
+
+def test_estimates_of_each_contender_are_in_the_document(good):
+    document = validated(good)
+    names = [
+        n
+        for n, node in zip(good.quantities.labels, good.quantities.is_node, strict=True)
+        if not node
+    ]
+    for row, engine in zip(good.rows, document["engines"], strict=True):
+        found = engine["estimates"]
+        assert [one["quantity"] for one in found] == names[:-1]  # the last is the log-likelihood
+        drawn = row.tree["posterior"]["beta"].sel(effect="x").to_numpy()
+        one = found[names.index("beta[x]")]
+        assert one["group"] == "population"
+        assert one["mean"] == pytest.approx(drawn.mean())
+        assert one["sd"] == pytest.approx(drawn.std(ddof=1))
+        assert one["q95"] == pytest.approx(np.quantile(drawn, 0.95))
+
+
+def test_estimates_are_a_table_with_contenders_beside_each_other(good):
+    table = good.estimates()
+    names = [row.name for row in good.rows]
+    means = table["mean"].unstack()
+    assert set(means.columns) == set(names)
+    assert means.loc["beta[x]", names[1]] == pytest.approx(
+        float(good.rows[1].tree["posterior"]["beta"].sel(effect="x").mean())
+    )
+    assert list(table.index.get_level_values("contender"))[:4] == names * 2
+    nodes = good.estimates(nodes=True)
+    assert len(nodes) == 2 * good.quantities.n_scalars
+    assert "beta_h[a/x, Intercept]" in nodes.index
+
+
+def test_estimates_of_engines_without_draws_are_none(problems):
+    problem = problems[0]
+    lost = [EngineRow(contender(problem, text), "failed", "why") for text in ("exact", "exact2")]
+    found = comparison(problem, *lost)
+    assert found.estimates().empty
+    assert [engine["estimates"] for engine in validated(found)["engines"]] == [[], []]
+
+
+def test_a_notebook_shows_estimates_beside_each_other(good):
+    html = good._repr_html_()
+    for row in good.rows:
+        assert f'<th colspan="4" halign="left">{row.name}</th>' in html
+    assert "<th>beta[x]</th>" in html
+
+
+def test_contenders_are_found_by_the_names_that_were_asked_for(problems):
+    problem = problems[0]
+    texts = ["exact", "exact@centered", "exact2@noncentered,sequential"]
+    rows = [finished(problem, text, seed) for seed, text in enumerate(texts)]
+    found = comparison(problem, *rows)
+    for name, row in {
+        "exact": rows[0],  # asked for in these words, though the second is of this engine too
+        "exact@auto": rows[0],
+        "exact:iid@centered": rows[1],
+        "exact@centered": rows[1],
+        "exact2": rows[2],
+        "exact2@sequential": rows[2],
+        rows[2].name: rows[2],
+    }.items():
+        assert found.row(name) is row
+        assert found.draws[name] is row.tree
+        assert name in found.draws
+    assert list(found.draws) == [row.name for row in rows]
+    assert found.draws.get("pymc") is None
+
+
+def test_pictures_find_a_pair_by_such_names(problems):
+    rows = [finished(problems[0], text, s) for s, text in enumerate(["exact", "exact2@sequential"])]
+    found = comparison(problems[0], *rows)
+    assert find_pair(found, "exact2", "exact")[:2] == tuple(rows)
+    with pytest.raises(KeyError, match="there is no contender 'exact3'"):
+        find_pair(found, "exact", "exact3")
+
+
+def test_a_name_that_means_several_or_none_says_what_there_is(problems):
+    problem = problems[0]
+    lost = EngineRow(contender(problem, "exact2"), "failed", "killed by signal 9")
+    texts = ("exact@centered", "exact@noncentered")
+    rows = [*(finished(problem, text, seed) for seed, text in enumerate(texts)), lost]
+    found = comparison(problem, *rows)
+    with pytest.raises(UnknownContender) as several:
+        found.draws["exact"]
+    assert str(several.value) == (
+        "'exact' may mean exact:iid@centered or exact:iid@noncentered: write more of the name."
+    )
+    with pytest.raises(KeyError, match=r"Did you mean 'exact:iid@centered'\?"):
+        found.row("exact:iid@centred")
+    with pytest.raises(KeyError, match=r"returned no draws \(failed: killed by signal 9\)"):
+        found.draws["exact2"]
+    assert "exact2" not in found.draws
+    with pytest.raises(KeyError):
+        found.draws[3]

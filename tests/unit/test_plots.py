@@ -339,6 +339,15 @@ def test_speed_stacks_phases_and_shows_what_is_not_told_apart():
     assert bars[-1].get_hatch()
 
 
+def test_speed_shows_warmup_and_sampling_together_where_no_more_is_known():
+    def pieces(row):
+        return [(bar.get_x(), bar.get_width()) for bar in plot_speed([row]).axes[1].patches]
+
+    both = fast(warmup_s=None, sampling_s=None, warmup_and_sampling_s=5.0)
+    assert pieces(both) == [(0, 2), (2, 5), (7, 3)]
+    assert pieces(fast(warmup_and_sampling_s=7.0)) == pieces(fast())
+
+
 def test_speed_without_a_total_promises_no_more_than_it_knows():
     assert "at least 9.00 s" in words(plot_speed([fast(total_s=None)]))
 

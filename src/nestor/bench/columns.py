@@ -51,6 +51,10 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "warm_compile_s": ("Float64", "The same in a new process, with the caches that the first left"),
     "warmup_s": ("Float64", "Adaptation"),
     "sampling_s": ("Float64", "Kept draws"),
+    "warmup_and_sampling_s": (
+        "Float64",
+        "Adaptation and kept draws; known of some samplers that cannot tell them apart",
+    ),
     "postprocess_s": ("Float64", "Conversion to canonical variables"),
     "transfer_s": ("Float64", "Draws to the host"),
     "total_s": (

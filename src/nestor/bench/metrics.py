@@ -71,7 +71,9 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
     cold, bound = time_to_ess(seconds, ess, target, seconds.compile_s)
     warm, _ = time_to_ess(seconds, ess, target, seconds.warm_compile_s)
     sampling, warmup = seconds.sampling_s, seconds.warmup_s
-    both = None if sampling is None or warmup is None else sampling + warmup
+    # Records of earlier versions have only the two by themselves.
+    apart = None if sampling is None or warmup is None else sampling + warmup
+    both = seconds.warmup_and_sampling_s or apart
     return Metrics(
         ess_min=ess,
         ess_kind=kind,

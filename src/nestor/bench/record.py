@@ -86,6 +86,10 @@ class SecondsDocument(_Document):
     compile_s: float | None = Field(default=None, description="With empty caches")
     warmup_s: float | None = None
     sampling_s: float | None = None
+    warmup_and_sampling_s: float | None = Field(
+        default=None,
+        description="Both together; known of some samplers that cannot tell them apart",
+    )
     postprocess_s: float | None = Field(
         default=None, description="Conversion to canonical variables"
     )

@@ -18,8 +18,9 @@ from nestor.cli.interrupting import interruptible
 
 EXIT_CODES = """
 Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated,
-slower than before, or a check failed; 4 an engine failed; 3 inconclusive; 0 agree, calibrated, or
-conforming; 70 internal error, 130 interrupted.
+slower than before, or a check failed; 4 an engine failed; 3 inconclusive, or
+draws of fit that have not converged; 0 agree, calibrated, conforming, or
+converged; 70 internal error, 130 interrupted.
 """
 
 app = typer.Typer(

@@ -101,9 +101,10 @@ def run(
 def list_scenarios() -> None:
     """List the scenarios that come with nestor."""
     from nestor.bench.shipped import load_scenario, shipped
+    from nestor.terminal.bench_running import scenarios_view
 
-    for name in shipped():
-        typer.echo(f"{name:<20} {load_scenario(name)[0].title}")
+    titles = {name: load_scenario(name)[0].title for name in shipped()}
+    make_console().print(scenarios_view(titles))
 
 
 @app.command()

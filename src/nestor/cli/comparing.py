@@ -110,12 +110,13 @@ def demo(
     """Run the main job on example data: income by month within degree, state and county."""
     from nestor.agreement.criteria import Criteria
     from nestor.demo import demo_problem
+    from nestor.terminal.narrow import Prose
 
     criteria = Criteria(margin, joint, until_verdict)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     problem, about = demo_problem(model, data_seed)
     console = make_console(stderr=json)
-    console.print(about, markup=False, highlight=False)
+    console.print(Prose(about))
     _compare(
         problem,
         engine or ["numba", "pymc", "numpyro"],

@@ -56,7 +56,10 @@ def fit(
     cores: Cores = None,
     timeout: Timeout = None,
 ) -> None:
-    """Sample a model with one engine and summarize the posterior."""
+    """Sample a model with one engine and summarize the posterior.
+
+    Exit code 3 says that the draws did not pass the convergence gates.
+    """
     from nestor.options import read_model
     from nestor.terminal.fitting import check_before_reading, fit_and_print
 
@@ -64,4 +67,7 @@ def fit(
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     check_before_reading(model, engine, timeout, out)
     problem = make_problem(model, data, missing, in_batches=in_batches)
-    fit_and_print(problem, engine, config, timeout, out, make_console(), make_console(stderr=True))
+    row = fit_and_print(
+        problem, engine, config, timeout, out, make_console(), make_console(stderr=True)
+    )
+    raise typer.Exit(0 if row.status == "ok" else 3)

@@ -46,7 +46,8 @@ class SpeedRow(Protocol):
     name, status : str
         The contender, and what became of it.
     timings : mapping of str to float or None
-        Seconds: import_s, compile_s, warmup_s, sampling_s, postprocess_s, transfer_s, total_s.
+        Seconds: import_s, compile_s, warmup_s, sampling_s, warmup_and_sampling_s, postprocess_s,
+        transfer_s, total_s.
     efficiency : mapping of str to float or None
         Effective draws per second: ess_per_s_sampling, ess_per_s_total.
     """

@@ -31,12 +31,14 @@ def find_pair(
     Raises
     ------
     DataError
-        If there is no such pair, or several and none is named.
+        If there is no such pair, or several and none is named; `UnknownContender` for a name that means
+        none or several contenders.
     """
+    named = {comparison.row(name).name for name in (a, b) if name is not None}
     found = [
         (*rows, pair)
         for rows, pair in zip(combinations(comparison.rows, 2), comparison.pairs, strict=True)
-        if {a, b} - {None} <= {pair.a, pair.b}
+        if named <= {pair.a, pair.b}
     ]
     if len(found) != 1:
         names = ", ".join(row.name for row in comparison.rows)

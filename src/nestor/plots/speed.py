@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOG_FROM = 50.0
 
+_TOGETHER = "warmup_and_sampling_s"
 # Paul Tol's light scheme: told apart with every colour vision, and none of them an engine's colour.
 _PHASES = {
     "import_s": ("import", "#DDDDDD"),
@@ -37,6 +38,7 @@ _PHASES = {
     "compile_s": ("compile", "#FFAABB"),
     "warmup_s": ("warmup", "#EEDD88"),
     "sampling_s": ("sampling", "#77AADD"),
+    _TOGETHER: ("warmup and sampling", "#44BB99"),  # where a sampler knows no more
     "postprocess_s": ("postprocess", "#BBCC33"),
     "transfer_s": ("transfer", "#AAAA00"),
 }
@@ -140,8 +142,11 @@ def _seconds(axis: Any, rows: Sequence[SpeedRow]) -> None:
 def _pieces(row: SpeedRow) -> dict[str, tuple[float, str]]:
     """Seconds and colour of each measured phase; what the total has beyond them is not told apart."""
     pieces = {}
+    apart = ("warmup_s", "sampling_s")
+    known = all(row.timings.get(key) is not None for key in apart)
+    twice = (_TOGETHER,) if known or row.timings.get(_TOGETHER) is None else apart
     for key, (name, colour) in _PHASES.items():
-        if value := _known(row.timings.get(key)):
+        if key not in twice and (value := _known(row.timings.get(key))):
             pieces[name] = (value, colour)
     total = _known(row.timings.get("total_s")) or 0.0
     rest = total - sum(value for value, _ in pieces.values())

@@ -384,7 +384,7 @@ def _timings(found: object, n_chain: int) -> Timings:
         raise EngineFailed(
             f"the backend's timings are a {_kind(found)}, not nestor.backend.Timings."
         )
-    phases = ("upload", "compile", "warmup", "sampling", "postprocess", "transfer")
+    phases = [field for field in Timings.__dataclass_fields__ if not field.endswith("_per_chain")]
     seconds = {name: check_seconds(name, getattr(found, name)) for name in phases}
     chains: dict[str, tuple[float, ...]] = {}
     for name in ("warmup_per_chain", "sampling_per_chain"):

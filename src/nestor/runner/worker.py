@@ -244,12 +244,16 @@ def _timings(timings: Timings, imported: float, compiled: float, total: float) -
     """Seconds per phase; the sampler's own compilation is added to the backend's."""
     from nestor.clock import unaccounted
 
+    both = timings.warmup_and_sampling
+    if timings.warmup is not None and timings.sampling is not None:
+        both = timings.warmup + timings.sampling
     found: dict[str, object] = {
         "import_s": imported,
         "upload_s": timings.upload,
         "compile_s": compiled - (timings.upload or 0.0) + (timings.compile or 0.0),
         "warmup_s": timings.warmup,
         "sampling_s": timings.sampling,
+        "warmup_and_sampling_s": both,
         "postprocess_s": timings.postprocess,
         "transfer_s": timings.transfer,
         "total_s": total,

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from nestor import registry
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_versions
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,13 +16,22 @@ if TYPE_CHECKING:
 
 def backends_view() -> RenderableType:
     """List every announced backend with its samplers, versions, or how to install it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("backend", "samplers", "formulations", "state"):
-        table.add_column(heading, overflow="fold")
-    for name, entry in registry.backends().items():
-        samplers = ", ".join(entry.backend.samplers) or "densities only"
-        table.add_row(Text(name), Text(samplers), Text(_formulations(entry)), Text(_state(entry)))
-    return Unpadded(table)
+    columns = [
+        Column("backend", "name"),
+        Column("samplers", "prose"),
+        Column("formulations", "prose"),
+        Column("state", "prose"),
+    ]
+    rows = [
+        [
+            name,
+            ", ".join(entry.backend.samplers) or "densities only",
+            _formulations(entry),
+            _state(entry),
+        ]
+        for name, entry in registry.backends().items()
+    ]
+    return Unpadded(Fitted(columns, rows))
 
 
 def _formulations(entry: registry.Entry) -> str:

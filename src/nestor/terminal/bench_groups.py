@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor.terminal.bench_words import size_number, size_words, time_words, value_words
+from nestor.terminal.narrow import Prose
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import MISSING, count, duration, number
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from nestor.bench.grouping import GroupKey
 
 _LINE = 14  # characters up to which a name is not folded: those of an interval of seconds
-_COLUMN = 32  # characters of a column of a group; all but long names take fewer
 #: Heading, metric and form of what follows the times; a wrong answer has no speed but costs what it costs.
 _FIGURES = (
     ("compile", "compile_s", duration, False),
@@ -65,11 +65,11 @@ class GroupsView:
             return needed <= options.max_width
 
         for track in self._tracks:
-            yield Text(", ".join(track.name), style="bold")
+            yield Prose(Text(", ".join(track.name), style="bold"), 2)
             for table in track.tables(fits):
                 yield Padding(table, (0, 0, 1, 0))
             if track.against:
-                yield Padding(Text(f"Verdicts against {track.against}."), (0, 0, 1, 0))
+                yield Padding(Prose(f"Verdicts against {track.against}.", 2), (0, 0, 1, 0))
 
 
 class _Track:
@@ -145,7 +145,7 @@ class _Track:
         table.add_column(Text(size_words(members[0].key)), no_wrap=True)
         for one in members:
             name = Text(self._name(one.key))
-            table.add_column(name, justify="right", overflow="fold", max_width=_COLUMN)
+            table.add_column(name, justify="right", overflow="fold")
         columns = [_cells(one, _folded) for one in members]
         for row in zip(*columns, strict=True):
             table.add_row(row[0][0].replace("\n", " "), *(cell for _, cell in row))

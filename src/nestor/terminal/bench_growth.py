@@ -5,14 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from nestor.terminal.bench_words import metric_words, power_words
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import MISSING, count, number
 
 if TYPE_CHECKING:
@@ -36,17 +34,14 @@ def _growth_table(
     scenario: str, track: str, sweep: str, members: Sequence[Growth]
 ) -> RenderableType:
     head = Text(f"{scenario}, {track}: cost grows as {sweep} to the power of", "bold")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold")
-    for heading in ("exponent", "95% interval", "two largest\nsizes", "up to", "runs", "left out"):
-        table.add_column(heading, justify="right")
+    headings = ("exponent", "95% interval", "two largest\nsizes", "up to", "runs", "left out")
     settings = _varying(members)
+    rows: list[list[Text | str]] = []
     for metric in dict.fromkeys(one.metric for one in members):
-        table.add_row(Text(metric_words(metric)))
-        for one in members:
-            if one.metric == metric:
-                table.add_row(*_growth_cells(one, settings))
-    return Padding(Group(head, table), (0, 0, 1, 0))
+        rows.append([metric_words(metric), *[""] * len(headings)])
+        rows += [_growth_cells(one, settings) for one in members if one.metric == metric]
+    table = Fitted([Column("", "name"), *map(Column, headings)], rows)
+    return Group(Prose(head, 2), table, Text(""))
 
 
 def _varying(members: Sequence[Growth]) -> list[str]:
@@ -71,7 +66,7 @@ def _growth_cells(one: Growth, settings: Sequence[str]) -> list[Text | str]:
 
 def crossover_view(found: Sequence[Crossover]) -> RenderableType:
     """A sentence for each pair on CPU and GPU: from which size on the GPU is quicker, and by how much."""
-    return Unpadded(Group(*(Text(_sentence(one)) for one in found)))
+    return Unpadded(Group(*(Prose(_sentence(one), 2) for one in found)))
 
 
 def _sentence(one: Crossover) -> str:

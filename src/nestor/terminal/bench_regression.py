@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from nestor.terminal.bench_words import (
@@ -19,6 +16,7 @@ from nestor.terminal.bench_words import (
     value_words,
 )
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:
@@ -41,12 +39,14 @@ def regression_view(found: Regressions) -> RenderableType:
         "not bold default",
     )
     told = [change for change in found.changes if change.word]
-    parts: list[RenderableType] = [Text(f"warning: {text}", "yellow") for text in found.warnings]
+    parts: list[RenderableType] = [
+        Prose(Text(f"warning: {text}", "yellow"), 2) for text in found.warnings
+    ]
     parts += [_change_table(told)] if told else []
     parts += [_ending(one) for one in found.endings]
     parts += _alone(found.only_old, "old")
     parts += _alone(found.only_new, "new")
-    return Unpadded(Group(*parts, word))
+    return Unpadded(Group(*parts, Prose(word, 2)))
 
 
 def _alone(keys: Sequence[GroupKey], table: str) -> list[RenderableType]:
@@ -55,31 +55,31 @@ def _alone(keys: Sequence[GroupKey], table: str) -> list[RenderableType]:
     for key in keys:
         found.setdefault((key.scenario, key.track, key.contender), []).append(key)
     return [
-        Text(
-            f"{', '.join(filter(None, (*name, sweep_words(some))))}: in the {table} table only, not judged"
+        Prose(
+            f"{', '.join(filter(None, (*name, sweep_words(some))))}: in the {table} table only, not judged",
+            2,
         )
         for name, some in found.items()
     ]
 
 
 def _change_table(changes: Sequence[Change]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold")
-    table.add_column("")
-    for heading in ("old", "new", "times worse"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    columns = [Column("", "name"), Column("", "prose")]
+    columns += [*map(Column, ("old", "new", "times worse")), Column("")]
+    rows: list[list[Text | str]] = []
     for one in changes:
         form = metric_form(one.metric)
         style = {"worse": "bold red", "better": "green"}[one.word]
-        table.add_row(
-            Text(one.key.label),
-            Text(metric_words(one.metric)),
-            *(Text(value_words(found, form)) for found in (one.old, one.new)),
-            Text(ratio_words(one.ratio)),
-            Text(one.word, style),
+        rows.append(
+            [
+                one.key.label,
+                metric_words(one.metric),
+                *(value_words(found, form) for found in (one.old, one.new)),
+                ratio_words(one.ratio),
+                Text(one.word, style),
+            ]
         )
-    return Padding(table, (0, 0, 1, 0))
+    return Group(Fitted(columns, rows), Text(""))
 
 
 def _ending(one: Ending) -> RenderableType:
@@ -89,4 +89,4 @@ def _ending(one: Ending) -> RenderableType:
         words = "was measured, is skipped now"
     line.append(words, "bold red" if one.broken else "")
     why = reason_words(one.reasons)
-    return line.append(f": {why}" if why else "")
+    return Prose(line.append(f": {why}" if why else ""), 2)

@@ -6,8 +6,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from nestor.bench.columns import SKIPPED
@@ -18,14 +16,15 @@ from nestor.bench.store import TABLE
 from nestor.errors import Unsupported
 from nestor.terminal.bench_progress import GridProgress
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from nestor.bench.grid import Cell
     from nestor.bench.plan import Plan
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 def print_plan(planned: Plan, folder: Path, console: Console) -> None:
     """Print the grid, what of it is finished, and what the rest will cost."""
     console.print(Unpadded(_grid_view(planned)))
-    console.print(Text("\n".join(_cost_lines(planned, folder))), soft_wrap=True)
+    console.print(Prose("\n".join(_cost_lines(planned, folder)), 2))
 
 
 def plan_json(planned: Plan) -> str:
@@ -66,16 +65,24 @@ def exit_code(table: pd.DataFrame) -> int:
     return 4 if tried.any() and not table["status"].isin(("ok", "gates_failed")).any() else 0
 
 
-def _grid_view(planned: Plan) -> Table:
+def scenarios_view(titles: Mapping[str, str]) -> RenderableType:
+    """Scenarios by name, with what each is about."""
+    columns = [Column("scenario", "name"), Column("", "prose")]
+    return Unpadded(Fitted(columns, list(titles.items())))
+
+
+def _grid_view(planned: Plan) -> RenderableType:
     """A line for each contender and size: repetitions, finished ones, seconds of each."""
     estimate = planned.estimate
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     sweep = planned.scenario.sweep
-    table.add_column(sweep.parameter if sweep else "", justify="right")
-    for heading in ("track", "contender"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("chains", "warmup", "draws", "cores", "seeds", "finished", "each, about"):
-        table.add_column(heading, justify="right")
+    columns = [
+        Column(sweep.parameter if sweep else ""),
+        Column("track"),
+        Column("contender", "name"),
+    ]
+    headings = ("chains", "warmup", "draws", "cores", "seeds", "finished", "each, about")
+    columns += map(Column, headings)
+    rows: list[list[Text | str]] = []
     for cells in _alike(planned.cells):
         first = cells[0]
         finished = sum(cell.id in planned.finished for cell in cells)
@@ -87,10 +94,8 @@ def _grid_view(planned: Plan) -> Table:
             else Text(_rough(estimate.seconds(first)).removeprefix("about "))
         )
         value = "" if first.value is None else f"{first.value:,g}"
-        table.add_row(
-            Text(value), first.track, Text(first.name), *(count(n) for n in numbers), cost
-        )
-    return table
+        rows.append([value, first.track, first.name, *(count(n) for n in numbers), cost])
+    return Fitted(columns, rows)
 
 
 def _alike(cells: tuple[Cell, ...]) -> list[list[Cell]]:
@@ -147,8 +152,8 @@ def bench_and_print(
     """Run a scenario; print progress, tables and what was written."""
     planned = plan(scenario, quick=quick, folder=folder, rerun=rerun, device=device)
     head = Text(scenario.title or scenario.name, style="bold")
-    printed.print(head, soft_wrap=True)
-    printed.print(Text("\n".join(_cost_lines(planned, folder)).lstrip("\n")), soft_wrap=True)
+    printed.print(Prose(head, 2))
+    printed.print(Prose("\n".join(_cost_lines(planned, folder)).lstrip("\n"), 2))
     try:
         listener = GridProgress(progress, scenario.name, planned.estimate)
         with listener.bars:
@@ -185,7 +190,7 @@ def _print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: 
         cells = "1 cell is" if left == 1 else f"{count(left)} cells are"
         command = "the same command without --rerun" if rerun else "the same command"
         text = f"{cells} left: {command} goes on from there."
-        console.print(Text(text), soft_wrap=True)
+        console.print(Prose(text, 2))
 
 
 def print_results(table: pd.DataFrame, console: Console) -> None:
@@ -223,5 +228,5 @@ def _print_files(folder: Path, console: Console) -> None:
         try:
             names += [path.name for path in write()]
         except Unsupported as error:
-            console.print(Text(f"Left out: {error}"), soft_wrap=True)
-    console.print(Text(f"Written to {folder}/: {', '.join(names)}"), soft_wrap=True)
+            console.print(Prose(f"Left out: {error}", 2))
+    console.print(Prose(f"Written to {folder}/: {', '.join(names)}", 2))

@@ -12,6 +12,7 @@ from nestor.terminal.bench_growth import crossover_view, growth_view
 from nestor.terminal.bench_regression import regression_view
 from nestor.terminal.bench_words import reason_words, sweep_words
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Prose
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import count
 
@@ -77,4 +78,4 @@ def _line(contender: str, word: str, found: Sequence[_Noted]) -> RenderableType:
     line.append(word, STYLES.get(word, "not bold"))
     line.append(f": {why}  " if why else "  ", "not bold")
     where = "; ".join(filter(None, (tracks, sweep_words(keys), runs_text)))
-    return line.append(f"({where})", "dim not bold")
+    return Prose(line.append(f"({where})", "dim not bold"), 2)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from nestor.calibration.judge import Calibrated
@@ -15,6 +13,8 @@ from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.live import bars, shows_bars
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.tables import chosen_view, problem_view
 from nestor.terminal.words import count, duration
 
@@ -44,7 +44,7 @@ class Bar:
     Parameters
     ----------
     console : Console
-        Where to draw: a bar if it is a terminal, else a line at every tenth.
+        Where to draw: a bar if it is a terminal or a notebook, else a line at every tenth.
     name : str
         The contender.
     """
@@ -52,7 +52,7 @@ class Bar:
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
         self._tenth = -1
-        self.bars = Progress(
+        self.bars = bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[count]}", markup=False),
@@ -60,8 +60,6 @@ class Bar:
             TimeRemainingColumn(),
             TimeElapsedColumn(),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task = self.bars.add_task(name, total=None, count="", note="starting")
         self._begun = False
@@ -88,7 +86,7 @@ class Bar:
             self._line(f"{self._name}: {text}{of_before}{', ' + note if note else ''}")
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
+        if not shows_bars(self._console):
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -144,8 +142,8 @@ def _print_files(found: Calibration, console: Console) -> None:
         try:
             names += [path.name for path in found.save_plots()]
         except Unsupported as error:
-            console.print(f"No pictures: {error}", markup=False)
-    console.print(f"Written to {found.folder}/: {', '.join(names)}", markup=False, highlight=False)
+            console.print(Prose(f"No pictures: {error}", 2))
+    console.print(Prose(f"Written to {found.folder}/: {', '.join(names)}", 2))
 
 
 def calibration_view(found: Calibration) -> RenderableType:
@@ -156,10 +154,13 @@ def calibration_view(found: Calibration) -> RenderableType:
         f"  {found.contender.name}, {count(len(found.records))} simulations from the {found.around}",
         style="not bold default",
     )
-    parts: list[RenderableType] = [head, *(Text(f"{_upper(text)}.") for text in judged.reasons)]
+    parts: list[RenderableType] = [
+        Prose(head, 2),
+        *(Prose(f"{_upper(text)}.", 2) for text in judged.reasons),
+    ]
     if judged.rejected:
         parts += [_table(found), Text("")]
-    parts += [Text(line) for line in (*_power(found), *_cost(found))]
+    parts += [Prose(line, 2) for line in (*_power(found), *_cost(found))]
     return Group(*parts)
 
 
@@ -167,24 +168,22 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _table(found: Calibration) -> Table:
+def _table(found: Calibration) -> RenderableType:
     rejected = found.judgement.rejected
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("quantity", overflow="fold")
-    for heading in ("p, corrected", "ECDF off by", "at rank"):
-        table.add_column(heading, justify="right")
-    table.add_column("", min_width=len("posterior too narrow"))
-    for one in rejected[:_SHOWN]:
-        table.add_row(
-            Text(one.label),
+    headings = ("p, corrected", "ECDF off by", "at rank")
+    columns = [Column("quantity", "name"), *map(Column, headings), Column("", "prose")]
+    rows = [
+        [
+            one.label,
             f"{one.p_adjusted:.1e}",
             f"{one.difference:+.3f}",
             f"{one.at:.0%}",
             one.how,
-        )
-    if len(rejected) > _SHOWN:
-        table.add_row(f"and {len(rejected) - _SHOWN} more")
-    return table
+        ]
+        for one in rejected[:_SHOWN]
+    ]
+    more = len(rejected) - _SHOWN
+    return Group(Fitted(columns, rows), *([Text(f"and {more} more")] if more > 0 else []))
 
 
 def _power(found: Calibration) -> Iterator[str]:

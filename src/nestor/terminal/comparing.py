@@ -11,6 +11,7 @@ from nestor.runner import store
 from nestor.session import check_criteria, check_timeout, compare, read_contenders
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.live import LiveProgress
+from nestor.terminal.narrow import Prose
 from nestor.terminal.tables import chosen_view, problem_view, results_view
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def compare_and_print(
     if foregone := criteria.foregone(config.chains, config.draws):
         progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:
-        with LiveProgress(progress, [contender.name for contender in contenders]) as live:
+        names = [contender.name for contender in contenders]
+        with LiveProgress(progress, names, config.chains) as live:
             comparison = compare(
                 problem,
                 engines,
@@ -71,5 +73,5 @@ def _print_files(comparison: Comparison, folder: Path, console: Console) -> None
         try:
             names += [path.name for path in comparison.save_plots()]
         except Unsupported as error:
-            console.print(f"No pictures: {error}", markup=False)
-    console.print(f"Written to {folder}/: {', '.join(names)}", markup=False, highlight=False)
+            console.print(Prose(f"No pictures: {error}", 2))
+    console.print(Prose(f"Written to {folder}/: {', '.join(names)}", 2))

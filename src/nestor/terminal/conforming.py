@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from nestor.conformance.isolated import run_isolated
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import count, duration
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def report_view(report: ConformanceReport) -> RenderableType:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     head = Text(report.backend, style="bold")
     head.append(f"   {versions}" if versions else "", style="not bold")
-    parts: list[RenderableType] = [head]
+    parts: list[RenderableType] = [Prose(head, 2)]
     skipped = [r for r in report.results if r.outcome == "skipped"]
     expected = [r for r in report.results if r.outcome == "expected failure"]
     for title, rows in (
@@ -142,14 +141,12 @@ def _verdict(report: ConformanceReport) -> Text:
     return Text("does not conform", "bold red")
 
 
-def _table(title: str, rows: Iterable[Result]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(title, overflow="fold", ratio=2)
-    table.add_column("", no_wrap=True)
-    table.add_column("reason", overflow="fold", ratio=3)
-    for row in rows:
-        table.add_row(Text(row.id), Text(row.outcome, _STYLES[row.outcome]), Text(row.reason))
-    return table
+def _table(title: str, rows: Iterable[Result]) -> RenderableType:
+    columns = [Column(title, "name"), Column(""), Column("reason", "prose")]
+    return Fitted(
+        columns,
+        [[row.id, Text(row.outcome, _STYLES[row.outcome]), row.reason] for row in rows],
+    )
 
 
 def _tier_line(report: ConformanceReport, tier: Tier) -> Text:

@@ -5,27 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.text import Text
 
-from nestor.api import sample_one
-from nestor.comparison import EngineRow
+from nestor.api import advice, fit_one
 from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
-from nestor.events import WorkerEvent
-from nestor.measure import measure
 from nestor.runner import store
 from nestor.session import check_timeout, read_contender
 from nestor.terminal.lines import Unpadded
-from nestor.terminal.live import LiveProgress
+from nestor.terminal.narrow import Prose
 from nestor.terminal.summary import summary_view
-from nestor.terminal.tables import EngineView, chosen_view, problem_view, row_notes
+from nestor.terminal.tables import chosen_view, engine_view, problem_view, row_notes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
     from rich.console import Console
 
     from nestor.backend import SamplerConfig
+    from nestor.comparison import EngineRow
     from nestor.problem import Problem
     from nestor.spec import ModelSpec
 
@@ -55,7 +53,7 @@ def fit_and_print(
     out: Path | None,
     printed: Console,
     progress: Console,
-) -> None:
+) -> EngineRow:
     """Sample with one engine; print the problem, its seconds and diagnostics, and the population.
 
     Raises
@@ -67,35 +65,35 @@ def fit_and_print(
     """
     contender = read_contender(engine, problem)
     printed.print(Unpadded(Group(problem_view(problem), *chosen_view([contender]))))
-    tree = _sampled(problem, contender, config, timeout, progress)
-    with LiveProgress(progress, [contender.name]) as live:
-        phase = {"event": "phase", "phase": "summarizing"}
-        live(WorkerEvent(contender.name, "sample", phase))
-        row = measure(problem, EngineRow(contender, "ok"), tree)
-    printed.print(Unpadded(Group(EngineView([row]), row_notes([row]))))
+    row = _fitted(problem, contender, config, timeout, progress)
     assert row.summaries is not None  # noqa: S101 - it has draws
+    assert row.tree is not None  # noqa: S101
+    printed.print(Unpadded(engine_view([row])))
     printed.print(Unpadded(summary_view(problem, row.summaries)))
+    if row.status == "gates_failed":
+        printed.print(Unpadded(Group(Text(""), row_notes([row]), Prose(advice(row, config)))))
     if out is not None:
-        store.save_tree(tree, out, run_key="")
-        printed.print(f"Written to {out}", markup=False, highlight=False)
+        store.save_tree(row.tree, out, run_key="")
+        printed.print(Prose(f"Written to {out}", 2))
+    return row
 
 
-def _sampled(
+def _fitted(
     problem: Problem,
     contender: Contender,
     config: SamplerConfig,
     timeout: float | None,
     progress: Console,
-) -> xr.DataTree:
+) -> EngineRow:
     """Sample; the log stays only if the engine fails."""
     with store.scratch_folder() as (folder, logs):
         log = folder / f"{contender.file_stem}.log"
-        tree, message = sample_one(problem, contender, config, log, timeout, progress)
-        if tree is None:
-            if str(log) in message:
+        row = fit_one(problem, contender, config, log, timeout, progress)
+        if row.tree is None:
+            if str(log) in row.message:
                 logs.add(log)
-            raise EngineFailed(f"{contender.name}: {message}")
-    return tree
+            raise EngineFailed(f"{contender.name}: {row.message}")
+    return row
 
 
 def _check_target(out: Path | None) -> None:

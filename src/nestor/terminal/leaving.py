@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
 from nestor.leave_out import leave_one_leaf_out
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
-from nestor.terminal.narrow import FirstThatFits
+from nestor.terminal.narrow import FirstThatFits, Prose
 from nestor.terminal.words import count
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _totals(found: LeaveOneOut) -> RenderableType:
     tall.add_column()
     tall.add_column(justify="right")
     for heading, cell in zip(headings, cells, strict=True):
-        tall.add_row(heading, cell)
+        tall.add_row(Prose(heading, 2), cell)
     return FirstThatFits([wide, tall])
 
 
@@ -79,7 +78,8 @@ def _unreliable(found: LeaveOneOut) -> RenderableType:
         f"{label} ({k:.2f})" for label, k in zip(worst[unit].values, worst.values, strict=True)
     )
     more = found.unreliable.size - worst.size
-    return Text(
+    return Prose(
         f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {unit} {named}"
-        f"{f' and {count(more)} more' if more else ''}. Fit again without them to know."
+        f"{f' and {count(more)} more' if more else ''}. Fit again without them to know.",
+        2,
     )

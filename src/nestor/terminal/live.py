@@ -1,30 +1,32 @@
-"""Live progress of a comparison: a bar per chain in a terminal, one line per phase elsewhere."""
+"""Live progress: a bar per engine that ends as one line in a terminal and a notebook; elsewhere lines."""
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass, field
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from nestor.events import DensityFinished, EngineFinished, Event, LookFinished, WorkerEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from rich.console import Console
-
     from nestor.comparison import EngineRow
+
+_PER_SECOND = {"terminal": 8.0, "notebook": 2.0}
+_BAR, _SHORT_BAR, _NARROW = 20, 10, 100
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+#: Share of all iterations after which the time left is told.
+_TELLING = 0.02
 
 
 class LiveProgress:
@@ -33,14 +35,18 @@ class LiveProgress:
     Parameters
     ----------
     console : Console
-        Where to draw; bars only if it is a terminal.
+        Where to draw; bars only if it is a terminal or a notebook.
     contenders : sequence of str
         Names, in the order in which they run.
+    chains : int, optional
+        Chains of each, which tells the time left before all of them have begun.
     """
 
-    def __init__(self, console: Console, contenders: Sequence[str]) -> None:
+    def __init__(
+        self, console: Console, contenders: Sequence[str], chains: int | None = None
+    ) -> None:
         self._view: _Bars | _Lines = (
-            _Bars(console, contenders) if console.is_terminal else _Lines(console)
+            _Bars(console, contenders, chains) if shows_bars(console) else _Lines(console)
         )
 
     def __enter__(self) -> Self:
@@ -68,6 +74,18 @@ class LiveProgress:
             self._view.look(event)
 
 
+def shows_bars(console: Console) -> bool:
+    """Whether what was drawn can be drawn over: in a terminal, and in a notebook."""
+    return console.is_terminal or console.is_jupyter
+
+
+def bars(*columns: ProgressColumn, console: Console) -> Progress:
+    """Return rich's bars, which vanish at their end; nothing where they cannot be drawn over."""
+    made = Progress(*columns, console=console, transient=True, disable=not shows_bars(console))
+    made.live = _live(console, made.get_renderable, transient=True)
+    return made
+
+
 def status_text(row: EngineRow) -> str:
     """One line about how a contender ended."""
     if row.status == "ok":
@@ -81,6 +99,83 @@ def look_text(event: LookFinished) -> str:
     return (
         f"look {event.look}: inconclusive at {event.draws} draws per chain; going on with {names}"
     )
+
+
+def _live(
+    console: Console, get_renderable: Callable[[], RenderableType], *, transient: bool
+) -> Live:
+    if console.is_jupyter:
+        return _NotebookLive(console, get_renderable, transient=transient)
+    return Live(
+        console=console,
+        get_renderable=get_renderable,
+        transient=transient,
+        refresh_per_second=_PER_SECOND["terminal"],
+    )
+
+
+class _NotebookLive(Live):
+    """One output of a notebook's cell that is replaced again and again; rich's own needs ipywidgets.
+
+    Parameters
+    ----------
+    console : Console
+        Tells how wide the output is.
+    get_renderable : callable
+        What to show.
+    transient : bool
+        Whether nothing is left at the end.
+    """
+
+    def __init__(
+        self, console: Console, get_renderable: Callable[[], RenderableType], *, transient: bool
+    ) -> None:
+        super().__init__(console=console, get_renderable=get_renderable, auto_refresh=False)
+        self._is_transient = transient
+        self._handle: Any = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, refresh: bool = False) -> None:  # noqa: ARG002, FBT - rich's signature
+        """Show it, and renew it until it is stopped."""
+        from IPython.display import HTML, display
+
+        if self._started:
+            return
+        self._started = True
+        self._handle = display(HTML(self._html()), display_id=True)
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show the last state, or nothing."""
+        if not self._started:
+            return
+        self._started = False
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._show("" if self._is_transient else self._html())
+
+    def refresh(self) -> None:
+        """Leave it to the thread: events come far more often than anyone can see."""
+
+    def _tick(self) -> None:
+        while not self._ended.wait(1 / _PER_SECOND["notebook"]):
+            self._show(self._html())
+
+    def _show(self, html: str) -> None:
+        from IPython.display import HTML
+
+        self._handle.update(HTML(html))
+
+    def _html(self) -> str:
+        page = Console(file=StringIO(), record=True, width=self.console.width, force_jupyter=False)
+        page.print(self.get_renderable())
+        style = "margin: 0; white-space: pre; overflow-x: auto; line-height: normal"
+        return page.export_html(
+            inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>'
+        )
 
 
 class _Lines:
@@ -118,94 +213,151 @@ class _Lines:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class _TimeLeft(ProgressColumn):
-    """Time left once it can be told; elapsed time while a total is not known."""
+@dataclass
+class _Engine:
+    """What one engine is doing.
 
-    max_refresh = 0.5
+    Parameters
+    ----------
+    name : str
+        The contender.
+    doing : str
+        The phase in words; at the end how it ended.
+    state : {"waiting", "running", "done", "failed"}
+        Where it stands.
+    begun, drawing_since : float or None
+        Times of a monotonic clock.
+    chains : dict of int to dict
+        Last report of each chain: done, total, phase, divergences.
+    """
 
-    def render(self, task: Task) -> Text:
-        if task.finished or task.total is None or task.time_remaining is None:
-            return Text("")
-        minutes, seconds = divmod(int(task.time_remaining), 60)
-        return Text(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left", style="cyan")
+    name: str
+    doing: str = "waiting"
+    state: str = "waiting"
+    begun: float | None = None
+    drawing_since: float | None = None
+    chains: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def run(self, doing: str) -> None:
+        self.doing, self.state, self.chains = doing, "running", {}
+        self.drawing_since = None
+        if self.begun is None:
+            self.begun = time.monotonic()
+
+    def rest(self, doing: str) -> None:
+        self.doing, self.state, self.chains, self.begun = doing, "waiting", {}, None
+
+    def draw(self, report: dict[str, Any]) -> None:
+        if self.drawing_since is None:
+            self.run(self.doing)
+            self.drawing_since = time.monotonic()
+        self.chains[int(report["chain"])] = report
+        phases = [one["phase"] for one in self.chains.values()]
+        self.doing = "warmup" if "warmup" in phases else phases[-1]
+
+    def end(self, doing: str, *, failed: bool) -> None:
+        self.doing, self.state, self.chains = doing, "failed" if failed else "done", {}
 
 
 class _Bars:
-    """A bar per chain, a waiting line per contender still to come."""
+    """A line per engine, with a bar while it draws."""
 
-    def __init__(self, console: Console, contenders: Sequence[str]) -> None:
-        self._progress = Progress(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.fields[contender]}", markup=False),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[count]}", markup=False),
-            TextColumn("{task.fields[note]}", markup=False),
-            _TimeLeft(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._heads: dict[str, TaskID] = {
-            name: self._add(name, "waiting", start=False) for name in contenders
-        }
-        self._chains: dict[tuple[str, int], TaskID] = {}
-
-    def _add(
-        self, contender: str, description: str, *, start: bool, total: int | None = None
-    ) -> TaskID:
-        return self._progress.add_task(
-            description, start=start, total=total, contender=contender, count="", note=""
-        )
+    def __init__(self, console: Console, contenders: Sequence[str], chains: int | None) -> None:
+        self._engines = {name: _Engine(name) for name in contenders}
+        self._n_chains = chains
+        self._live = _live(console, lambda: self, transient=False)
 
     def start(self) -> None:
-        self._progress.start()
+        self._live.start(refresh=True)
 
     def stop(self) -> None:
-        self._progress.stop()
+        for engine in self._engines.values():
+            if engine.state == "running":
+                engine.end("did not finish", failed=True)
+        self._live.stop()
 
     def worker(self, event: WorkerEvent) -> None:
-        head = self._heads[event.contender]
+        engine = self._engines[event.contender]
         if event.event.get("event") == "progress":
-            self._chain(event.contender, event.event)
+            engine.draw(event.event)
             return
         phase = str(event.event.get("phase", ""))
-        text = f"log densities ({phase})" if event.task == "density" else phase
-        self._progress.start_task(head)
-        self._progress.update(head, description=text)
-
-    def _chain(self, contender: str, event: dict[str, Any]) -> None:
-        key = (contender, int(event["chain"]))
-        if key not in self._chains:
-            self._progress.update(self._heads[contender], visible=False)
-            label = f"chain {key[1] + 1}"
-            first = not any(name == contender for name, _ in self._chains)
-            task = self._add(contender if first else "", label, start=True, total=event["total"])
-            self._chains[key] = task
-        count = event["divergences"]
-        divergences = f"{count} divergence{'' if count == 1 else 's'}"
-        self._progress.update(
-            self._chains[key],
-            visible=True,
-            total=event["total"],
-            completed=event["done"],
-            count=f"{event['done']}/{event['total']}",
-            note=f"{event['phase']:<9} {divergences}",
-        )
+        if phase:
+            engine.run(f"log densities ({phase})" if event.task == "density" else phase)
 
     def density(self, contender: str, result: str) -> None:
-        head = self._heads[contender]
-        self._progress.update(head, description=f"log densities {result}; waiting")
+        self._engines[contender].rest(f"log densities {result}; waiting")
 
     def finished(self, row: EngineRow) -> None:
-        for (name, _), task in self._chains.items():
-            if name == row.name:
-                self._progress.update(task, visible=False)
-        head = self._heads[row.name]
-        text = status_text(row)
-        self._progress.update(head, description=text[:100], visible=True, total=1, completed=1)
+        self._engines[row.name].end(status_text(row), failed=row.status != "ok")
 
     def look(self, event: LookFinished) -> None:
-        self._progress.console.print(look_text(event), markup=False, highlight=False)
         for name in event.going_on:
-            self._progress.update(self._heads[name], visible=False)
+            self._engines[name].rest(f"inconclusive at {event.draws:,} draws per chain; going on")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widest = max((cell_len(name) for name in self._engines), default=0)
+        for engine in self._engines.values():
+            yield _line(engine, widest, self._n_chains, options)
+
+
+def _line(engine: _Engine, widest: int, n_chains: int | None, options: ConsoleOptions) -> Text:
+    """One line that fits: what matters least is left out first, and a long message is cut."""
+    ascii_only = options.ascii_only
+    line = Text(no_wrap=True, overflow="ellipsis", end="")
+    line.append(*_mark(engine, ascii_only=ascii_only))
+    line.append(f" {engine.name}").append(" " * max(0, widest - cell_len(engine.name)))
+    line.append(f"  {engine.doing}", "red" if engine.state == "failed" else "")
+    room = options.max_width - line.cell_len
+    # In the order of the line, with the rank by which each stays.
+    size = _SHORT_BAR if options.max_width < _NARROW else _BAR
+    parts = _drawing(engine, n_chains, size, ascii_only=ascii_only)
+    if engine.state == "running" and engine.begun is not None:
+        parts.append((4, Text(_clock(time.monotonic() - engine.begun), "yellow")))
+    kept: set[int] = set()
+    for rank, part in sorted(parts, key=lambda one: one[0]):
+        if part.cell_len + 2 <= room:
+            kept.add(rank)
+            room -= part.cell_len + 2
+    for rank, part in parts:
+        if rank in kept:
+            line.append("  ").append_text(part)
+    line.truncate(options.max_width, overflow="ellipsis")
+    line.end = "\n"
+    return line
+
+
+def _mark(engine: _Engine, *, ascii_only: bool) -> tuple[str, str]:
+    if ascii_only:
+        return {"waiting": " ", "running": "*", "done": "+", "failed": "!"}[engine.state], ""
+    if engine.state == "running":
+        return _SPINNER[int(10 * time.monotonic()) % len(_SPINNER)], "green"
+    return {"waiting": (" ", ""), "done": ("✓", "green"), "failed": ("✗", "red")}[engine.state]
+
+
+def _drawing(
+    engine: _Engine, n_chains: int | None, size: int, *, ascii_only: bool
+) -> list[tuple[int, Text]]:
+    """Bar, iterations of all chains, divergences and the time left, with their ranks."""
+    if not engine.chains or engine.drawing_since is None:
+        return []
+    reports = list(engine.chains.values())
+    done = sum(one["done"] for one in reports)
+    total = max(one["total"] for one in reports) * max(len(reports), n_chains or 0)
+    divergences = sum(one["divergences"] for one in reports)
+    share = min(1.0, done / total) if total else 0.0
+    filled = round(share * size)
+    full, empty = ("#", "-") if ascii_only else ("━", "━")
+    bar = Text.assemble((full * filled, "green"), (empty * (size - filled), "bright_black"))
+    parts = [(1, bar), (0, Text(f"{done:,}/{total:,}"))]
+    if divergences:
+        parts.append((2, Text(f"{divergences:,} divergence{'' if divergences == 1 else 's'}")))
+    if _TELLING <= share < 1:
+        left = (time.monotonic() - engine.drawing_since) * (1 - share) / share
+        parts.append((3, Text(f"{_clock(left)} left", "cyan")))
+    return parts
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

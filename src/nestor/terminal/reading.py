@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show in a terminal how many rows are read; yields the `progress` of `Problem.from_parquet`."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Show how many rows are read; yields the `progress` of `Problem.from_parquet`."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+    from nestor.terminal.live import bars
 
     columns = (
         TextColumn("reading rows"),
@@ -22,8 +24,7 @@ def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
         TimeRemainingColumn(),
     )
-    disable = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
+    with bars(*columns, console=console) as bar:
         task = bar.add_task("", total=None, visible=False)
 
         def progress(done: int, total: int) -> None:

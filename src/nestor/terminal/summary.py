@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from nestor.terminal.narrow import FirstThatFits
+from nestor.terminal.narrow import FirstThatFits, Prose
+from nestor.terminal.words import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from nestor.diagnostics import Summaries
     from nestor.problem import Problem
@@ -31,16 +33,19 @@ def summary_view(problem: Problem, found: Summaries) -> RenderableType:
     return FirstThatFits(
         [
             _table(labels, cells),
-            _stacked(labels, cells, _HEADINGS, gap=2),
-            _stacked(labels, cells, _HEADINGS, gap=1),
-            _stacked(labels, cells, few, gap=1),
-            _stacked(labels, cells, ("mean", "sd", "R-hat"), gap=1),
+            _Stacked(labels, cells, _HEADINGS, gap=2),
+            _Stacked(labels, cells, _HEADINGS, gap=1),
+            _Stacked(labels, cells, few, gap=1),
+            _Stacked(labels, cells, ("mean", "sd", "R-hat"), gap=1),
         ]
     )
 
 
 def _cells(found: Summaries, i: int) -> dict[str, str]:
-    values = [f"{value:.4g}" for value in found.estimate[:, i]]
+    values = [
+        estimate(value, error)
+        for value, error in zip(found.estimate[:, i], found.mcse[:, i], strict=True)
+    ]
     values += [f"{found.mcse[0, i]:.2g}", f"{found.rhat[i]:.3f}", f"{found.ess_bulk[i]:,.0f}"]
     return dict(zip(_HEADINGS, values, strict=True))
 
@@ -55,22 +60,39 @@ def _table(labels: Sequence[str], cells: Sequence[dict[str, str]]) -> Renderable
     return table
 
 
-def _stacked(
-    labels: Sequence[str], cells: Sequence[dict[str, str]], headings: Sequence[str], gap: int
-) -> RenderableType:
+class _Stacked:
     """Each name on a line of its own, above its numbers; headings of two words take two lines."""
-    heads = [(" " + heading).rsplit(" ", 1) for heading in headings]
-    widths = [
-        max(len(text.strip()) for text in (*head, *(of[heading] for of in cells)))
-        for head, heading in zip(heads, headings, strict=True)
-    ]
 
-    def line(texts: Sequence[str]) -> str:
-        pairs = zip(texts, widths, strict=True)
-        return (" " * gap).join(["", *(f"{text.strip():>{width}}" for text, width in pairs)])
+    def __init__(
+        self,
+        labels: Sequence[str],
+        cells: Sequence[dict[str, str]],
+        headings: Sequence[str],
+        gap: int,
+    ) -> None:
+        self._labels, self._gap = labels, gap
+        heads = [(" " + heading).rsplit(" ", 1) for heading in headings]
+        self._widths = [
+            max(len(text.strip()) for text in (*head, *(of[heading] for of in cells)))
+            for head, heading in zip(heads, headings, strict=True)
+        ]
+        self._head = [self._line([head[k] for head in heads]) for k in (0, 1)]
+        self._lines = [self._line([of[heading] for heading in headings]) for of in cells]
 
-    lines = [line([head[0] for head in heads]), line([head[1] for head in heads])]
-    rule = "─" * max(len(text) for text in lines)
-    for label, of in zip(labels, cells, strict=True):
-        lines += [label, line([of[heading] for heading in headings])]
-    return Text("\n".join(text for text in (*lines[:2], rule, *lines[2:]) if text.strip()))
+    def _line(self, texts: Sequence[str]) -> str:
+        pairs = zip(texts, self._widths, strict=True)
+        return (" " * self._gap).join(["", *(f"{text.strip():>{width}}" for text, width in pairs)])
+
+    @property
+    def _width(self) -> int:
+        return max(map(len, (*self._head, *self._lines)))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self._width, self._width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from (Text(line) for line in self._head if line.strip())
+        yield Text("─" * self._width)
+        for label, line in zip(self._labels, self._lines, strict=True):
+            yield Prose(label, 2)
+            yield Text(line)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.padding import Padding
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nestor.clock import noticeable
 from nestor.document import engine_document
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import (
+    ESTIMATES,
     MISSING,
+    SHOWN_QUANTITIES,
     chosen_lines,
     count,
     duration,
+    estimate_rows,
     index_lines,
     number,
     pair_sentences,
@@ -26,7 +27,7 @@ from nestor.terminal.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.verdict import PairResult
@@ -35,42 +36,57 @@ if TYPE_CHECKING:
     from nestor.index import TreeIndex
     from nestor.problem import Problem
 
+    type _Document = Mapping[str, Any]
+
 STYLES = {"AGREE": "bold green", "DISAGREE": "bold red", "INCONCLUSIVE": "bold yellow"}
 
-#: Heading, where the value stands in the engine's document, and how it is written.
-_COLUMNS = (
-    ("compile", "timings", "compile_s", duration),
-    ("warmup", "timings", "warmup_s", duration),
-    ("sampling", "timings", "sampling_s", duration),
-    ("no phase", "timings", "unaccounted_s", lambda v: f"{'-' if v < 0 else ''}{duration(abs(v))}"),
-    ("all in", "timings", "total_s", duration),
-    ("peak MB", "efficiency", "peak_bytes", lambda v: count(v / 1e6)),
-    ("R-hat", "diagnostics", "rhat_max", lambda v: f"{v:.3f}"),
-    ("bulk ESS", "diagnostics", "ess_bulk_min", count),
-    ("tail ESS", "diagnostics", "ess_tail_min", count),
-    ("divergences", "diagnostics", "divergences", count),
-    ("ESS/s", "efficiency", "ess_per_s_sampling", number),
-    ("ESS/s all in", "efficiency", "ess_per_s_total", number),
+
+class _Figure(NamedTuple):
+    """A column of the table of engines: its heading, where the value stands, and how it is written."""
+
+    heading: str
+    group: str
+    key: str
+    form: Callable[[float], str]
+
+
+_COMPILE = _Figure("compile", "timings", "compile_s", duration)
+_WARMUP = _Figure("warmup", "timings", "warmup_s", duration)
+_SAMPLING = _Figure("sampling", "timings", "sampling_s", duration)
+_TOGETHER = _Figure("warmup+sampling", "timings", "warmup_and_sampling_s", duration)
+_NO_PHASE = _Figure(
+    "no phase", "timings", "unaccounted_s", lambda v: f"{'-' if v < 0 else ''}{duration(abs(v))}"
 )
+_COSTS = (
+    _Figure("all in", "timings", "total_s", duration),
+    _Figure("peak MB", "efficiency", "peak_bytes", lambda v: count(v / 1e6)),
+    _Figure("R-hat", "diagnostics", "rhat_max", lambda v: f"{v:.3f}"),
+    _Figure("bulk ESS", "diagnostics", "ess_bulk_min", count),
+    _Figure("tail ESS", "diagnostics", "ess_tail_min", count),
+    _Figure("divergences", "diagnostics", "divergences", count),
+)
+_RATE = _Figure("ESS/s", "efficiency", "ess_per_s_sampling", number)
+_RATE_TOGETHER = _Figure("ESS/s incl. warmup", "efficiency", "ess_per_s", number)
+_RATE_ALL_IN = _Figure("ESS/s all in", "efficiency", "ess_per_s_total", number)
 
 
 def index_view(index: TreeIndex) -> RenderableType:
     """Nodes per level, rows per leaf, and labels that occur under several parents."""
-    return Group(*(Text(line) for line in index_lines(index)))
+    return Group(*(Prose(line, 4) for line in index_lines(index)))
 
 
 def problem_view(problem: Problem) -> RenderableType:
     """What is sampled: formula, tree and priors."""
     head = Text(problem.spec.to_formula(), style="bold")
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
-    priors = (Text(line) for line in prior_lines(problem))
-    return Group(head, index_view(problem.index), *priors, Text(""))
+    priors = (Prose(line, 4) for line in prior_lines(problem))
+    return Group(Prose(head, 2), index_view(problem.index), *priors, Text(""))
 
 
 def chosen_view(contenders: Sequence[Contender]) -> list[RenderableType]:
     """What auto chose for the contenders whose formulation was not named; empty if there is none."""
     lines = chosen_lines(contenders)
-    return [Group(*(Text(line) for line in lines), Text(""))] if lines else []
+    return [Group(*(Prose(line, 2) for line in lines), Text(""))] if lines else []
 
 
 def density_view(checks: Sequence[DensityCheck]) -> RenderableType:
@@ -87,105 +103,136 @@ def sampled_view(rows: Sequence[EngineRow]) -> RenderableType:
 def _density_table(checks: Sequence[DensityCheck], heading: str) -> RenderableType:
     if not checks:
         return Text("")
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    points = len(checks[0].reference)
-    table.add_column(heading.format(points), overflow="fold")
-    table.add_column("largest relative difference", justify="right")
-    table.add_column("")
+    head = Text(heading.format(len(checks[0].reference)))
+    columns = [Column("", "name"), Column("largest relative difference"), Column("")]
+    rows: list[list[Text | str]] = []
     for check in checks:
         word = Text("same", "green") if check.same else Text("DIFFERENT", "bold red")
-        table.add_row(Text(f"  {check.contender}"), f"{check.largest:.0e}", word)
-    return Padding(table, (0, 0, 1, 0))
+        rows.append([check.contender, f"{check.largest:.0e}", word])
+    return Group(head, Fitted(columns, rows), Text(""))
 
 
-class EngineView:
-    """Seconds, diagnostics and efficiency of each contender; turned on its side where space is short.
+def engine_view(rows: Sequence[EngineRow]) -> RenderableType:
+    """Seconds, diagnostics and efficiency of each contender; on its side where space is short.
 
-    Parameters
-    ----------
-    rows : sequence of EngineRow
-        The contenders.
+    Where some sampler knows warmup and sampling only together, everyone's are shown together too.
     """
-
-    def __init__(self, rows: Sequence[EngineRow]) -> None:
-        self._names = [row.name for row in rows]
-        documents = [engine_document(row) for row in rows]
-        # Seconds that no phase accounts for are worth a column only where there are some.
-        left = any(noticeable(row.timings) for row in rows)
-        self._columns = [c for c in _COLUMNS if left or c[2] != "unaccounted_s"]
-        self._cells = [[_cell(d, *column[1:]) for column in self._columns] for d in documents]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = self._wide()
-        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
-        fits = needed <= options.max_width
-        yield Padding(wide if fits else self._tall(), (0, 0, 1, 0))
-
-    def _wide(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("", no_wrap=True)
-        for heading, *_ in self._columns:
-            table.add_column(heading, justify="right")
-        for name, cells in zip(self._names, self._cells, strict=True):
-            table.add_row(Text(name), *cells)
-        return table
-
-    def _tall(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("")
-        for name in self._names:
-            table.add_column(Text(name), justify="right", overflow="fold")
-        for j, (heading, *_) in enumerate(self._columns):
-            table.add_row(heading, *(cells[j] for cells in self._cells))
-        return table
+    documents = {row.name: engine_document(row) for row in rows}
+    figures = _figures(list(documents.values()))
+    cells: list[list[Text | str]] = [
+        [name, *(_cell(found, figure) for figure in figures)] for name, found in documents.items()
+    ]
+    columns = [Column("", "name"), *(Column(figure.heading) for figure in figures)]
+    notes = [Prose(note, 2) for note in _phases_not_told_apart(documents)]
+    return Group(Fitted(columns, cells, sideways=True), *notes, Text(""))
 
 
-def _cell(document: dict[str, dict[str, float | None]], group: str, key: str, form: object) -> str:
-    value = document[group][key]
-    return MISSING if value is None else str(form(value))  # type: ignore[operator]
+def _figures(documents: Sequence[_Document]) -> list[_Figure]:
+    """The columns: of phases and rates those that some contender has."""
+
+    def known(figure: _Figure) -> bool:
+        return any(found[figure.group][figure.key] is not None for found in documents)
+
+    phases, rates = [_WARMUP, _SAMPLING], [_RATE]
+    if any(_only_together(found) for found in documents):
+        phases = [*filter(known, phases), _TOGETHER]
+        rates = [*filter(known, rates), _RATE_TOGETHER]
+    if any(noticeable(found["timings"]) for found in documents):
+        phases.append(_NO_PHASE)
+    return [_COMPILE, *phases, *_COSTS, *rates, _RATE_ALL_IN]
+
+
+def _only_together(document: _Document) -> bool:
+    """Whether a contender's warmup and sampling are known, but not each of them."""
+    seconds = document["timings"]
+    apart = seconds["warmup_s"] is not None and seconds["sampling_s"] is not None
+    return seconds["warmup_and_sampling_s"] is not None and not apart
+
+
+def _phases_not_told_apart(documents: Mapping[str, _Document]) -> Iterator[str]:
+    """Say why a contender that has draws has no seconds of warmup or sampling."""
+    together = [name for name, found in documents.items() if _only_together(found)]
+    if together:
+        yield (
+            f"Warmup and sampling of {_listed(together)} cannot be told apart: see warmup+sampling and "
+            "ESS/s incl. warmup."
+        )
+    silent = [
+        name
+        for name, found in documents.items()
+        if found["timings"]["total_s"] is not None
+        and found["timings"]["sampling_s"] is None
+        and found["timings"]["warmup_and_sampling_s"] is None
+    ]
+    if silent:
+        yield f"{_listed(silent)} does not report the seconds of its sampling: only all in is known."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _cell(document: _Document, figure: _Figure) -> str:
+    value = document[figure.group][figure.key]
+    return MISSING if value is None else figure.form(value)
+
+
+def estimates_view(comparison: Comparison) -> RenderableType:
+    """What each engine estimates of the population, scales and family parameters, one under the other."""
+    table = estimate_rows(comparison)
+    if not table:
+        return Text("")
+    columns = [Column("", "name"), *(Column(heading) for heading in ESTIMATES)]
+    cells: list[list[Text | str]] = []
+    for quantity, by_engine in list(table.items())[:SHOWN_QUANTITIES]:
+        cells.append([Text(quantity, "bold"), *[""] * len(ESTIMATES)])
+        cells += [[f"  {engine}", *figures] for engine, figures in by_engine.items()]
+    parts: list[RenderableType] = [Text("Estimates"), Fitted(columns, cells)]
+    if (more := len(table) - SHOWN_QUANTITIES) > 0:
+        parts.append(
+            Prose(f"{count(more)} more are in comparison.json and Comparison.estimates().")
+        )
+    return Group(*parts, Text(""))
 
 
 def pair_view(pair: PairResult, comparison: Comparison) -> RenderableType:
-    """The verdict of a pair and why."""
+    """The verdict of a pair, and why: a line for each sentence."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    verdict = pair.verdict.value
-    words = Text(pair.word.replace(" (", "\n("), STYLES[verdict])
-    table.add_row(words, Text(" ".join(pair_sentences(pair, comparison))))
-    return table
+    table.add_column()
+    words = Text(pair.word.replace(" (", "\n("), STYLES[pair.verdict.value])
+    table.add_row(words, Group(*(Prose(text, 2) for text in pair_sentences(pair, comparison))))
+    return Group(table, Text(""))
 
 
 def group_view(pair: PairResult) -> RenderableType:
-    """A pair's tests by group, so that thousands of nodes are a line."""
+    """A pair's tests by group, so that thousands of nodes are a line; the worst quantities below."""
     if not pair.groups:
         return Text("")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("")
-    for heading in ("scalars", "outside", "not shown", "differ", "shape"):
-        table.add_column(heading, justify="right")
-    table.add_column("hardest to show equal", overflow="fold")
-    table.add_column("by", justify="right")
-    table.add_column("margin\nneeded", justify="right")
+    headings = ("scalars", "outside", "not shown", "differ", "shape", "by", "margin needed")
+    rows = []
     for group in pair.groups:
         counts = (group.scalars, group.outside, group.not_shown, group.different, group.shape)
         cells = [MISSING if value is None else count(value) for value in counts]
         size = MISSING if group.size is None else f"{group.size:+.3f}"
         needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
-        table.add_row(Text(group.group), *cells, Text(group.worst or MISSING), size, needed)
-    return Padding(Group(Text(f"{pair.a} and {pair.b}"), table), (1, 0, 1, 0))
+        rows.append([group.group, *cells, size, needed])
+    worst = [Prose(f"  {group.group}: {group.worst}", 4) for group in pair.groups if group.worst]
+    head = [Text("Hardest to show equal")] if worst else []
+    columns = [Column("", "name"), *map(Column, headings)]
+    return Group(Prose(f"{pair.a} and {pair.b}", 2), Fitted(columns, rows), *head, *worst, Text(""))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
     """One line for each contender that did not end well, or has no speed."""
-    lines = []
+    lines: list[RenderableType] = []
     for row in rows:
         if row.status != "ok":
             line = Text(f"{row.name}  ", style="bold")
             line.append(f"{row.status.replace('_', ' ')}: {row.message}", style="not bold")
-            lines.append(line)
+            lines.append(Prose(line, 2))
         if row.speed_void:
-            lines.append(Text.assemble((f"{row.name}  ", "bold"), row.speed_void))
+            lines.append(Prose(Text.assemble((f"{row.name}  ", "bold"), row.speed_void), 2))
     return Group(*lines, *([Text("")] if lines else []))
 
 
@@ -194,8 +241,9 @@ def results_view(comparison: Comparison) -> RenderableType:
     return Group(
         density_view(comparison.densities),
         sampled_view(comparison.rows),
-        EngineView(comparison.rows),
+        engine_view(comparison.rows),
         row_notes(comparison.rows),
+        estimates_view(comparison),
         *(
             view
             for pair in comparison.pairs

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from nestor.events import WorkerEvent
 from nestor.references.problems import NAMES
 from nestor.references.verify import verify
 from nestor.terminal.lines import Unpadded
+from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.tables import STYLES
 from nestor.terminal.words import MISSING, count, duration, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -72,25 +71,33 @@ def verify_and_print(
 
 def scorecard_view(card: Scorecard) -> RenderableType:
     """A line per problem, then what did not end well, then the sum."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(Text(card.engine))
-    table.add_column("verdict")
-    for heading in ("margin needed", "detectable", "bulk ESS", "tail ESS", "ESS/s", "all in"):
-        table.add_column(heading, justify="right")
-    for score in card.scores:
-        table.add_row(*_cells(score))
-    lines = [Text(f"{score.problem}: {text}") for score in card.scores for text in _why(score)]
-    return Group(table, Text(""), *lines, _sum(card))
+    rates = _rates(card)
+    headings = ("margin needed", "detectable", "bulk ESS", "tail ESS", *rates.values(), "all in")
+    columns = [Column("problem", "name"), Column("verdict"), *map(Column, headings)]
+    table = Fitted(columns, [_cells(score, list(rates)) for score in card.scores])
+    lines = [Prose(f"{score.problem}: {text}", 2) for score in card.scores for text in _why(score)]
+    return Group(Prose(Text(card.engine, "bold")), table, Text(""), *lines, Prose(_sum(card), 2))
 
 
-def _cells(score: Score) -> list[Text | str]:
+def _rates(card: Scorecard) -> dict[str, str]:
+    """Which effective draws per second are known, and their headings: of sampling, or with warmup too."""
+    found = [score.row.efficiency for score in card.scores if score.row.has_draws]
+    rates = {"ess_per_s_sampling": "ESS/s"}
+    if any(one["ess_per_s_sampling"] is None and one["ess_per_s"] is not None for one in found):
+        rates["ess_per_s"] = "ESS/s incl. warmup"
+        if all(one["ess_per_s_sampling"] is None for one in found):
+            del rates["ess_per_s_sampling"]
+    return rates
+
+
+def _cells(score: Score, rates: Sequence[str]) -> list[Text | str]:
     pair, gates = score.pair, score.row.gates
-    values = (
+    values: tuple[tuple[float | None, Callable[[float], str]], ...] = (
         (None if pair is None else pair.smallest_margin, lambda v: f"{v:.3f}"),
         (None if pair is None else pair.detectable_shift, lambda v: f"{v:.2f} sd"),
         (None if gates is None else gates.ess_bulk_min, count),
         (None if gates is None else gates.ess_tail_min, count),
-        (score.row.efficiency["ess_per_s_sampling"], number),
+        *((score.row.efficiency[rate], number) for rate in rates),
         (score.row.timings["total_s"], duration),
     )
     cells = [MISSING if value is None else form(value) for value, form in values]

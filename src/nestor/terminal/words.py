@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from nestor import registry
 from nestor.agreement.verdict import Verdict
+from nestor.comparison import estimates
 from nestor.scalars import printable
 
 if TYPE_CHECKING:
@@ -41,6 +43,38 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def estimate(value: float, error: float) -> str:
+    """A number to the digit in which its Monte Carlo error lies; four digits where that is not known."""
+    if not math.isfinite(value):
+        return MISSING
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    decimals = -math.floor(math.log10(error))
+    rounded = round(value, decimals) + 0.0  # no minus before a zero
+    leading = math.floor(math.log10(abs(rounded))) if rounded else -decimals
+    if decimals > 6 or leading >= 9:
+        return f"{rounded:.{min(max(leading + decimals, 0), 15)}e}"
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+#: Quantities of which a table shows estimates; standard deviations for each parent may be thousands.
+SHOWN_QUANTITIES = 40
+#: Headings of estimates; the last two are the ends of the central 90% interval.
+ESTIMATES = ("mean", "sd", "5%", "95%")
+_ESTIMATED = ("mean", "sd", "q05", "q95")
+
+
+def estimate_rows(comparison: Comparison) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What each engine estimates of each quantity that is no node's, as text under `ESTIMATES`."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for row in comparison.rows:
+        if row.summaries is not None:
+            for one in estimates(comparison.quantities, row.summaries):
+                figures = tuple(estimate(one[name], one[f"mcse_{name}"]) for name in _ESTIMATED)
+                found.setdefault(one["quantity"], {})[row.name] = figures
+    return found
 
 
 def index_lines(index: TreeIndex) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show how much is done, if that is wanted and standard error is a terminal.
+    """Show how much is done, if that is wanted, in a terminal or a notebook.
 
     Yields
     ------
@@ -22,17 +22,11 @@ def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int]
         yield lambda done: None  # noqa: ARG005 - nobody looks
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    from nestor.terminal.live import bars
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    disable = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
+    with bars(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)
