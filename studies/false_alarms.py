@@ -3,7 +3,7 @@
 Pairs of runs with different seeds, of the real engines and of the exact one, each run in one pair only; and
 pairs of two different right engines, from the same runs. Of the pairs whose runs pass their gates - the
 others get no comparison, the procedure calls them INCONCLUSIVE - no step may object to more than its level
-says.
+says. Of all runs it is counted how often each gate objects.
 """
 
 from __future__ import annotations
@@ -19,17 +19,26 @@ from writing import arguments, write_record
 from nestor import registry
 from nestor.backend import SamplerConfig
 from nestor.contender import Contender
+from nestor.diagnostics.gates import GATES
 from nestor.references import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from nestor.problem import Problem
 
 PROBLEM = "one-level"
 CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequential")
 #: Contenders, and how many pairs of each against itself for every hundred asked for.
-ENGINES = {"reference:exact": 200, "numpyro": 100, "pymc": 100}
+ENGINES = {
+    "reference:exact": 100,
+    "numba@noncentered": 100,
+    "numba@marginalized": 100,
+    "numpyro@noncentered": 100,
+    "pymc@noncentered": 100,
+}
+#: Two different right engines.
+DIFFERENT = ("numpyro@noncentered", "pymc@noncentered")
 #: What each step's family-wise level says.
 NOMINAL = {"difference": 0.01, "margin": 0.01, "shape": 0.01, "joint": 0.01, "DISAGREE": 0.01}
 
@@ -43,18 +52,20 @@ def runs(of: Problem, text: str, count: int, first_seed: int) -> Iterator[Side]:
     backend = registry.get(contender.backend).backend
     model = backend.compile(of, contender.formulation, sampler=contender.sampler, **place)
     reference = _reference(of, contender)
+    whitened = reference.whitened if contender.formulation.is_marginalized else None
     for i in track(range(count), description=contender.name):
         config = replace(CONFIG, seed=first_seed + i)
-        side = measure(contender.name, of, config, model.sample(config), reference)
+        draws = model.sample(config)
+        side = measure(contender.name, of, config, draws, reference.log_density, whitened)
         if side is None:
             sys.exit(f"{contender.name} breaks the contract of its arrays")
         yield side
 
 
-def _reference(of: Problem, contender: Contender) -> Callable:
+def _reference(of: Problem, contender: Contender) -> Any:
     backend = registry.get("reference").backend
     place = {"device": "cpu", "dtype": "float64"}
-    return backend.compile(of, contender.formulation, sampler=None, **place).log_density
+    return backend.compile(of, contender.formulation, sampler=None, **place)
 
 
 class Tally:
@@ -66,10 +77,16 @@ class Tally:
         self.compared = 0
         self.counts: Counter[str] = Counter()
         self.first: list[str] = []
+        self.gates: Counter[str] = Counter()
+        self.slopes: list[float] = []
 
     def add(self, a: Side, b: Side) -> None:
         """Judge one more pair."""
         self.pairs += 1
+        for side in (a, b):
+            found = side.run.gates
+            self.gates.update(set(found.failed))
+            self.slopes += [] if found.energy_slope is None else [found.energy_slope]
         if not (a.run.gates.passed and b.run.gates.passed):
             return
         self.compared += 1
@@ -83,6 +100,8 @@ class Tally:
             "pairs": self.pairs,
             "compared": self.compared,
             "counts": dict(self.counts),
+            "gates": {gate: self.gates[gate] for gate in GATES},
+            "smallest_energy_slope": round(min(self.slopes), 3) if self.slopes else None,
             "objections": self.first,
         }
 
@@ -100,7 +119,8 @@ def study(pairs: int) -> Iterator[dict[str, dict[str, Any]]]:
         kept[text] = sides[:pairs]
         found[f"{text} against itself"] = _tally(of, sides[::2], sides[1::2])
         yield found
-    found["numpyro against pymc"] = _tally(of, kept["numpyro"], kept["pymc"])
+    one, other = DIFFERENT
+    found[f"{one} against {other}"] = _tally(of, kept[one], kept[other])
     yield found
 
 

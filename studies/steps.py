@@ -11,9 +11,8 @@ from nestor.agreement.run import Run
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.shape import shape_test
 from nestor.agreement.verdict import PairResult, Verdict, judge
-from nestor.diagnostics import gates, summaries
 from nestor.errors import EngineFailed
-from nestor.likelihood import log_likelihood
+from nestor.measure import diagnose
 from nestor.quantities import Quantities
 from nestor.runner.contract import check_draws
 
@@ -79,18 +78,7 @@ def measure(
         check_draws(problem, draws, config.chains, config.draws)
     except EngineFailed:
         return None
-    found = Quantities(problem)
-    array = found.flatten(draws.values, log_likelihood(problem, draws.values))
-    summary = summaries(array)
-    n = found.n_scalars
-    checked = gates(
-        array[..., :n],
-        problem.scalars.labels,
-        problem.scalars.is_node,
-        energy=draws.stats.get("energy"),
-        diverging=draws.stats.get("diverging"),
-        summary=summary.first(n),
-    )
+    found = diagnose(problem, draws.values, draws.stats, draws.settings, "float64")
     sampled = check_sampled_density(
         problem,
         name,
@@ -103,14 +91,14 @@ def measure(
     recovered = whitened and check_recovery(problem, name, draws.values, whitened)
     run = Run(
         name,
-        found.labels,
-        summary,
-        checked,
+        Quantities(problem).labels,
+        found.summaries,
+        found.gates,
         True,
         None if sampled is None else sampled.same,
         recovered_ok=None if recovered is None else recovered.exact,
     )
-    return Side(run, array)
+    return Side(run, found.draws)
 
 
 @dataclass(frozen=True)

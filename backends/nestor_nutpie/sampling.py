@@ -190,6 +190,7 @@ def _resolved(config: SamplerConfig, cores: int, options: dict[str, Any]) -> dic
     return {
         "sampler": "nutpie",
         "target_accept": float(adapt["step_size_settings"]["target_accept"]),
+        "step_size_jitter": float(adapt["step_size_settings"]["jitter"] or 0.0),
         "max_tree_depth": int(nuts["maxdepth"]),
         "metric": "diag",
         "metric_estimate": "draws and gradients" if gradients else "draws",

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 from nestor import registry
 from nestor.agreement.density import DensityCheck, compare_densities
 from nestor.agreement.oracle import Oracle
-from nestor.agreement.recovery import RecoveryCheck, check_recovery
-from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.comparison import Comparison, EngineRow
 from nestor.errors import EngineFailed
 from nestor.events import DensityFinished, EngineFinished, Listener, LookFinished, WorkerEvent
-from nestor.measure import measure, posterior_of
+from nestor.measure import check_density_of_draws, measure, posterior_of, stats_of
 from nestor.pairing import Pairing
 from nestor.runner import engine, store
 from nestor.runner.contract import check_versions
@@ -27,9 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     import xarray as xr
-    from numpy.typing import NDArray
 
     from nestor.agreement.criteria import Criteria
     from nestor.backend import SamplerConfig
@@ -211,40 +207,11 @@ class Lineup:
         """Fill in what the draws say, and check the density that was sampled and what was not."""
         found = measure(self._problem, row, tree)
         values = posterior_of(self._problem, tree)
-        density = self._sampled_density(row, tree, values)
-        recovery = self._recovery(row, values)
-        found = replace(found, sampled_density=density, recovery=recovery)
-        what = ""
-        if density is not None and not density.same:
-            what = (
-                f"the log density that it sampled differs from the reference's by "
-                f"{density.largest:.2g} relative (bound {density.tolerance:g})"
-            )
-        elif recovery is not None and not recovery.exact:
-            what = f"its coefficients are no exact draws given its scales: {recovery.message}"
-        self._finish(replace(found, status="density_failed", message=what) if what else found)
-
-    def _sampled_density(
-        self, row: EngineRow, tree: xr.DataTree, values: dict[str, NDArray[np.float64]]
-    ) -> DensityCheck | None:
-        formulation = row.contender.formulation
-        return check_sampled_density(
-            self._problem,
-            row.name,
-            row.contender.dtype,
-            values,
-            {str(n): a.to_numpy() for n, a in tree["sample_stats"].data_vars.items()},
-            self._oracle.model(formulation).log_density,
-            marginalized=formulation.is_marginalized,
+        density, recovery, what = check_density_of_draws(
+            self._problem, row.name, row.contender, values, stats_of(tree), self._oracle
         )
-
-    def _recovery(
-        self, row: EngineRow, values: dict[str, NDArray[np.float64]]
-    ) -> RecoveryCheck | None:
-        """Check coefficients that were not sampled; single precision rounds their noise away."""
-        if not row.contender.formulation.is_marginalized or row.contender.dtype != "float64":
-            return None
-        return check_recovery(self._problem, row.name, values, self._oracle.whitened)
+        found = replace(found, sampled_density=density, recovery=recovery)
+        self._finish(replace(found, status="density_failed", message=what) if what else found)
 
     def go_on(self, pairs: Sequence[PairResult]) -> bool:
         """Let the chains of inconclusive pairs go on where they can; return whether any did."""

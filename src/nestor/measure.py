@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.agreement.recovery import RecoveryCheck, check_recovery
+from nestor.agreement.sampled import check_sampled_density
 from nestor.clock import void_speed
 from nestor.comparison import TIMINGS, EngineRow
 from nestor.datatree import plain
@@ -16,10 +18,137 @@ from nestor.quantities import Quantities
 from nestor.runner.engine import read_attr
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
     from numpy.typing import NDArray
 
+    from nestor.agreement.density import DensityCheck
+    from nestor.agreement.oracle import Oracle
+    from nestor.contender import Contender
+    from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
+
+    type FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What a run's draws say by themselves.
+
+    Parameters
+    ----------
+    summaries : Summaries
+        Of every random scalar and, last, of the log-likelihood (see `nestor.quantities`).
+    gates : Gates
+        Convergence checks.
+    log_likelihood : ndarray, (chain, draw)
+        Of the whole outcome, computed by the core.
+    draws : ndarray, (chain, draw, quantity)
+        Of the same quantities.
+    """
+
+    summaries: Summaries
+    gates: Gates
+    log_likelihood: FloatArray
+    draws: FloatArray
+
+
+def diagnose(
+    problem: Problem,
+    values: Mapping[str, FloatArray],
+    stats: Mapping[str, NDArray[Any]],
+    settings: Mapping[str, Any],
+    dtype: str,
+) -> Diagnosis:
+    """Summarize draws and check them by the gates.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    values : mapping of str to ndarray, (chain, draw, *shape)
+        The canonical variables.
+    stats : mapping of str to ndarray, (chain, draw)
+        What the sampler reports of each draw (see `nestor.backend.Draws`).
+    settings : mapping
+        What the sampler really used.
+    dtype : {"float64", "float32"}
+        In which it computed.
+    """
+    quantities, scalars = Quantities(problem), problem.scalars
+    likelihood = log_likelihood(problem, values)
+    draws = quantities.flatten(values, likelihood)
+    found, n = summaries(draws), quantities.n_scalars
+    checked = gates(
+        draws[..., :n],
+        scalars.labels,
+        scalars.is_node,
+        energy=stats.get("energy"),
+        diverging=stats.get("diverging"),
+        saturated=saturated(stats, settings),
+        summary=found.first(n),
+        is_scale=scalars.is_scale,
+        lp=stats.get("lp"),
+        step_size=stats.get("step_size"),
+        settings=settings,
+        dtype=dtype,
+    )
+    return Diagnosis(found, checked, likelihood, draws)
+
+
+def check_density_of_draws(
+    problem: Problem,
+    name: str,
+    contender: Contender,
+    values: Mapping[str, FloatArray],
+    stats: Mapping[str, NDArray[Any]],
+    oracle: Oracle,
+) -> tuple[DensityCheck | None, RecoveryCheck | None, str]:
+    """Hold draws to the density that they claim to be of: the sampler's own, and exact coefficients.
+
+    Parameters
+    ----------
+    name : str
+        The contender's, as the checks shall name it.
+    contender : Contender
+        What was run.
+    values, stats
+        As for `diagnose`.
+    oracle : Oracle
+        The reference's densities of the same problem.
+
+    Returns
+    -------
+    sampled_density : DensityCheck or None
+        None if the sampler does not report what it sampled.
+    recovery : RecoveryCheck or None
+        None where coefficients were sampled, or are in single precision, whose rounding hides their noise.
+    message : str
+        What is wrong; empty if nothing is.
+    """
+    how = contender.formulation
+    density = check_sampled_density(
+        problem,
+        name,
+        contender.dtype,
+        values,
+        stats,
+        oracle.model(how).log_density,
+        marginalized=how.is_marginalized,
+    )
+    recovery = None
+    if how.is_marginalized and contender.dtype == "float64":
+        recovery = check_recovery(problem, name, values, oracle.whitened)
+    message = ""
+    if density is not None and not density.same:
+        message = (
+            f"the log density that it sampled differs from the reference's by "
+            f"{density.largest:.2g} relative (bound {density.tolerance:g})"
+        )
+    elif recovery is not None and not recovery.exact:
+        message = f"its coefficients are no exact draws given its scales: {recovery.message}"
+    return density, recovery, message
 
 
 def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
@@ -28,22 +157,10 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
     The status becomes gates_failed where the draws do not pass the gates. The gates are kept as an
     attribute of the draws too, so that a file of them says whether they converged.
     """
-    quantities = Quantities(problem)
-    values = posterior_of(problem, tree)
-    likelihood = log_likelihood(problem, values)
-    draws = quantities.flatten(values, likelihood)
     settings, timings = read_attr(tree, "settings"), read_attr(tree, "timings")
-    found = summaries(draws)
-    scalars = quantities.n_scalars
-    checked = gates(
-        draws[..., :scalars],
-        problem.scalars.labels,
-        problem.scalars.is_node,
-        energy=stat(tree, "energy"),
-        diverging=stat(tree, "diverging"),
-        saturated=saturated(tree, settings),
-        summary=found.first(scalars),
-    )
+    values = posterior_of(problem, tree)
+    found = diagnose(problem, values, stats_of(tree), settings, row.contender.dtype)
+    checked = found.gates
     tree.attrs["gates"] = plain(checked.to_dict())
     seconds = {name: timings.get(name) for name in TIMINGS}
     why_void = void_speed(seconds)
@@ -60,9 +177,9 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         },
         speed_void=why_void,
         gates=checked,
-        summaries=found,
+        summaries=found.summaries,
         tree=tree,
-        log_likelihood=likelihood,
+        log_likelihood=found.log_likelihood,
         peak_bytes=int(tree.attrs["peak_bytes"]) or None,
         settings=settings,
         versions=read_attr(tree, "versions"),
@@ -75,15 +192,16 @@ def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.fl
     return {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
 
 
-def stat(tree: xr.DataTree, name: str) -> NDArray[Any] | None:
-    """Return a sampler's statistic, (chain, draw); None where it does not report it."""
-    stats = tree["sample_stats"]
-    return np.asarray(stats[name].values) if name in stats else None
+def stats_of(tree: xr.DataTree) -> dict[str, NDArray[Any]]:
+    """Return the sampler's statistics that it reports, (chain, draw)."""
+    return {str(name): a.to_numpy() for name, a in tree["sample_stats"].data_vars.items()}
 
 
-def saturated(tree: xr.DataTree, settings: dict[str, Any]) -> NDArray[np.bool_] | None:
+def saturated(
+    stats: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
+) -> NDArray[np.bool_] | None:
     """Whether each trajectory was cut at the largest tree depth; None where that is not known."""
-    depth, bound = stat(tree, "tree_depth"), settings.get("max_tree_depth")
+    depth, bound = stats.get("tree_depth"), settings.get("max_tree_depth")
     return None if depth is None or bound is None else np.asarray(depth >= bound)
 
 

@@ -58,6 +58,12 @@ class Scalars:
         by_variable = np.array([v.role == "node" for v in self.variables])
         return by_variable[self.variable]
 
+    @cached_property
+    def is_scale(self) -> NDArray[np.bool_]:
+        """Which scalars are scales or parameters of the family: all that is not a coefficient, (n,)."""
+        by_variable = np.array([v.role in ("scale", "family") for v in self.variables])
+        return by_variable[self.variable]
+
     def flatten(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Stack draws of the random scalars: arrays (chain, draw, *shape) to (chain, draw, n)."""
         parts = []

@@ -9,6 +9,7 @@ from scipy.signal import lfilter
 from scipy.stats import rankdata
 
 from nestor import diagnostics as dg
+from nestor.diagnostics.chains import chance_repeats, repeated_draws
 from nestor.diagnostics.gates import _identical_chains
 from nestor.diagnostics.ranks import tied_ranks
 from nestor.errors import DataError
@@ -221,14 +222,23 @@ IS_NODE = (False, False, True, True)
 
 def _good_run() -> dict:
     rng = np.random.default_rng(5)
+    draws, lp = rng.normal(size=(4, 500, 4)), rng.normal(size=(4, 500))
     return {
-        "draws": rng.normal(size=(4, 500, 4)),
+        "draws": draws,
         "labels": LABELS,
         "is_node": IS_NODE,
-        "energy": rng.normal(size=(4, 500)),
+        "energy": energies(lp, rng),
+        "lp": lp,
+        "step_size": np.repeat([[0.31], [0.28], [0.35], [0.3]], 500, axis=1),
         "diverging": np.zeros((4, 500), dtype=bool),
         "saturated": np.zeros((4, 500), dtype=bool),
     }
+
+
+def energies(lp, rng):
+    """Of exact trajectories: minus the log density where each began, and the energy of a fresh momentum."""
+    began = np.concatenate([rng.normal(size=(len(lp), 1)), lp[:, :-1]], axis=1)
+    return rng.chisquare(4, lp.shape) / 2 - began
 
 
 def test_good_run_passes():
@@ -333,6 +343,132 @@ def test_chains_that_repeat_an_earlier_one_are_named_among_thousands():
     ]
 
 
+def failed(run, **changes):
+    """The gates that a run with some changes fails."""
+    return set(dg.gates(**(run | changes)).failed)
+
+
+def test_a_chain_that_stays_where_it_is_repeats_nothing():
+    run = _good_run()
+    run["draws"][:, 1::2] = run["draws"][:, ::2]
+    assert failed(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("to", "of"),
+    [
+        ((0, slice(400, 500)), (0, slice(0, 100))),
+        ((3, slice(0, 5)), (1, slice(200, 205))),
+        ((2, 7), (2, 5)),
+    ],
+)
+def test_one_draw_that_comes_again_is_a_failure(to, of):
+    run = _good_run()
+    run["draws"][to] = run["draws"][of]
+    assert failed(run) == {"repeats"}
+
+
+def test_copied_scales_are_found_beside_fresh_coefficients():
+    run = _good_run()
+    run["draws"][:, 250:, 1] = run["draws"][:, :250, 1]
+    assert failed(run, is_scale=[False, True, False, False]) == {"repeats"}
+    message = dg.gates(**run, is_scale=[False, True, False, False]).failures[0]
+    assert message.startswith("1000 draws come again of the scales")
+    assert "(draw 250 of chain 0 is draw 0 of chain 0)" in message
+
+
+def test_equal_numbers_are_chance_where_single_precision_has_no_others():
+    """40,000 draws of one scale with 2^-24 to 2^-23 between neighbouring numbers: hundreds are equal."""
+    rng = np.random.default_rng(7)
+    one = rng.normal(1.0, 0.1, size=(4, 10_000, 1)).astype(np.float32).astype(float)
+    equal = one.size - len(np.unique(one))
+    assert equal > 100
+    assert list(repeated_draws(one, None, "float32")) == []
+    # The same run in double precision would be no chance, and two scalars tell copies from chance again.
+    assert len(list(repeated_draws(one, None, "float64"))) == 1
+    two = np.concatenate([one, rng.normal(size=one.shape).astype(np.float32)], axis=2)
+    assert list(repeated_draws(two, None, "float32")) == []
+    two[1, :5000] = two[0, :5000]
+    assert len(list(repeated_draws(two, None, "float32"))) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_chance_repeats_are_bounded(dtype):
+    """Coarse numbers on purpose: a scalar of type float16 is seen to repeat less often than is allowed."""
+    rng = np.random.default_rng(8)
+    draws = rng.normal(1.0, 0.2, size=(20_000, 1)).astype(dtype).astype(float)
+    pairs = sum(n * (n - 1) / 2 for n in np.unique(draws, return_counts=True)[1].tolist())
+    assert pairs <= chance_repeats(draws, dtype)
+
+
+def test_an_ess_at_the_cap_for_every_quantity_is_a_failure():
+    run = _good_run()
+    run["draws"][:, 1::2] = -run["draws"][:, ::2]
+    assert failed(run) == {"ess cap"}
+    # One honest quantity is enough: slopes and intercepts of a real run may be there by chance.
+    run["draws"][:, :, 2] = np.random.default_rng(9).normal(size=(4, 500))
+    assert failed(run) == set()
+
+
+def test_draws_in_another_order_are_a_failure():
+    run = _good_run()
+    order = np.random.default_rng(10).permutation(2000)
+    mixed = {
+        name: run[name].reshape(2000, -1)[order].reshape(run[name].shape)
+        for name in ("draws", "energy", "lp")
+    }
+    assert failed(run, **mixed) == {"order"}
+    found = dg.gates(**run)
+    assert found.energy_slope == pytest.approx(1.0, abs=0.15)  # 5 standard errors of sqrt(2 / 2000)
+    assert dg.gates(**(run | mixed)).energy_slope == pytest.approx(0.0, abs=0.15)
+
+
+def test_energies_that_say_nothing_are_no_failure():
+    """A log density that hardly varies beside the kinetic energy leaves no power, and a few draws none."""
+    run = _good_run()
+    rng = np.random.default_rng(11)
+    lp = rng.normal(size=(4, 500))
+    assert (
+        failed(run, lp=lp / 1e3, energy=energies(lp, rng) + 100 * rng.normal(size=(4, 500)))
+        == set()
+    )
+    assert failed(run, lp=np.ones((4, 500))) == set()
+    without = dg.gates(**(run | {"lp": None}))
+    assert without.passed
+    assert without.energy_slope is None
+    assert any(note.startswith("order of the draws: not checked") for note in without.notes)
+
+
+def test_divergent_trajectories_do_not_keep_their_energy_and_are_left_out():
+    run = _good_run()
+    run["diverging"][:, 5::10] = True
+    run["energy"][run["diverging"]] += 30 * run["lp"][:, 4::10].ravel()
+    assert "order" not in failed(run)
+    assert "order" in failed(run, diverging=None)
+
+
+def test_a_step_size_that_varies_is_a_failure_unless_it_is_declared():
+    run = _good_run()
+    rng = np.random.default_rng(12)
+    jittered = run["step_size"] * rng.uniform(0.9, 1.1, size=(4, 500))
+    assert failed(run, step_size=jittered) == {"step size"}
+    assert failed(run, step_size=jittered, settings={"step_size_jitter": 0.1}) == set()
+    adapting = run["step_size"] * (1 + 2 / np.arange(1, 501))
+    assert failed(run, step_size=adapting, settings={"step_size_jitter": 0.1}) == {"step size"}
+    for declared in (True, "0.1", None, -1):
+        assert failed(run, step_size=jittered, settings={"step_size_jitter": declared}) == {
+            "step size"
+        }
+    assert failed(run, step_size=np.zeros((4, 500))) == {"step size"}
+
+
+def test_one_step_size_in_all_chains_is_a_failure_unless_they_share_their_adaptation():
+    run = _good_run()
+    same = np.full((4, 500), 0.3)
+    assert failed(run, step_size=same) == {"step size"}
+    assert failed(run, step_size=same, settings={"shared_adaptation": True}) == set()
+
+
 @pytest.mark.parametrize("shape", [(1, 500, 4), (4, 3, 4), (4, 500, 0), (4, 0, 4), (0, 500, 4)])
 def test_degenerate_shapes_fail(shape):
     n_scalar = shape[2]
@@ -348,3 +484,5 @@ def test_shapes_that_do_not_fit_are_refused():
         dg.gates(**{**run, "labels": LABELS[:3]})
     with pytest.raises(DataError, match="energy has shape"):
         dg.gates(**{**run, "energy": run["energy"][:, 1:]})
+    with pytest.raises(DataError, match="step_size has shape"):
+        dg.gates(**{**run, "step_size": run["step_size"][0]})

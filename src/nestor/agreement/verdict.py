@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.difference import DifferenceResult, difference_test
@@ -70,7 +70,8 @@ class PairResult:
     worst
         Label of the scalar that needs the largest margin.
     detectable_shift
-        Smallest shift of a mean that the difference test finds with 90% power, in posterior sd.
+        Smallest shift of a mean that the difference test finds with 90% power, in posterior sd; None where
+        a run is unfit or failed its gates: its Monte Carlo errors say nothing then.
     smallest_margin
         Smallest margin, for means and sds alike, at which all would be equivalent.
     draw_factor
@@ -128,6 +129,11 @@ class _Tests:
     equivalence: EquivalenceResult
     beyond: BeyondResult
 
+    def without_power(self) -> _Tests:
+        """The same without the shifts that would have been detected."""
+        unknown = replace(self.difference, detectable_shift=None, detectable_shift_median=None)
+        return replace(self, difference=unknown)
+
 
 def judge(
     a: Run,
@@ -183,6 +189,8 @@ def judge(
     """
     check_labels(a, b)
     tests = _run_tests(a, b, margin, sd_margin, disagree_level, agree_level)
+    if tests is not None and any(any(unfit(run)) for run in (a, b)):
+        tests = tests.without_power()
     difference = None if tests is None else tests.difference
     rejections = (
         *far_quantiles(difference, margin),

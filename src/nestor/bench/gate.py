@@ -66,6 +66,9 @@ class Gate:
             check = None
             if values is not None:
                 expected = self.oracle.log_densities(cell.contender.formulation)
-                check = compare_densities(cell.name, cell.contender.dtype, expected, values)
+                rounding = self.oracle.rounding(cell.contender.formulation)
+                check = compare_densities(
+                    cell.name, cell.contender.dtype, expected, values, rounding
+                )
             self._found[cell.name] = (outcome, check)
         return self._found[cell.name]

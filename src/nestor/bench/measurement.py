@@ -137,7 +137,7 @@ class _Run:
         )
         self._drop_empty_log()
         record = writer.measured(outcome, tree, measured, Again.of(again, files, self._files()))
-        return Finished(record, measured.summaries, self._gate.problem.scalars.labels)
+        return Finished(record, measured.summaries, measured.labels)
 
     def _drop_empty_log(self) -> None:
         if self._log.stat().st_size == 0:

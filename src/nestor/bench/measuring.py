@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.sampled import check_sampled_density
 from nestor.bench.record import DiagnosticsDocument
-from nestor.diagnostics import gates, summaries
-from nestor.measure import posterior_of, saturated, stat
+from nestor.measure import check_density_of_draws, diagnose, posterior_of, stats_of
+from nestor.quantities import Quantities
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.oracle import Oracle
+    from nestor.agreement.recovery import RecoveryCheck
     from nestor.contender import Contender
     from nestor.diagnostics import Gates, Summaries
     from nestor.problem import Problem
@@ -31,16 +31,25 @@ class Measured:
     Parameters
     ----------
     summaries : Summaries
-        Of every random scalar.
+        Of every random scalar and, last, of the log-likelihood, as `nestor compare` compares them.
+    labels : tuple of str
+        Their names.
     diagnostics : DiagnosticsDocument
-        Gates, smallest effective sizes and gradients.
+        Gates, smallest effective sizes of the scalars, and gradients.
     sampled_density : DensityCheck or None
         The density that was sampled, against the reference's; None if the sampler does not report it.
+    recovery : RecoveryCheck or None
+        Whether marginalized coefficients were recovered exactly; None where that cannot be seen.
+    wrong : str
+        What is wrong with the density that was sampled, or with the recovery; empty if nothing is.
     """
 
     summaries: Summaries
+    labels: tuple[str, ...]
     diagnostics: DiagnosticsDocument
     sampled_density: DensityCheck | None
+    recovery: RecoveryCheck | None
+    wrong: str
 
 
 def measure_draws(
@@ -51,7 +60,7 @@ def measure_draws(
     settings: dict[str, Any],
     oracle: Oracle,
 ) -> Measured:
-    """Measure one run; the shared quantities are the random scalars of the problem.
+    """Measure one run by the checks of `nestor compare`.
 
     Parameters
     ----------
@@ -66,33 +75,17 @@ def measure_draws(
     oracle : Oracle
         The reference's densities of the same problem.
     """
-    values = posterior_of(problem, tree)
-    stats = {str(n): a.to_numpy() for n, a in tree["sample_stats"].data_vars.items()}
-    how = contender.formulation
-    check = check_sampled_density(
-        problem,
-        name,
-        contender.dtype,
-        values,
-        stats,
-        oracle.model(how).log_density,
-        marginalized=how.is_marginalized,
+    values, stats = posterior_of(problem, tree), stats_of(tree)
+    density, recovery, wrong = check_density_of_draws(
+        problem, name, contender, values, stats, oracle
     )
-    draws = problem.scalars.flatten(values)
-    found = summaries(draws)
-    checked = gates(
-        draws,
-        problem.scalars.labels,
-        problem.scalars.is_node,
-        energy=stat(tree, "energy"),
-        diverging=stat(tree, "diverging"),
-        saturated=saturated(tree, settings),
-        summary=found,
-    )
-    steps = stat(tree, "n_steps")
+    found = diagnose(problem, values, stats, settings, contender.dtype)
+    steps = stats.get("n_steps")
     gradients = None if steps is None else int(steps.sum())
-    labels = problem.scalars.labels
-    return Measured(found, _diagnostics(checked, found, labels, gradients), check)
+    quantities = Quantities(problem)
+    own = found.summaries.first(quantities.n_scalars)
+    diagnostics = _diagnostics(found.gates, own, problem.scalars.labels, gradients)
+    return Measured(found.summaries, quantities.labels, diagnostics, density, recovery, wrong)
 
 
 def _diagnostics(

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.document import DensityDocument  # noqa: TC001 - pydantic reads annotations
+from nestor.document import DensityDocument, RecoveryDocument  # noqa: TC001 - pydantic reads annotations
 
 SCHEMA_VERSION: Final = 1
 
@@ -148,6 +148,9 @@ class BenchRecord(_Document):
     diagnostics: DiagnosticsDocument | None
     density: DensityDocument | None = Field(description="At points, before any sampling")
     sampled_density: DensityDocument | None = Field(description="At the sampler's own draws")
+    recovery: RecoveryDocument | None = Field(
+        default=None, description="Of coefficients that were marginalized"
+    )
     peak_bytes: int | None = Field(description="Host, the process tree's PSS")
     device_peak_bytes: int | None
     settings: dict[str, Any] = Field(description="What the sampler really used")

@@ -12,6 +12,7 @@ from nestor.bench.metrics import worst_ess
 from nestor.bench.scenario import YARDSTICK
 from nestor.diagnostics.gates import gates_of
 from nestor.errors import SpecError
+from nestor.quantities import LOG_LIKELIHOOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +27,8 @@ LEVEL = 0.01
 def judge_all(results: Results, records: Mapping[str, BenchRecord]) -> dict[str, dict[str, Any]]:
     """Judge every run that has draws, or failed its density check.
 
-    Means, sds and quantiles of every scalar are compared as `nestor compare` does (steps 2 and 3; the
-    shapes of the marginals would need the draws, which are not kept).
+    Means, sds and quantiles of every scalar and of the log-likelihood are compared as `nestor compare` does
+    (steps 2 and 3; the shapes of the marginals would need the draws, which are not kept).
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dic
     if not others:
         text = "there was no run of an independent engine to judge it by"
         return _answer(Verdict.INCONCLUSIVE, "", None, text)
-    pairs = [(how, judge(run, other, disagree_level=level)) for how, other in others]
+    pairs = [(how, judge(*_alike(run, other), disagree_level=level)) for how, other in others]
     by = {
         verdict: [(how, pair) for how, pair in pairs if pair.verdict is verdict]
         for verdict in Verdict
@@ -120,6 +121,19 @@ def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dic
         names = ", ".join(dict.fromkeys(pair.b for _, pair in by[Verdict.DISAGREE]))
         reason += f"; but it and {names} disagree"
     return _answer(verdict, shown.b, shown.smallest_margin, reason)
+
+
+def _alike(one: Run, other: Run) -> tuple[Run, Run]:
+    """Compare what both runs have: records of older versions lack the log-likelihood."""
+    have = [run.labels[-1:] == (LOG_LIKELIHOOD,) for run in (one, other)]
+    if have[0] == have[1]:
+        return one, other
+    return tuple(  # type: ignore[return-value]
+        replace(run, labels=run.labels[:-1], summaries=run.summaries.first(len(run.labels) - 1))
+        if has and run.summaries is not None
+        else run
+        for run, has in zip((one, other), have, strict=True)
+    )
 
 
 def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -> dict[str, Any]:
@@ -185,7 +199,7 @@ def _run(results: Results, record: BenchRecord) -> Run | None:
     summaries, labels = stored
     passed = gates_of(summaries, labels, [False] * len(labels))
     passed = replace(passed, passed=found.passed, failures=tuple(found.failures))
-    density, sampled = record.density, record.sampled_density
+    density, sampled, recovery = record.density, record.sampled_density, record.recovery
     return Run(
         name=record.cell.contender,
         labels=labels,
@@ -193,4 +207,5 @@ def _run(results: Results, record: BenchRecord) -> Run | None:
         gates=passed,
         density_ok=None if density is None else density.same,
         sampled_ok=None if sampled is None else sampled.same,
+        recovered_ok=None if recovery is None else recovery.exact,
     )

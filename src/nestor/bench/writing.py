@@ -96,13 +96,9 @@ class Writer:
         """Record a run that returned draws."""
         status: CellStatus = "ok" if found.diagnostics.passed else "gates_failed"
         message = "; ".join(found.diagnostics.failures)
-        check = found.sampled_density
-        if check is not None and not check.same:
-            status = "density_failed"
-            message = (
-                f"the log density that it sampled differs from the reference's by {check.largest:.2g} "
-                f"relative (bound {check.tolerance:g})"
-            )
+        check, recovery = found.sampled_density, found.recovery
+        if found.wrong:
+            status, message = "density_failed", found.wrong
         timings: Any = outcome.result["timings"]
         message = "; ".join(filter(None, (message, void_speed(timings))))
         seconds = SecondsDocument(
@@ -118,6 +114,7 @@ class Writer:
             caches=again.caches,
             diagnostics=found.diagnostics,
             sampled_density=None if check is None else check.to_dict(),
+            recovery=None if recovery is None else recovery.to_dict(),
             peak_bytes=outcome.peak_bytes,
             device_peak_bytes=device,
             settings=as_plain(outcome.result.get("settings", {})),
@@ -132,6 +129,7 @@ class Writer:
                 "caches",
                 "diagnostics",
                 "sampled_density",
+                "recovery",
                 "peak_bytes",
                 "device_peak_bytes",
             )

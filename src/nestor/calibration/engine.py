@@ -15,6 +15,7 @@ from nestor.backend import Extensible, Reusable
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
 from nestor.deferred import in_memory
+from nestor.diagnostics import chain_failures
 from nestor.errors import EngineFailed, Unsupported
 from nestor.likelihood import log_likelihood
 from nestor.quantities import Quantities
@@ -78,11 +79,26 @@ class Engine:
                 flat = quantities.flatten(values, log_likelihood(problem, values))
                 if not np.isfinite(flat).all():
                     raise EngineFailed("the backend returned draws that are not finite.")
+                if wrong := self._wrong_chains(problem, draws, flat):
+                    raise EngineFailed(f"its draws are no chains: {wrong[0][1]}.")
                 divergences = _count(draws, "diverging")
                 found = thin(values, flat, divergences, count)
                 if found.enough:
                     break
         return found
+
+    def _wrong_chains(
+        self, problem: Problem, draws: Draws, quantities: FloatArray
+    ) -> list[tuple[str, str]]:
+        """Of the gates those that hold for a run of any length: draws that are no chains have no ranks."""
+        scalars = problem.scalars
+        return chain_failures(
+            quantities[..., : len(scalars)],
+            draws.stats,
+            draws.settings,
+            scalars.is_scale,
+            self._contender.dtype,
+        )
 
     def quantities_at(self, y: FloatArray, theta: Mapping[str, FloatArray]) -> FloatArray:
         """The ranked quantities of one point, given an outcome, (n,)."""

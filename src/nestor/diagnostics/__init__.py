@@ -21,7 +21,7 @@ from nestor.diagnostics.estimators import (
     mcse_sd,
     rhat_rank,
 )
-from nestor.diagnostics.gates import Gates, gates, gates_of
+from nestor.diagnostics.gates import Gates, chain_failures, gates, gates_of
 from nestor.diagnostics.summaries import QUANTITIES, Summaries, summaries
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Gates",
     "Summaries",
     "bfmi",
+    "chain_failures",
     "ess_bulk",
     "ess_mean",
     "ess_quantile",

@@ -1,13 +1,14 @@
 """The gates: what a run must show before its numbers are compared with anything."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nestor.diagnostics.chains import energy_slope, out_of_order, repeated_draws, step_sizes
 from nestor.diagnostics.estimators import as_draws, bfmi
 from nestor.diagnostics.plain import as_plain
 from nestor.diagnostics.summaries import Summaries, summaries
@@ -22,6 +23,21 @@ NODE_RHAT_BOUND = 1.05
 NODE_RHAT_PROB = 0.99
 ESS_BOUND = 400.0
 EBFMI_BOUND = 0.3
+# The estimator's cap is met to rounding, or not at all.
+_CAP_ROUNDING = 1e-9
+
+#: Names of all gates, in the order in which they are checked.
+GATES = (
+    "identical chains",
+    "repeats",
+    "order",
+    "step size",
+    "undefined",
+    "rhat",
+    "ess",
+    "ess cap",
+    "ebfmi",
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,11 @@ class Gates:
         Smallest E-BFMI of a chain.
     n_divergent, n_saturated
         Draws that diverged or reached the largest tree depth.
+    energy_slope
+        Slope of each draw's energy on minus the log density of the draw before: about 1 for Hamiltonian
+        trajectories, 0 for draws in another order.
+    failed
+        The gate of each failure, one of `GATES`.
 
     Notes
     -----
@@ -64,6 +85,8 @@ class Gates:
     ebfmi_min: float | None
     n_divergent: int | None
     n_saturated: int | None
+    energy_slope: float | None = None
+    failed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data; what is not a finite number is None."""
@@ -79,8 +102,14 @@ def gates(
     diverging: ArrayLike | None = None,
     saturated: ArrayLike | None = None,
     summary: Summaries | None = None,
+    *,
+    is_scale: ArrayLike | None = None,
+    lp: ArrayLike | None = None,
+    step_size: ArrayLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    dtype: str = "float64",
 ) -> Gates:
-    """Check one run: R-hat, effective sample sizes, E-BFMI, divergences, tree depth.
+    """Check one run: R-hat, effective sample sizes, E-BFMI, and whether its draws are chains at all.
 
     Parameters
     ----------
@@ -98,6 +127,16 @@ def gates(
         None if the sampler does not report it. Both are counted, neither is a failure.
     summary
         Summaries of these draws, where they have been computed already.
+    is_scale
+        True where the scalar is a scale or of the family, shape (scalar,); None if that is not known.
+    lp
+        The log density that was sampled, shape (chain, draw), or None if the sampler does not report it.
+    step_size
+        Of each trajectory, shape (chain, draw), or None if the sampler does not report it.
+    settings
+        The sampler's; see `nestor.diagnostics.chains.step_sizes`.
+    dtype
+        In which the sampler computed: "float64" or "float32".
 
     Returns
     -------
@@ -110,8 +149,64 @@ def gates(
     """
     array = as_draws(draws)
     known = summaries(array) if summary is None else summary
+    for values, what in ((lp, "lp"), (step_size, "step_size")):
+        if values is not None:
+            _per_draw(values, what, known)
     result = gates_of(known, labels, is_node, energy, diverging, saturated)
-    return _with_failures(result, tuple(_identical_chains(array)))
+    reported = {"energy": energy, "lp": lp, "step_size": step_size, "diverging": diverging}
+    stats = {name: np.asarray(values) for name, values in reported.items() if values is not None}
+    own = zip(result.failed, result.failures, strict=True)
+    found = [*chain_failures(array, stats, settings or {}, is_scale, dtype), *own]
+    slope = _slope(stats)
+    return replace(
+        result,
+        passed=not found,
+        failures=tuple(sentence for _, sentence in found),
+        failed=tuple(name for name, _ in found),
+        notes=(*result.notes, *_missing_notes(stats)),
+        energy_slope=None if slope is None else slope[0],
+    )
+
+
+def chain_failures(
+    draws: NDArray[Any],
+    stats: Mapping[str, NDArray[Any]],
+    settings: Mapping[str, Any],
+    is_scale: ArrayLike | None,
+    dtype: str,
+) -> list[tuple[str, str]]:
+    """Say why draws are no chains as a sampler leaves them; see `nestor.diagnostics.chains`.
+
+    Parameters
+    ----------
+    draws
+        Shape (chain, draw, scalar).
+    stats
+        Of energy, lp, diverging and step_size those that the sampler reports, shape (chain, draw).
+    settings, is_scale, dtype
+        As in `gates`.
+
+    Returns
+    -------
+    list of (str, str)
+        The gate, one of `GATES`, and a sentence, for each failure.
+    """
+    same = list(_identical_chains(draws))
+    # Of two chains that are the same every draw repeats: that is said already.
+    copied = [] if same else repeated_draws(draws, is_scale, dtype)
+    sized = step_sizes(stats["step_size"], settings) if "step_size" in stats else ()
+    return [
+        *_named_gate("identical chains", same),
+        *_named_gate("repeats", copied),
+        *_named_gate("order", out_of_order(_slope(stats))),
+        *_named_gate("step size", sized),
+    ]
+
+
+def _slope(stats: Mapping[str, NDArray[Any]]) -> tuple[float, float] | None:
+    if not {"energy", "lp"} <= set(stats):
+        return None
+    return energy_slope(stats["energy"], stats["lp"], stats.get("diverging"))
 
 
 def gates_of(
@@ -124,7 +219,8 @@ def gates_of(
 ) -> Gates:
     """Check one run as `gates` does, from summaries that are there already.
 
-    Identical chains cannot be seen in summaries; only `gates` finds them.
+    Draws that repeat, energies out of order and step sizes cannot be seen in summaries; only `gates`
+    finds them.
 
     Parameters
     ----------
@@ -148,11 +244,12 @@ def gates_of(
     ebfmi = None if energy is None else bfmi(_per_draw(energy, "energy", summary))
     n_total = summary.n_chain * summary.n_draw
     failures = (
-        *_undefined(summary, names),
-        *_rhat_failures(summary.rhat, names, nodes),
-        *_ess_failures("bulk", summary.ess_bulk, names),
-        *_ess_failures("tail", summary.ess_tail, names),
-        *([] if ebfmi is None else _ebfmi_failures(ebfmi)),
+        *_named_gate("undefined", _undefined(summary, names)),
+        *_named_gate("rhat", _rhat_failures(summary.rhat, names, nodes)),
+        *_named_gate("ess", _ess_failures("bulk", summary.ess_bulk, names)),
+        *_named_gate("ess", _ess_failures("tail", summary.ess_tail, names)),
+        *_named_gate("ess cap", _capped(summary)),
+        *_named_gate("ebfmi", [] if ebfmi is None else _ebfmi_failures(ebfmi)),
     )
     notes = (
         *(["E-BFMI: not available, the run has no energies"] if ebfmi is None else []),
@@ -162,7 +259,7 @@ def gates_of(
     node_rhat = summary.rhat[nodes]
     return Gates(
         passed=not failures,
-        failures=failures,
+        failures=tuple(sentence for _, sentence in failures),
         notes=notes,
         rhat_max=_largest(summary.rhat[~nodes]),
         rhat_node_max=_largest(node_rhat),
@@ -172,14 +269,22 @@ def gates_of(
         ebfmi_min=None if ebfmi is None else _smallest(ebfmi),
         n_divergent=divergent,
         n_saturated=deep,
+        failed=tuple(name for name, _ in failures),
     )
 
 
-def _with_failures(result: Gates, failures: tuple[str, ...]) -> Gates:
-    if not failures:
-        return result
-    values = {**vars(result), "passed": False, "failures": (*failures, *result.failures)}
-    return Gates(**values)
+def _named_gate(name: str, sentences: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, sentence) for sentence in sentences]
+
+
+def _missing_notes(stats: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """What was not checked of a sampler with trajectories; one without has no energies, which is said."""
+    if "energy" not in stats:
+        return
+    if "lp" not in stats:
+        yield "order of the draws: not checked, the run does not report lp"
+    if "step_size" not in stats:
+        yield "step sizes: not checked, the run does not report them"
 
 
 def _checked(
@@ -255,6 +360,20 @@ def _ess_failures(kind: str, ess: FloatArray, labels: list[str]) -> Iterator[str
     worst = _worst(-ess)
     if worst is not None and ess[worst] < ESS_BOUND:
         yield f"{kind} ESS {ess[worst]:.0f} of {labels[worst]} is below {ESS_BOUND:.0f}"
+
+
+def _capped(summary: Summaries) -> Iterator[str]:
+    """Say that even the smallest bulk ESS is as large as its estimator can make it, n log10 n."""
+    # Chains are split into halves, without a middle draw.
+    size = 2 * summary.n_chain * (summary.n_draw // 2)
+    if size < 2 or not summary.ess_bulk.size:
+        return
+    cap = size * np.log10(size)
+    if summary.ess_bulk.min() >= cap * (1.0 - _CAP_ROUNDING):
+        yield (
+            f"the bulk ESS of every quantity is at its estimator's largest value, {cap:.0f} from {size} "
+            "draws: draws that cancel each other to the last (antithetic copies?) are no chain"
+        )
 
 
 def _ebfmi_failures(ebfmi: FloatArray) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Posterior:
             n_chain=sum(int(source["chains"]) for source in self.sources),
             n_draw=int(REQUIREMENTS["draws"]) // 10,
         )
-        passed = Gates(True, (), (), *(None for _ in range(8)))
+        passed = Gates(True, (), (), None, None, None, None, None, None, None, None)
         name = f"reference posterior of {self.name}"
         return Run(name, self.labels, summaries, passed, density_ok=True, sampled_ok=True)
 
