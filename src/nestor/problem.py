@@ -260,7 +260,14 @@ class Problem:
 
     @cached_property
     def variables(self) -> Mapping[str, Variable]:
-        """The canonical variables, from the population down, then the family's parameters."""
+        """The canonical variables, from the population down, then the family's parameters.
+
+        ``beta_<level>`` holds each node's *total* coefficients, like lme4's ``coef()``; the deviations from
+        the parent, lme4's ``ranef()``, are `nestor.deviations`. ``beta`` are the population coefficients of
+        effects that vary by group, ``gamma`` those of terms that do not: see docs/model.md, or
+        `nestor.population` for both under one name. Dims are those of a backend's arrays; in the draws
+        effects stand before nodes.
+        """
         return {v.name: v for v in variables(self)}
 
     @cached_property
