@@ -218,7 +218,7 @@ def summary(
     from arviz_stats import summary as arviz_summary
 
     posterior = fit["posterior"].to_dataset()
-    known = list(posterior.data_vars)
+    known = [str(name) for name in posterior.data_vars]
     names = known if var_names is None else list(var_names)
     if unknown := [name for name in names if name not in known]:
         raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
@@ -241,7 +241,7 @@ def _say_chosen(contenders: Sequence[Contender], console: Console | None) -> Non
 def _console(progress: bool) -> Console | None:
     from rich.console import Console as RichConsole
 
-    return RichConsole(stderr=True) if progress else None
+    return RichConsole(stderr=True, emoji=False) if progress else None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nestor.errors import DataError
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,8 @@ class LevelDesign:
     varying: NDArray[np.intp]
     per_parent: bool
 
+    __repr__ = short_repr
+
     @property
     def n(self) -> int:
         """Number of nodes."""
@@ -88,6 +91,8 @@ class Variable:
     random: NDArray[np.bool_]
     role: Role
     description: str
+
+    __repr__ = short_repr
 
 
 def level_designs(spec: ModelSpec, index: TreeIndex) -> tuple[LevelDesign, ...]:

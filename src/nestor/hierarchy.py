@@ -107,7 +107,8 @@ def deviations(fit: xr.DataTree) -> xr.Dataset:
             parent = xr.Variable((name,), _parents(fit, name))
             above = above.isel({up: parent})
         varies = np.isin(posterior["effect"].values, level["effects"])
-        difference = (own - above).where(xr.Variable(("effect",), varies), 0.0)
+        difference = (own - above).transpose(..., "effect")
+        difference = difference.copy(data=np.where(varies, difference.values, 0.0))
         difference.attrs = {"long_name": f"deviation of each {name}'s coefficients from its {up}'s"}
         found[f"deviation_{name}"] = difference.transpose(*own.dims)
         above, up = own, name

@@ -21,6 +21,7 @@ from nestor.design import (
 from nestor.errors import DataError
 from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
+from nestor.printing import printable
 from nestor.resolve import ResolvedPriors, resolve_priors
 from nestor.rows import Rows, check_spec, check_table
 from nestor.scalars import Scalars
@@ -240,8 +241,13 @@ class Problem:
         return kept
 
     def __repr__(self) -> str:
-        nodes = ", ".join(f"{level.n} {level.name}" for level in self.levels)
+        nodes = ", ".join(f"{level.n} {printable(level.name)}" for level in self.levels)
         return f"Problem({self.spec.to_formula()!r}, {self.n_rows} rows, {nodes})"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import problem_html
+
+        return problem_html(self)
 
     @property
     def effects(self) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.printing import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,8 +68,3 @@ class Scalars:
             flat = array.reshape(*array.shape[:2], -1)
             parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
         return np.concatenate(parts, axis=-1)
-
-
-def printable(text: str) -> str:
-    """Return `text` with line breaks and control characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

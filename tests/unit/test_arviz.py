@@ -19,7 +19,9 @@ CHAINS, LENGTH = 2, 60
 def table_of():
     rng = np.random.default_rng(8)
     n = 80
-    table = pd.DataFrame({"state": rng.choice(["CA", "IL"], n), "county": rng.choice(["a", "b"], n)})
+    table = pd.DataFrame(
+        {"state": rng.choice(["CA", "IL"], n), "county": rng.choice(["a", "b"], n)}
+    )
     return table.assign(x=rng.normal(size=n), z=rng.normal(size=n), y=rng.normal(size=n))
 
 
@@ -31,9 +33,7 @@ FORMULA = "y ~ x + (x || state) + (1 || state:county)"
 def fit():
     problem = Problem(ModelSpec.from_formula(FORMULA), TABLE)
     how = {"chains": CHAINS, "warmup": 60, "draws": LENGTH, "seed": 1, "progress": False}
-    found = nestor.with_log_likelihood(
-        problem, nestor.fit(problem, "numba", **how), progress=False
-    )
+    found = nestor.with_log_likelihood(problem, nestor.fit(problem, "numba", **how), progress=False)
     # nestor predicts nothing yet: this stands for a group that a user adds.
     likelihood = found["log_likelihood"]["y"]
     noise = np.random.default_rng(1).normal(size=likelihood.shape)

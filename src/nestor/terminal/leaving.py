@@ -12,6 +12,7 @@ from rich.text import Text
 from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
 from nestor.leave_out import leave_one_leaf_out
+from nestor.printing import printable
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.narrow import FirstThatFits
@@ -49,7 +50,7 @@ def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bo
 def _totals(found: LeaveOneOut) -> RenderableType:
     """A line; a line per number where space is short."""
     headings = (
-        f"left out: {found.elpd_i.dims[0]}",
+        f"left out: {printable(str(found.elpd_i.dims[0]))}",
         "draws",
         "elpd",
         "se",
@@ -73,13 +74,14 @@ def _totals(found: LeaveOneOut) -> RenderableType:
 
 def _unreliable(found: LeaveOneOut) -> RenderableType:
     """Name the units with the largest Pareto k."""
-    unit = found.elpd_i.dims[0]
+    unit = str(found.elpd_i.dims[0])
     worst = found.unreliable[np.argsort(-found.unreliable.values)][:_SHOWN]
     named = ", ".join(
-        f"{label} ({k:.2f})" for label, k in zip(worst[unit].values, worst.values, strict=True)
+        f"{printable(str(label))} ({k:.2f})"
+        for label, k in zip(worst[unit].values, worst.values, strict=True)
     )
     more = found.unreliable.size - worst.size
     return Text(
-        f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {unit} {named}"
+        f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {printable(unit)} {named}"
         f"{f' and {count(more)} more' if more else ''}. Fit again without them to know."
     )

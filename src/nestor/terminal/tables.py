@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestor.document import engine_document
+from nestor.printing import printable
 from nestor.terminal.words import (
     MISSING,
     chosen_lines,
@@ -59,7 +60,7 @@ def index_view(index: TreeIndex) -> RenderableType:
 
 def problem_view(problem: Problem) -> RenderableType:
     """What is sampled: formula, tree and priors."""
-    head = Text(problem.spec.to_formula(), style="bold")
+    head = Text(printable(problem.spec.to_formula()), style="bold")
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
     priors = (Text(line) for line in prior_lines(problem))
     return Group(head, index_view(problem.index), *priors, Text(""))
@@ -106,9 +107,7 @@ class EngineView:
     """
 
     def __init__(self, rows: Sequence[EngineRow]) -> None:
-        self._names = [row.name for row in rows]
-        documents = [engine_document(row) for row in rows]
-        self._cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
+        self._names, self._headings, self._cells = engine_cells(rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = self._wide()
@@ -119,7 +118,7 @@ class EngineView:
     def _wide(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("", no_wrap=True)
-        for heading, *_ in _COLUMNS:
+        for heading in self._headings:
             table.add_column(heading, justify="right")
         for name, cells in zip(self._names, self._cells, strict=True):
             table.add_row(Text(name), *cells)
@@ -130,9 +129,16 @@ class EngineView:
         table.add_column("")
         for name in self._names:
             table.add_column(Text(name), justify="right", overflow="fold")
-        for j, (heading, *_) in enumerate(_COLUMNS):
+        for j, heading in enumerate(self._headings):
             table.add_row(heading, *(cells[j] for cells in self._cells))
         return table
+
+
+def engine_cells(rows: Sequence[EngineRow]) -> tuple[list[str], list[str], list[list[str]]]:
+    """Names of contenders, headings, and for each contender what stands below them."""
+    documents = [engine_document(row) for row in rows]
+    cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
+    return [row.name for row in rows], [heading for heading, *_ in _COLUMNS], cells
 
 
 def _cell(document: dict[str, dict[str, float | None]], group: str, key: str, form: object) -> str:
@@ -177,7 +183,8 @@ def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
     for row in rows:
         if row.status != "ok":
             line = Text(f"{row.name}  ", style="bold")
-            line.append(f"{row.status.replace('_', ' ')}: {row.message}", style="not bold")
+            message = printable(row.message)
+            line.append(f"{row.status.replace('_', ' ')}: {message}", style="not bold")
             lines.append(line)
     return Group(*lines, *([Text("")] if lines else []))
 
