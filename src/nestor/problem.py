@@ -268,8 +268,9 @@ class Problem:
     def variables(self) -> Mapping[str, Variable]:
         """The canonical variables, from the population down, then the family's parameters.
 
-        ``beta_<level>`` holds each node's *total* coefficients, like lme4's ``coef()``; the deviations from
-        the parent, lme4's ``ranef()``, are `nestor.deviations`. ``beta`` are the population coefficients of
+        ``beta_<level>`` holds each node's *total* coefficients, as lme4's ``coef()`` does, with the
+        deviations of all levels on its path; the deviations from the parent, lme4's ``ranef()``, are
+        `nestor.deviations`. ``beta`` are the population coefficients of
         effects that vary by group, ``gamma`` those of terms that do not: see docs/model.md, or
         `nestor.population` for both under one name. Dims are those of a backend's arrays; in the draws
         effects stand before nodes.

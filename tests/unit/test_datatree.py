@@ -12,6 +12,8 @@ import nestor
 from nestor import ModelSpec, Problem
 from nestor.backend import Draws, Timings
 from nestor.datatree import plain, read_statistics, to_datatree
+from nestor.drawn import drawn
+from nestor.measure import posterior_of
 from nestor.terms import quoted
 
 CHAINS, LENGTH = 2, 10
@@ -86,6 +88,17 @@ def test_the_posterior_has_the_designs_dims_and_coordinates(full):
     for name, variable in full.variables.items():
         found = posterior[name].transpose("chain", "draw", *variable.dims)
         assert np.array_equal(found, draws.values[name])
+
+
+def test_draws_are_read_whatever_the_order_of_their_dimensions(full):
+    tree = tree_of(full)
+    turned = tree.copy()
+    nodes_first = tree["posterior"].to_dataset().transpose("chain", "draw", "county", "state", ...)
+    turned["posterior"] = xr.DataTree(nodes_first)
+    assert turned["posterior"]["beta_county"].dims[2] == "county"
+    wanted = draws_of(full).values
+    for found in (drawn(full, turned, full.variables), posterior_of(full, turned)):
+        assert all(np.array_equal(found[name], wanted[name]) for name in full.variables)
 
 
 def test_every_variable_says_what_it_is(full, tmp_path):

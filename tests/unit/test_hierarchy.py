@@ -1,5 +1,8 @@
 """Labels, deviations and the population, from draws alone."""
 
+import re
+from pathlib import Path
+
 import arviz as az
 import numpy as np
 import pandas as pd
@@ -158,6 +161,25 @@ def test_a_model_without_population_coefficients_says_so():
     _, fit, _ = fitted(FORMULAS["all at zero"])
     with pytest.raises(DataError, match="no population coefficients"):
         nestor.population(fit)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "model.md"
+ROWS = re.findall(r"^\| `(y ~ .*?)` \| (.*) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+
+
+def test_the_model_page_has_its_table():
+    assert len(ROWS) == 7
+
+
+@pytest.mark.parametrize(("formula", "population", "scales"), ROWS, ids=[row[0] for row in ROWS])
+def test_the_model_page_names_what_the_draws_have(formula, population, scales):
+    problem = Problem(ModelSpec.from_formula(formula.replace("\\|", "|")), TABLE)
+    named = {"beta": set(), "gamma": set(), "tau": set()}
+    for name in problem.scalars.labels:
+        kind = "tau" if name.startswith("tau_") else name.partition("[")[0]
+        named.setdefault(kind, set()).add(name)
+    assert set(re.findall("`(.*?)`", population)) == named["beta"] | named["gamma"]
+    assert set(re.findall("`(.*?)`", scales)) == named["tau"]
 
 
 # --- labels
