@@ -47,12 +47,12 @@ class Scalars:
         """Readable name of scalar `i`."""
         variable = self.variables[int(self.variable[i])]
         if not variable.dims:
-            return variable.name
+            return printable(variable.name)
         where = np.unravel_index(self.position[i], variable.shape)
         parts = (
             printable(str(self._coords[d][j])) for d, j in zip(variable.dims, where, strict=True)
         )
-        return f"{variable.name}[{', '.join(parts)}]"
+        return f"{printable(variable.name)}[{', '.join(parts)}]"
 
     @cached_property
     def is_node(self) -> NDArray[np.bool_]:

@@ -146,6 +146,9 @@ def test_a_terminal_interprets_nothing(problem, comparison, name, width):
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b]8" not in raw  # a link
     flat = re.sub(r"\s+", "", text)
+    if name != "left out":
+        assert r"st[bold]\n$te_$<i>" in flat
+        assert "st[bold]$te_$<i>" not in flat
     if name in ("problem", "comparison", "summary"):
         assert re.sub(r"\s+", "", r"x[/] $y^$\x1b<b>") in flat
     if name == "left out":

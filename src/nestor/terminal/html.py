@@ -48,7 +48,7 @@ _STYLE = """
   font-variant-numeric: tabular-nums; background: transparent; }
 .nestor-view caption { text-align: left; font-weight: 600; padding: .2em 0; color: inherit; }
 .nestor-view th, .nestor-view td { padding: .15em .8em .15em 0; text-align: left; vertical-align: top;
-  border: 0; background: transparent; color: inherit; max-width: 32em; overflow-wrap: anywhere;
+  border: 0; background: transparent; color: inherit; max-width: 32em; overflow-wrap: break-word;
   white-space: normal; }
 .nestor-view thead th { border-bottom: 1px solid currentColor; }
 .nestor-view tbody th { font-weight: normal; }
@@ -110,18 +110,19 @@ def comparison_html(comparison: Comparison) -> str:
     """Return a comparison: problem, engines and the verdict of each pair with its reasons."""
     names, headings, cells = engine_cells(comparison.rows)
     engines = [
-        [breakable(row.name), _words(row.status), *values]
+        [breakable(printable(row.name)), _words(row.status), *values]
         for row, values in zip(comparison.rows, cells, strict=True)
     ]
     notes = [
-        tag("li", tag("b", breakable(row.name)), f" {_words(row.status)}: {printable(row.message)}")
+        tag(
+            "li",
+            tag("b", breakable(printable(row.name))),
+            f" {_words(row.status)}: {printable(row.message)}",
+        )
         for row in comparison.rows
         if row.message
     ]
-    chosen = [
-        tag("li", printable(line))
-        for line in chosen_lines(row.contender for row in comparison.rows)
-    ]
+    chosen = [tag("li", line) for line in chosen_lines(row.contender for row in comparison.rows)]
     heading, *problem = _problem(comparison.problem)
     verdict = comparison.verdict.value
     parts: list[Content] = [
@@ -228,7 +229,7 @@ def _pair(pair: PairResult, sentences: Iterable[str]) -> list[Content]:
             cells.append(MISSING if group.size is None else f"{group.size:+.3f}")
             needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
             rows.append([_label(group.group), *cells, needed, _label(group.worst or MISSING)])
-        caption = [breakable(pair.a), " and ", breakable(pair.b)]
+        caption = [breakable(printable(pair.a)), " and ", breakable(printable(pair.b))]
         parts.append(_table(caption, headings, rows, numbers=range(1, 8)))
     return parts
 

@@ -93,7 +93,7 @@ def _density_table(checks: Sequence[DensityCheck], heading: str) -> RenderableTy
     table.add_column("")
     for check in checks:
         word = Text("same", "green") if check.same else Text("DIFFERENT", "bold red")
-        table.add_row(Text(f"  {check.contender}"), f"{check.largest:.0e}", word)
+        table.add_row(Text(f"  {printable(check.contender)}"), f"{check.largest:.0e}", word)
     return Padding(table, (0, 0, 1, 0))
 
 
@@ -138,7 +138,7 @@ def engine_cells(rows: Sequence[EngineRow]) -> tuple[list[str], list[str], list[
     """Names of contenders, headings, and for each contender what stands below them."""
     documents = [engine_document(row) for row in rows]
     cells = [[_cell(d, *column[1:]) for column in _COLUMNS] for d in documents]
-    return [row.name for row in rows], [heading for heading, *_ in _COLUMNS], cells
+    return [printable(row.name) for row in rows], [heading for heading, *_ in _COLUMNS], cells
 
 
 def _cell(document: dict[str, dict[str, float | None]], group: str, key: str, form: object) -> str:
@@ -153,7 +153,7 @@ def pair_view(pair: PairResult, comparison: Comparison) -> RenderableType:
     table.add_column(overflow="fold")
     verdict = pair.verdict.value
     words = Text(pair.word.replace(" (", "\n("), STYLES[verdict])
-    table.add_row(words, Text(" ".join(pair_sentences(pair, comparison))))
+    table.add_row(words, Text(printable(" ".join(pair_sentences(pair, comparison)))))
     return table
 
 
@@ -173,8 +173,10 @@ def group_view(pair: PairResult) -> RenderableType:
         cells = [MISSING if value is None else count(value) for value in counts]
         size = MISSING if group.size is None else f"{group.size:+.3f}"
         needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
-        table.add_row(Text(group.group), *cells, Text(group.worst or MISSING), size, needed)
-    return Padding(Group(Text(f"{pair.a} and {pair.b}"), table), (1, 0, 1, 0))
+        table.add_row(
+            Text(printable(group.group)), *cells, Text(group.worst or MISSING), size, needed
+        )
+    return Padding(Group(Text(printable(f"{pair.a} and {pair.b}")), table), (1, 0, 1, 0))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
@@ -182,7 +184,7 @@ def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
     lines = []
     for row in rows:
         if row.status != "ok":
-            line = Text(f"{row.name}  ", style="bold")
+            line = Text(f"{printable(row.name)}  ", style="bold")
             message = printable(row.message)
             line.append(f"{row.status.replace('_', ' ')}: {message}", style="not bold")
             lines.append(line)

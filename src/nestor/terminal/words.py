@@ -157,7 +157,7 @@ def chosen_lines(contenders: Iterable[Contender]) -> list[str]:
             can = registry.get(contender.backend).backend.capabilities()
             if not contender.formulation.is_marginalized and len(can.centering) > 1:
                 line += "; the word centered or noncentered overrides it"
-            lines.append(line)
+            lines.append(printable(line))
     return lines
 
 
