@@ -166,8 +166,8 @@ def _node_coords(fit: xr.DataTree, data: xr.Dataset | xr.DataArray) -> dict[str,
     stored = fit["constant_data"].dataset if "constant_data" in fit.children else {}
     found, known = {}, False
     for name, coord in getattr(stored, "coords", {}).items():
-        (dim,) = coord.dims
-        if name == dim or dim not in fit["posterior"].dims:
+        dim = coord.dims[0] if coord.ndim == 1 else None
+        if dim is None or name == dim or dim not in fit["posterior"].dims:
             continue
         known = True
         if dim not in data.dims:
