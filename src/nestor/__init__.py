@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SpecError,
         Unsupported,
     )
+    from nestor.hierarchy import deviations, population, with_labels
     from nestor.index import build_index
     from nestor.leave_one_out import LeaveOneOut, loo
     from nestor.leave_out import leave_one_leaf_out, leave_one_row_out
@@ -51,13 +52,16 @@ _HOME = {
     "calibrate": "calibration",
     "compare": "api",
     "conditional_moments": "conditional",
+    "deviations": "hierarchy",
     "fit": "api",
     "leave_one_leaf_out": "leave_out",
     "leave_one_row_out": "leave_out",
     "log_likelihood": "pointwise",
     "loo": "leave_one_out",
+    "population": "hierarchy",
     "read_table": "tables",
     "summary": "api",
+    "with_labels": "hierarchy",
     "with_log_likelihood": "pointwise",
 }
 
@@ -82,13 +86,16 @@ __all__ = [
     "calibrate",
     "compare",
     "conditional_moments",
+    "deviations",
     "fit",
     "leave_one_leaf_out",
     "leave_one_row_out",
     "log_likelihood",
     "loo",
+    "population",
     "read_table",
     "summary",
+    "with_labels",
     "with_log_likelihood",
 ]
 

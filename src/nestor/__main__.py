@@ -60,7 +60,7 @@ def _show_warning(
 ) -> None:
     """Print our own warnings as sentences, others as Python does."""
     if issubclass(category, NestorWarning):
-        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.write(f"warning: {_printable(str(message))}\n")
     else:
         (file or sys.stderr).write(
             warnings.formatwarning(message, category, filename, lineno, line)
@@ -69,9 +69,16 @@ def _show_warning(
 
 def _leave(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # the terminal may have gone
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(_printable(message) + "\n")
         sys.stderr.flush()
     sys.exit(code)
+
+
+def _printable(message: str) -> str:
+    """Keep lines, and escape what labels and names from users' tables would do to a terminal."""
+    from nestor.printing import printable
+
+    return "\n".join(printable(line) for line in message.split("\n"))
 
 
 if __name__ == "__main__":

@@ -238,11 +238,10 @@ def compare(
 def summary(
     fit: xr.DataTree, var_names: Sequence[str] | None = None, **options: Any
 ) -> pd.DataFrame:
-    """Summarize the posterior by `arviz.summary`, variable by variable, every scalar a row.
+    """Summarize the posterior by `arviz.summary`, with the names that all of nestor's tables use.
 
-    ArviZ stacks all variables into one array, which xarray refuses here: the coordinates that name
-    each node's ancestors belong to some of the variables only (and without them ArviZ 1.3 attaches
-    labels in another order than values).
+    `arviz.summary` itself works as well, and names effects before nodes:
+    ``beta_county[month, CA/Lake]`` where this says ``beta_county[CA/Lake, month]``.
 
     Parameters
     ----------
@@ -261,11 +260,15 @@ def summary(
     import pandas as pd
     from arviz_stats import summary as arviz_summary
 
-    known = list(fit["posterior"].data_vars)
+    posterior = fit["posterior"].to_dataset()
+    known = [str(name) for name in posterior.data_vars]
     names = known if var_names is None else list(var_names)
     if unknown := [name for name in names if name not in known]:
         raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
-    tables: list[pd.DataFrame] = [arviz_summary(fit, var_names=[name], **options) for name in names]
+    tables: list[pd.DataFrame] = []
+    for name in names:  # one by one, as ArviZ mixes up names of variables that have nodes first
+        effects = [d for d in posterior[name].dims if str(d).split("_", 1)[0] == "effect"]
+        tables.append(arviz_summary(posterior[[name]].transpose(..., *effects), **options))
     return pd.concat(tables)
 
 
@@ -281,7 +284,7 @@ def _say_chosen(contenders: Sequence[Contender], console: Console | None) -> Non
 def _console(progress: bool) -> Console | None:
     from rich.console import Console as RichConsole
 
-    return RichConsole(stderr=True) if progress else None
+    return RichConsole(stderr=True, emoji=False) if progress else None
 
 
 @contextlib.contextmanager

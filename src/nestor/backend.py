@@ -23,6 +23,7 @@ from nestor.offers import (
     SampledDensity,
     Uploaded,
 )
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,6 +221,8 @@ class Draws:
     settings: Mapping[str, object]
     device_peak_bytes: int | None = None
     deferred: Deferred | None = None
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

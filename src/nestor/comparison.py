@@ -127,6 +127,10 @@ class EngineRow:
     looks: tuple[int, ...] = ()
     cannot_extend: str = ""
 
+    def __repr__(self) -> str:
+        why = f": {self.message}" if self.message else ""
+        return f"EngineRow({self.name}, {self.status}{why})"
+
     @property
     def name(self) -> str:
         """The contender's canonical name."""

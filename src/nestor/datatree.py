@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
+    from numpy.typing import NDArray
 
     from nestor.backend import Draws
     from nestor.problem import Problem
@@ -42,21 +43,18 @@ def to_datatree(problem: Problem, draws: Draws, attrs: Mapping[str, object]) -> 
     Returns
     -------
     DataTree
-        With groups posterior, sample_stats, observed_data and constant_data. Where the problem's rows
-        are not in memory, observed_data is empty, constant_data has rows per leaf in their place,
-        the attribute ``rows`` of both says so, and the group leaf_statistics has what the posterior is
-        conditioned on.
+        With groups posterior, sample_stats, observed_data and constant_data; labels and ancestors of
+        nodes are coordinates of constant_data. Where the problem's rows are not in memory,
+        observed_data is empty, constant_data has rows per leaf in their place, the attribute ``rows`` of
+        both says so, and the group leaf_statistics has what the posterior is conditioned on.
     """
     import xarray as xr
 
     chains, length = next(iter(draws.values.values())).shape[:2]
     sampled = {"chain": np.arange(chains), "draw": np.arange(length)}
     posterior = xr.Dataset(
-        {
-            v.name: (("chain", "draw", *v.dims), draws.values[v.name])
-            for v in problem.variables.values()
-        },
-        coords=sampled | _coords(problem),
+        {n: _labelled(problem, n, draws.values[n]) for n in problem.variables},
+        coords=sampled | _dimension_coords(problem),
     )
     stats = xr.Dataset(
         {name: (("chain", "draw"), array) for name, array in draws.stats.items()}, coords=sampled
@@ -84,11 +82,33 @@ def plain(value: object) -> str | int | float:
     return json.dumps(as_plain(value), sort_keys=True, allow_nan=False)
 
 
-def _coords(problem: Problem) -> dict[str, tuple[str, object]]:
+def _labelled(problem: Problem, name: str, values: NDArray[np.float64]) -> xr.Variable:
+    """Draws of a variable, effects before nodes: (chain, draw, effect, node).
+
+    ArviZ labels the rows of a summary in the order of each variable's dimensions, and stacks values in
+    the order in which dimensions first occur in the whole dataset, where ``beta`` has "effect" before any
+    level. The two orders have to be the same, or estimates stand beside the names of others.
+    """
+    import xarray as xr
+
+    variable = problem.variables[name]
+    attrs = {"long_name": variable.description}
+    found = xr.Variable(("chain", "draw", *variable.dims), values, attrs)
+    return found.transpose(..., *(d for d in variable.dims if d in problem.spec.level_names))
+
+
+def _dimension_coords(problem: Problem) -> dict[str, tuple[str, object]]:
+    """The labels of each dimension."""
+    return {n: (n, value) for n, value in problem.coords.items() if problem.coord_dims[n] == n}
+
+
+def _node_coords(problem: Problem) -> dict[str, tuple[str, object]]:
+    """Each node's own label and its ancestors, as netCDF can spell them."""
     dims = problem.coord_dims
     return {
-        name if name == dims[name] else underscored(name): (dims[name], value)
+        underscored(name): (dims[name], value)
         for name, value in problem.coords.items()
+        if dims[name] != name
     }
 
 
@@ -122,8 +142,9 @@ def _constant(problem: Problem) -> xr.Dataset:
     data = _row_data(problem) if problem.has_rows else _leaf_data(problem)
     for level in problem.levels[1:]:
         data[f"parent_of_{level.name}"] = ((level.name,), level.parent)
-    used = {dim for dims, _ in data.values() for dim in dims}
-    coords = {name: value for name, value in _coords(problem).items() if value[0] in used}
+    used = {dim for dims, _ in data.values() for dim in dims} | set(problem.spec.level_names)
+    coords = {n: value for n, value in _dimension_coords(problem).items() if n in used}
+    coords |= _node_coords(problem)
     if not problem.has_rows:
         return xr.Dataset(data, coords=coords, attrs={"rows": _NO_ROWS})
     return xr.Dataset(data, coords=row_coords(problem) | coords)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nestor.errors import DataError
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from nestor.spec import ModelSpec
 
 Role = Literal["population", "node", "scale", "family"]
+
+_POPULATION = {
+    "beta": "population coefficients of the effects that vary by group",
+    "gamma": "population coefficients of the terms that do not vary by group",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class LevelDesign:
     n_parents: int
     varying: NDArray[np.intp]
     per_parent: bool
+
+    __repr__ = short_repr
 
     @property
     def n(self) -> int:
@@ -73,6 +81,8 @@ class Variable:
         False where an entry is inherited from the parent or fixed.
     role : {"population", "node", "scale", "family"}
         Decides which convergence bound applies and how it is drawn in pictures.
+    description : str
+        What it is, in a sentence; the draws keep it as the attribute ``long_name``.
     """
 
     name: str
@@ -80,6 +90,9 @@ class Variable:
     shape: tuple[int, ...]
     random: NDArray[np.bool_]
     role: Role
+    description: str
+
+    __repr__ = short_repr
 
 
 def level_designs(spec: ModelSpec, index: TreeIndex) -> tuple[LevelDesign, ...]:
@@ -109,7 +122,11 @@ def level_designs(spec: ModelSpec, index: TreeIndex) -> tuple[LevelDesign, ...]:
 def variables(problem: Problem) -> list[Variable]:
     """List the canonical variables, from the population down, then the family's parameters."""
     p = len(problem.effects)
-    found = [Variable("beta", ("effect",), (p,), problem.population_mask, "population")]
+    found = [
+        Variable(
+            "beta", ("effect",), (p,), problem.population_mask, "population", _POPULATION["beta"]
+        )
+    ]
     above = "effect"
     for level in problem.levels:
         q = len(level.varying)
@@ -117,19 +134,27 @@ def variables(problem: Problem) -> list[Variable]:
             effect = "effect" if q == p else f"effect_{level.name}"
             dims = (above, effect) if level.per_parent else (effect,)
             shape = (level.n_parents, q) if level.per_parent else (q,)
-            found.append(Variable(f"tau_{level.name}", dims, shape, np.ones(shape, bool), "scale"))
+            parent = "the population" if above == "effect" else f"its {above}"
+            what = f"standard deviation of each {level.name}'s coefficients around {parent}'s"
+            if level.per_parent:
+                what += f", for each {above}"
+            random = np.ones(shape, bool)
+            found.append(Variable(f"tau_{level.name}", dims, shape, random, "scale", what))
         above = level.name
     for level in problem.levels:
         random = np.zeros((level.n, p), bool)
         random[:, level.varying] = True
-        found.append(
-            Variable(f"beta_{level.name}", (level.name, "effect"), random.shape, random, "node")
-        )
+        what = f"coefficients of each {level.name}: the total, not the deviation from its parent"
+        dims = (level.name, "effect")
+        found.append(Variable(f"beta_{level.name}", dims, random.shape, random, "node", what))
     if c := len(problem.spec.covariates):
-        found.append(Variable("gamma", ("covariate",), (c,), np.ones(c, bool), "population"))
+        random = np.ones(c, bool)
+        what = _POPULATION["gamma"]
+        found.append(Variable("gamma", ("covariate",), (c,), random, "population", what))
     for name, prior in problem.priors.family.items():
         if not prior.is_fixed:
-            found.append(Variable(name, (), (), np.ones((), bool), "family"))
+            what = f"{name} of the {problem.spec.family} outcome"
+            found.append(Variable(name, (), (), np.ones((), bool), "family", what))
     return found
 
 

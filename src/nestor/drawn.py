@@ -66,11 +66,13 @@ def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str,
                 f"{', '.join(map(str, posterior.data_vars))}. Were they of another model?"
             )
         array = posterior[name]
-        if array.dims != ("chain", "draw", *variable.dims):
+        dims = ("chain", "draw", *variable.dims)
+        if set(array.dims) != set(dims):
             raise DataError(
                 f"{name} has the dimensions {', '.join(map(str, array.dims))}; "
-                f"the model's are chain, draw, {', '.join(variable.dims)}."
+                f"the model's are {', '.join(dims)}, in any order."
             )
+        array = array.transpose(*dims)
         for dim in variable.dims:
             _check_labels(problem, array, dim)
         found[name] = np.asarray(array.values, dtype=np.float64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from nestor.names import INTERCEPT
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,8 @@ class LeafSums:
     cross: FloatArray
     total: FloatArray
     total_size: FloatArray
+
+    __repr__ = short_repr
 
     @classmethod
     def of_statistics(cls, found: LeafStatistics, effects: Sequence[str]) -> Self:

@@ -189,7 +189,11 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
 
 def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.float64]]:
     """Return the draws of every canonical variable, (chain, draw, *shape)."""
-    return {name: np.asarray(tree["posterior"][name].data) for name in problem.variables}
+    posterior = tree["posterior"].dataset
+    return {
+        name: np.asarray(posterior[name].variable.transpose("chain", "draw", *variable.dims).data)
+        for name, variable in problem.variables.items()
+    }
 
 
 def stats_of(tree: xr.DataTree) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from nestor.design import (
 from nestor.errors import DataError
 from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
+from nestor.printing import printable
 from nestor.resolve import ResolvedPriors, resolve_priors
 from nestor.rows import Rows, check_spec, check_table
 from nestor.scalars import Scalars
@@ -240,8 +241,13 @@ class Problem:
         return kept
 
     def __repr__(self) -> str:
-        nodes = ", ".join(f"{level.n} {level.name}" for level in self.levels)
+        nodes = ", ".join(f"{level.n} {printable(level.name)}" for level in self.levels)
         return f"Problem({self.spec.to_formula()!r}, {self.n_rows} rows, {nodes})"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import problem_html
+
+        return problem_html(self)
 
     @property
     def effects(self) -> tuple[str, ...]:
@@ -260,7 +266,15 @@ class Problem:
 
     @cached_property
     def variables(self) -> Mapping[str, Variable]:
-        """The canonical variables, from the population down, then the family's parameters."""
+        """The canonical variables, from the population down, then the family's parameters.
+
+        ``beta_<level>`` holds each node's *total* coefficients, as lme4's ``coef()`` does, with the
+        deviations of all levels on its path; the deviations from the parent, lme4's ``ranef()``, are
+        `nestor.deviations`. ``beta`` are the population coefficients of
+        effects that vary by group, ``gamma`` those of terms that do not: see docs/model.md, or
+        `nestor.population` for both under one name. Dims are those of a backend's arrays; in the draws
+        effects stand before nodes.
+        """
         return {v.name: v for v in variables(self)}
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 from nestor.errors import DataError
 from nestor.families import family
 from nestor.names import INTERCEPT
+from nestor.printing import short_repr
 from nestor.priors import Prior
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PriorBlock:
     positions: tuple[int, ...]
     args: tuple[NDArray[np.float64], ...]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class ResolvedPriors:
@@ -64,6 +67,15 @@ class ResolvedPriors:
     gamma: Mapping[str, Prior]
     family: Mapping[str, Prior]
     automatic: frozenset[str]
+
+    def __repr__(self) -> str:
+        n = len(self.by_address())
+        return f"ResolvedPriors({n:,} priors, {len(self.automatic):,} of them from the data)"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import priors_html
+
+        return priors_html(self)
 
     def by_address(self) -> dict[str, Prior]:
         """Return all priors keyed by their most specific address."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from nestor.errors import DataError, SpecError
 from nestor.names import INTERCEPT
+from nestor.printing import short_repr
 from nestor.spec import ModelSpec
 from nestor.terms import evaluate, numeric_column, parse_term
 
@@ -51,6 +52,8 @@ class Rows:
     Z: FloatArray
     offset: FloatArray | None
     weights: FloatArray | None
+
+    __repr__ = short_repr
 
     @classmethod
     def of_table(cls, spec: ModelSpec, table: pd.DataFrame, index: NestedIndex) -> Self:

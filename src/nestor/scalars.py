@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.printing import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,12 +47,12 @@ class Scalars:
         """Readable name of scalar `i`."""
         variable = self.variables[int(self.variable[i])]
         if not variable.dims:
-            return variable.name
+            return printable(variable.name)
         where = np.unravel_index(self.position[i], variable.shape)
         parts = (
             printable(str(self._coords[d][j])) for d, j in zip(variable.dims, where, strict=True)
         )
-        return f"{variable.name}[{', '.join(parts)}]"
+        return f"{printable(variable.name)}[{', '.join(parts)}]"
 
     @cached_property
     def is_node(self) -> NDArray[np.bool_]:
@@ -72,8 +74,3 @@ class Scalars:
             flat = array.reshape(*array.shape[:2], -1)
             parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
         return np.concatenate(parts, axis=-1)
-
-
-def printable(text: str) -> str:
-    """Return `text` with line breaks and control characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -131,6 +131,17 @@ class ModelSpec(_Frozen):
         """Names of the levels, from the top down."""
         return tuple(level.name for level in self.levels)
 
+    def __repr__(self) -> str:
+        given = f", {len(self.priors)} priors given" if self.priors else ""
+        return f"ModelSpec({self.to_formula()!r}, family={self.family!r}{given})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import spec_html
+
+        return spec_html(self)
+
     @classmethod
     def from_formula(
         cls,

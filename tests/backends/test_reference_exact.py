@@ -201,7 +201,7 @@ def test_settings_and_statistics_say_what_was_done():
     timings = draws.timings
     assert min(timings.warmup, timings.sampling, timings.postprocess) > 0
     tree = to_datatree(problem, draws, {"settings": said})
-    assert tree["posterior"]["beta_county"].shape == (2, 300, 194, 2)
+    assert tree["posterior"]["beta_county"].shape == (2, 300, 2, 194)
 
 
 def test_a_run_passes_the_gates(small_problem):

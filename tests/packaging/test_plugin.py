@@ -275,7 +275,7 @@ def test_nestor_runs_it_in_a_process_of_its_own(target: Path, tmp_path: Path) ->
         " progress=False)\n"
         "print(tree.attrs['engine'], *tree['posterior']['beta_group'].shape)"
     )
-    assert run(code, target, tmp_path).split() == ["toy:metropolis", "2", "40", "4", "1"]
+    assert run(code, target, tmp_path).split() == ["toy:metropolis", "2", "40", "1", "4"]
 
 
 def test_the_guide_quotes_it_as_it_is() -> None:

@@ -12,6 +12,8 @@ import nestor
 from nestor import ModelSpec, Problem
 from nestor.backend import Draws, Timings
 from nestor.datatree import plain, read_statistics, to_datatree
+from nestor.drawn import drawn
+from nestor.measure import posterior_of
 from nestor.terms import quoted
 
 CHAINS, LENGTH = 2, 10
@@ -68,15 +70,52 @@ def assert_same(tree, found):
 
 
 def test_the_posterior_has_the_designs_dims_and_coordinates(full):
-    posterior = tree_of(full)["posterior"].to_dataset()
-    assert {name: array.dims for name, array in posterior.data_vars.items()} == {
-        name: ("chain", "draw", *v.dims) for name, v in full.variables.items()
+    tree = tree_of(full)
+    posterior = tree["posterior"].to_dataset()
+    # Effects before nodes: ArviZ's summary would otherwise mix up labels (docs/decisions/018).
+    assert {name: array.dims[2:] for name, array in posterior.data_vars.items()} == {
+        name: tuple(sorted(v.dims, key=lambda dim: dim in ("state", "county")))
+        for name, v in full.variables.items()
     }
-    assert {
-        n: list(c.values) for n, c in posterior.coords.items() if n not in ("chain", "draw")
-    } == {name: list(value) for name, value in full.coords.items()}
+    assert set(posterior.coords) == set(posterior.dims)
+    assert tree["posterior"]["beta_county"].dims == ("chain", "draw", "effect", "county")
+    # Labels and ancestors, which not all variables have, are beside the posterior.
+    kept = {**tree["constant_data"].coords, **posterior.coords}
+    assert {n: list(kept[n].values) for n in full.coords} == {
+        name: list(value) for name, value in full.coords.items()
+    }
     draws = draws_of(full)
-    assert all(np.array_equal(posterior[n], draws.values[n]) for n in full.variables)
+    for name, variable in full.variables.items():
+        found = posterior[name].transpose("chain", "draw", *variable.dims)
+        assert np.array_equal(found, draws.values[name])
+
+
+def test_draws_are_read_whatever_the_order_of_their_dimensions(full):
+    tree = tree_of(full)
+    turned = tree.copy()
+    nodes_first = tree["posterior"].to_dataset().transpose("chain", "draw", "county", "state", ...)
+    turned["posterior"] = xr.DataTree(nodes_first)
+    assert turned["posterior"]["beta_county"].dims[2] == "county"
+    wanted = draws_of(full).values
+    for found in (drawn(full, turned, full.variables), posterior_of(full, turned)):
+        assert all(np.array_equal(found[name], wanted[name]) for name in full.variables)
+
+
+def test_every_variable_says_what_it_is(full, tmp_path):
+    found = written_and_read(tree_of(full), tmp_path)["posterior"]
+    said = {name: array.attrs["long_name"] for name, array in found.data_vars.items()}
+    assert said == {name: v.description for name, v in full.variables.items()}
+    assert said["beta_county"] == (
+        "coefficients of each county: the total, not the deviation from its parent"
+    )
+    assert said["tau_county"] == (
+        "standard deviation of each county's coefficients around its state's, for each state"
+    )
+    assert said["tau_state"] == (
+        "standard deviation of each state's coefficients around the population's"
+    )
+    assert "do not vary" in said["gamma"]
+    assert "do not" not in said["beta"]
 
 
 def test_statistics_and_data_have_groups_of_their_own(full):
@@ -181,75 +220,10 @@ def test_coordinates_of_a_level_with_a_blank_have_an_underscore():
     found = problem(
         "y ~ x + (x || `the state`/county)", TABLE.rename(columns={"state": "the state"})
     )
-    posterior = tree_of(found)["posterior"].to_dataset()
+    posterior = nestor.with_labels(tree_of(found))["posterior"].to_dataset()
     assert {"the state", "the_state_label", "the_state_of_county"} <= set(posterior.coords)
     means = posterior["beta_county"].groupby("the_state_of_county").mean()
     assert means.sizes["the_state_of_county"] == 3
-
-
-# --- what users do with it --------------------------------------------------------------------
-
-
-@pytest.fixture
-def read(full, tmp_path):
-    return written_and_read(tree_of(full), tmp_path)
-
-
-def test_groups_by_an_ancestor(read):
-    ds = read["posterior"].to_dataset()
-    found = ds.beta_county.groupby("state_of_county").mean()
-    for state in ("CA", "IL", "WA"):
-        own = [path for path in ds.county.values if path.startswith(f"{state}/")]
-        # Over the counties of the state, chains and draws stay.
-        wanted = ds.beta_county.sel(county=own).mean("county")
-        got = found.sel(state_of_county=state)
-        assert got.transpose(*wanted.dims).values == pytest.approx(wanted.values, rel=1e-12)
-
-
-def test_selects_by_path_and_label(read):
-    ds = read["posterior"].to_dataset()
-    assert ds.beta_county.sel(county="CA/Lake", effect="x").shape == (CHAINS, LENGTH)
-    assert ds.beta_county.where(ds.county_label == "Lake", drop=True).sizes["county"] == 3
-
-
-def test_arviz_measures_and_summarizes(read):
-    assert az.ess(read)["beta_county"].shape == (6, 2)
-    assert az.rhat(read)["tau_county"].shape == (3, 1)
-    assert list(az.summary(read, var_names=["beta", "tau_state", "gamma", "sigma"]).index) == [
-        "beta[Intercept]",
-        "beta[x]",
-        "tau_state[Intercept]",
-        "tau_state[x]",
-        "gamma[z]",
-        "sigma",
-    ]
-    assert az.summary(read, var_names=["beta_county"]).index[1] == "beta_county[CA/Cook, x]"
-
-
-def test_nestor_summarizes_every_scalar_under_its_own_name(read):
-    found = nestor.summary(read, round_to="none")
-    posterior = read["posterior"]
-    for county in posterior["county"].values:
-        for effect in ("Intercept", "x"):
-            draws = posterior["beta_county"].sel(county=county, effect=effect)
-            mean = found.loc[f"beta_county[{county}, {effect}]", "mean"]
-            assert mean == pytest.approx(float(draws.mean()), rel=1e-12)
-    assert "tau_state[x]" in found.index
-    assert list(nestor.summary(read, ["sigma"]).index) == ["sigma"]
-    with pytest.raises(TypeError):
-        nestor.summary(read, no_such_option=1)
-    with pytest.raises(nestor.DataError, match="no omega"):
-        nestor.summary(read, ["omega"])
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="xarray's to_stacked_array, which az.summary uses, refuses coordinates such as state_label "
-    "that only some of the variables have; az.summary of one level at a time works",
-)
-def test_arviz_summarizes_variables_of_several_levels_at_once(read):
-    az.summary(read)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_forest_has_a_panel_per_effect_and_an_interval_pair_per_engine(problem, 
     assert [axis.get_xlabel() for axis in figure.axes] == ["y", "y per x"]
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 12]
     assert len(points) == 2
-    expected = trees["pymc:nutpie"]["posterior"]["beta_county"][..., 0].mean(("chain", "draw"))
+    expected = trees["pymc:nutpie"]["posterior"]["beta_county"][:, :, 0].mean(("chain", "draw"))
     np.testing.assert_allclose(points[0].get_xdata(), expected)
 
 

@@ -14,6 +14,7 @@ from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
 from nestor.errors import DataError, SpecError
 from nestor.likelihood import log_likelihood as log_likelihood_of_all
+from nestor.measure import posterior_of
 from nestor_reference import ReferenceModel
 
 CHAINS, DRAWS = 2, 15
@@ -62,7 +63,7 @@ def test_every_row_is_the_references(problem, chunk):
     assert found.dims == ("chain", "draw", "row")
     model = ReferenceModel(problem)
     for at in [(0, 0), (1, 4), (1, 14)]:
-        point = {n: fit["posterior"][n].values[at] for n in problem.variables}
+        point = {n: draws[at] for n, draws in posterior_of(problem, fit).items()}
         wanted = model.log_likelihood(problem.with_inherited(point))
         np.testing.assert_allclose(found.values[at], wanted, rtol=1e-11)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.stand_in import rows_or_stand_in, weight_of_a_row
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ class DensityCheck:
     reference: tuple[float, ...]
     found: tuple[float, ...]
     rounding: tuple[float, ...] = ()
+
+    __repr__ = short_repr
 
     @property
     def differences(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from nestor.agreement.holm import holm
 from nestor.diagnostics.plain import as_plain
 from nestor.diagnostics.summaries import PROBS, QUANTITIES, Summaries
 from nestor.errors import DataError
+from nestor.printing import short_repr
 
 type FloatArray = NDArray[np.float64]
 
@@ -76,6 +77,8 @@ class DifferenceResult:
     z: FloatArray = field(repr=False, metadata={"plain": False})
     p_adjusted: FloatArray = field(repr=False, metadata={"plain": False})
     shift: FloatArray = field(repr=False, metadata={"plain": False})
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the arrays per scalar."""

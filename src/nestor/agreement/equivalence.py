@@ -13,6 +13,7 @@ from nestor.agreement.holm import holm
 from nestor.agreement.margin import COMPARED, Placement, place
 from nestor.diagnostics.plain import as_plain
 from nestor.diagnostics.summaries import Summaries
+from nestor.printing import short_repr
 
 type FloatArray = NDArray[np.float64]
 
@@ -86,6 +87,8 @@ class EquivalenceResult:
     size: FloatArray = field(repr=False, metadata={"plain": False})
     needed: FloatArray = field(repr=False, metadata={"plain": False})
 
+    __repr__ = short_repr
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the arrays per scalar."""
         plain: dict[str, Any] = as_plain(self)
@@ -112,6 +115,8 @@ class BeyondResult:
     n_tests: int
     beyond: tuple[Deviation, ...]
     p_min: float | None
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data."""

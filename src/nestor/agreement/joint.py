@@ -13,6 +13,7 @@ from nestor.agreement.joint_features import Features, features
 from nestor.diagnostics.estimators import as_draws, rhat_rank
 from nestor.diagnostics.plain import as_plain
 from nestor.errors import DataError, Unsupported
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,8 @@ class JointResult:
     n_features: int
     rhat: float
     weights: tuple[Weight, ...]
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.printing import short_repr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -61,6 +63,8 @@ class RecoveryCheck:
     smallest_p: float
     detectable: float
     message: str
+
+    __repr__ = short_repr
 
     @property
     def exact(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from nestor.diagnostics.gates import Gates
 from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
+from nestor.printing import short_repr
 
 MIN_DRAWS = 100  # per chain; also what a swap of the chain and draw axes runs into
 
@@ -47,6 +48,8 @@ class Run:
     sampled_ok: bool | None = None
     missing: str = ""
     recovered_ok: bool | None = None
+
+    __repr__ = short_repr
 
 
 def check_labels(a: Run, b: Run) -> None:

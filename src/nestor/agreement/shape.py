@@ -13,6 +13,7 @@ from nestor.diagnostics.estimators import as_draws
 from nestor.diagnostics.plain import as_plain
 from nestor.ecdf import two_sample_test
 from nestor.errors import DataError
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,6 +105,8 @@ class ShapeResult:
     difference: FloatArray = field(repr=False, metadata={"plain": False})
     quantile: FloatArray = field(repr=False, metadata={"plain": False})
     n: IntArray = field(repr=False, metadata={"plain": False})
+
+    __repr__ = short_repr
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the arrays per scalar."""

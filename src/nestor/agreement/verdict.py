@@ -109,6 +109,16 @@ class PairResult:
     groups: tuple[GroupResult, ...] = ()
     looks: int = 1
 
+    def __repr__(self) -> str:
+        more = f"; and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
+        why = f"; {self.reasons[0]}{more}" if self.reasons else ""
+        return f"PairResult({self.word}: {self.a} and {self.b}{why})"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import pair_html
+
+        return pair_html(self)
+
     @property
     def word(self) -> str:
         """The verdict in words: "detectable, negligible" where a real difference is inside the margin."""

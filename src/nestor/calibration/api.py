@@ -115,7 +115,7 @@ def calibrate(
     from nestor.terminal.calibrating import Bar
     from nestor.terminal.words import chosen_lines
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     for line in chosen_lines([contender]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     bar = Bar(console, contender.name)

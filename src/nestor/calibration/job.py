@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from nestor.printing import short_repr
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -91,6 +93,8 @@ class Record:
     draws: int = 0
     divergences: int = 0
     seconds: float = 0.0
+
+    __repr__ = short_repr
 
     @property
     def final(self) -> bool:

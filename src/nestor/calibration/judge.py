@@ -12,6 +12,7 @@ import numpy as np
 from nestor.agreement.holm import holm
 from nestor.calibration.power import Detectable, detectable
 from nestor.ecdf import uniform_band, uniform_test
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,8 @@ class Judgement:
     p_adjusted: FloatArray
     detectable: Detectable | None
     failures_allowed: int
+
+    __repr__ = short_repr
 
 
 def judge(

@@ -26,8 +26,8 @@ from nestor.conformance.report import ConformanceReport, Result
 from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
 from nestor.errors import EngineFailed, SpecError
+from nestor.printing import printable
 from nestor.runner.contract import check_versions
-from nestor.scalars import printable
 
 if TYPE_CHECKING:
     from nestor.backend import Backend

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from nestor.printing import short_repr
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -72,6 +74,8 @@ class ConformanceReport:
     backend: str
     versions: Mapping[str, str]
     results: tuple[Result, ...]
+
+    __repr__ = short_repr
 
     @property
     def ok(self) -> bool:

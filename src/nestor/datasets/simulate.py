@@ -13,6 +13,7 @@ from nestor.datasets.arguments import flag, generator
 from nestor.datasets.plan import Plan, family_parameters, row_count, tree_levels, tree_plan
 from nestor.datasets.rows import draw_rows
 from nestor.datasets.tree import Shape, ancestors, grow, labels
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ class Simulated:
     effects: tuple[str, ...]
     parents: dict[str, NDArray[np.intp]]
     leaf: NDArray[np.intp]
+
+    __repr__ = short_repr
 
 
 def simulate_tree(

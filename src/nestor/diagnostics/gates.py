@@ -88,6 +88,21 @@ class Gates:
     energy_slope: float | None = None
     failed: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        if self.passed:
+            found = [
+                f"{name} {value:{form}}"
+                for name, value, form in (
+                    ("R-hat", self.rhat_max, ".3f"),
+                    ("bulk ESS", self.ess_bulk_min, ",.0f"),
+                    ("tail ESS", self.ess_tail_min, ",.0f"),
+                )
+                if value is not None
+            ]
+            return f"Gates(passed: {', '.join(found)})"
+        more = f"; and {len(self.failures) - 2} more" if len(self.failures) > 2 else ""
+        return f"Gates(failed: {'; '.join(self.failures[:2])}{more})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data; what is not a finite number is None."""
         plain: dict[str, Any] = as_plain(self)

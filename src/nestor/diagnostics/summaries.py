@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestor.diagnostics.estimators import as_draws, over_scalars
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from nestor.diagnostics.block import Block
@@ -57,6 +58,8 @@ class Summaries:
     constant: NDArray[np.bool_]
     n_chain: int
     n_draw: int
+
+    __repr__ = short_repr
 
     @property
     def n_scalar(self) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nestor.errors import SpecError
 from nestor.index.labels import MISSING_LABEL, as_text, escaped
 from nestor.index.summary import IndexSummary, LevelSummary, ReusedLabels
+from nestor.printing import printable
 
 type Codes = NDArray[np.intp]
 
@@ -44,6 +45,9 @@ class LevelIndex:
     code: Codes
     distinct: pd.Index[Any]
     above: LevelIndex | None = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"LevelIndex({self.name!r}, {self.n:,} nodes)"
 
     @property
     def n(self) -> int:
@@ -93,6 +97,15 @@ class TreeIndex:
 
     levels: tuple[LevelIndex, ...]
     rows_per_leaf: Codes
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(f"{level.n:,} {printable(level.name)}" for level in self.levels)
+        return f"{type(self).__name__}({self.n_rows:,} rows, {nodes})"
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import index_html
+
+        return index_html(self)
 
     @property
     def n_rows(self) -> int:
@@ -187,7 +200,7 @@ class TreeIndex:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NestedIndex(TreeIndex):
     """The tree with the table's rows under the leaves, sorted by leaf.
 

@@ -91,7 +91,7 @@ def plot_trace(problem: Problem, trees: Mapping[str, xr.DataTree]) -> Figure:
 
 
 def plot_forest(problem: Problem, trees: Mapping[str, xr.DataTree], level: str) -> Figure:
-    """Draw the coefficients of a level's nodes: posterior mean, 50% and 90% equal-tailed intervals.
+    """Draw a level's coefficients, each node's total: posterior mean, 50% and 90% equal-tailed intervals.
 
     One panel per effect that varies at the level, engines one below the other at each node, nodes in
     the order of the tree. Of more than 60 nodes a selection is drawn, which the title says.

@@ -13,6 +13,7 @@ from nestor.agreement.run import Run
 from nestor.diagnostics.gates import Gates
 from nestor.diagnostics.summaries import QUANTITIES, Summaries
 from nestor.errors import DataError
+from nestor.printing import short_repr
 from nestor.quantities import Quantities
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Posterior:
     ess: NDArray[np.float64]
     sources: Sequence[Mapping[str, Any]]
     agreement: Mapping[str, Any]
+
+    __repr__ = short_repr
 
     def run(self) -> Run:
         """Return the posterior as one side of a comparison."""

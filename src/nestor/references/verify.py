@@ -50,6 +50,9 @@ class Score:
     row: EngineRow
     pair: PairResult | None
 
+    def __repr__(self) -> str:
+        return f"Score({self.problem}: {self.word})"
+
     @property
     def word(self) -> str:
         """The verdict, or that the problem is unsupported."""
@@ -89,6 +92,10 @@ class Scorecard:
         return statuses == {"unsupported"} or bool(
             statuses & {"failed", "timeout", "out_of_memory", "interrupted"}
         )
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{score.problem} {score.word}" for score in self.scores)
+        return f"Scorecard({self.verdict.value}: {self.engine}; {words})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scorecard as plain data."""

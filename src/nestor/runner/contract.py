@@ -20,7 +20,7 @@ import numpy as np
 from nestor.backend import Draws, Timings
 from nestor.errors import EngineFailed
 from nestor.offers import Deferred
-from nestor.scalars import printable
+from nestor.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

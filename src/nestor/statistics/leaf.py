@@ -22,6 +22,7 @@ import numpy as np
 
 from nestor.errors import Unsupported
 from nestor.names import INTERCEPT
+from nestor.printing import short_repr
 from nestor.statistics.least_squares import negligible, semidefinite_root, solve_root
 from nestor.statistics.magnitude import refuse_infinite, refuse_magnitude
 from nestor.statistics.sorted_rows import cut, sorted_moments
@@ -64,6 +65,8 @@ class LeafStatistics:
     rows_per_leaf: NDArray[np.int64]
     log_weights: FloatArray
     residual_by_leaf: FloatArray | None = None
+
+    __repr__ = short_repr
 
     @property
     def sum_log_weights(self) -> float:

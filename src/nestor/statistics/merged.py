@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nestor.errors import Unsupported
+from nestor.printing import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,8 @@ class MergedRows:
     offset: FloatArray | None
     weights: FloatArray | None
     count: NDArray[np.int64]
+
+    __repr__ = short_repr
 
 
 def merged_rows(problem: Problem) -> MergedRows:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from nestor.printing import short_repr
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,6 +52,8 @@ class Moments:
     cross: FloatArray
     log_weights: FloatArray
     centred: bool
+
+    __repr__ = short_repr
 
     @property
     def sum_log_weights(self) -> float:

@@ -11,6 +11,7 @@ from rich.table import Table
 from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
 from nestor.leave_out import leave_one_leaf_out
+from nestor.printing import printable
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.narrow import FirstThatFits, Prose
@@ -48,7 +49,7 @@ def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bo
 def _totals(found: LeaveOneOut) -> RenderableType:
     """A line; a line per number where space is short."""
     headings = (
-        f"left out: {found.elpd_i.dims[0]}",
+        f"left out: {printable(str(found.elpd_i.dims[0]))}",
         "draws",
         "elpd",
         "se",
@@ -72,14 +73,15 @@ def _totals(found: LeaveOneOut) -> RenderableType:
 
 def _unreliable(found: LeaveOneOut) -> RenderableType:
     """Name the units with the largest Pareto k."""
-    unit = found.elpd_i.dims[0]
+    unit = str(found.elpd_i.dims[0])
     worst = found.unreliable[np.argsort(-found.unreliable.values)][:_SHOWN]
     named = ", ".join(
-        f"{label} ({k:.2f})" for label, k in zip(worst[unit].values, worst.values, strict=True)
+        f"{printable(str(label))} ({k:.2f})"
+        for label, k in zip(worst[unit].values, worst.values, strict=True)
     )
     more = found.unreliable.size - worst.size
     return Prose(
-        f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {unit} {named}"
+        f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {printable(unit)} {named}"
         f"{f' and {count(more)} more' if more else ''}. Fit again without them to know.",
         2,
     )

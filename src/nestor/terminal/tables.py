@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nestor.clock import noticeable
 from nestor.document import engine_document
+from nestor.printing import printable
 from nestor.terminal.narrow import Column, Fitted, Prose
 from nestor.terminal.words import (
     ESTIMATES,
@@ -77,7 +78,7 @@ def index_view(index: TreeIndex) -> RenderableType:
 
 def problem_view(problem: Problem) -> RenderableType:
     """What is sampled: formula, tree and priors."""
-    head = Text(problem.spec.to_formula(), style="bold")
+    head = Text(printable(problem.spec.to_formula()), style="bold")
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
     priors = (Prose(line, 4) for line in prior_lines(problem))
     return Group(Prose(head, 2), index_view(problem.index), *priors, Text(""))
@@ -108,7 +109,7 @@ def _density_table(checks: Sequence[DensityCheck], heading: str) -> RenderableTy
     rows: list[list[Text | str]] = []
     for check in checks:
         word = Text("same", "green") if check.same else Text("DIFFERENT", "bold red")
-        rows.append([check.contender, f"{check.largest:.0e}", word])
+        rows.append([printable(check.contender), f"{check.largest:.0e}", word])
     return Group(head, Fitted(columns, rows), Text(""))
 
 
@@ -117,14 +118,21 @@ def engine_view(rows: Sequence[EngineRow]) -> RenderableType:
 
     Where some sampler knows warmup and sampling only together, everyone's are shown together too.
     """
+    headings, cells, notes = engine_cells(rows)
+    columns = [Column("", "name"), *map(Column, headings)]
+    named: list[list[Text | str]] = [
+        [printable(row.name), *values] for row, values in zip(rows, cells, strict=True)
+    ]
+    below = [Prose(printable(note), 2) for note in notes]
+    return Group(Fitted(columns, named, sideways=True), *below, Text(""))
+
+
+def engine_cells(rows: Sequence[EngineRow]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Headings, for each contender what stands below them, and why seconds are missing."""
     documents = {row.name: engine_document(row) for row in rows}
     figures = _figures(list(documents.values()))
-    cells: list[list[Text | str]] = [
-        [name, *(_cell(found, figure) for figure in figures)] for name, found in documents.items()
-    ]
-    columns = [Column("", "name"), *(Column(figure.heading) for figure in figures)]
-    notes = [Prose(note, 2) for note in _phases_not_told_apart(documents)]
-    return Group(Fitted(columns, cells, sideways=True), *notes, Text(""))
+    cells = [[_cell(found, figure) for figure in figures] for found in documents.values()]
+    return [figure.heading for figure in figures], cells, list(_phases_not_told_apart(documents))
 
 
 def _figures(documents: Sequence[_Document]) -> list[_Figure]:
@@ -201,7 +209,8 @@ def pair_view(pair: PairResult, comparison: Comparison) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column()
     words = Text(pair.word.replace(" (", "\n("), STYLES[pair.verdict.value])
-    table.add_row(words, Group(*(Prose(text, 2) for text in pair_sentences(pair, comparison))))
+    sentences = (Prose(printable(text), 2) for text in pair_sentences(pair, comparison))
+    table.add_row(words, Group(*sentences))
     return Group(table, Text(""))
 
 
@@ -216,11 +225,16 @@ def group_view(pair: PairResult) -> RenderableType:
         cells = [MISSING if value is None else count(value) for value in counts]
         size = MISSING if group.size is None else f"{group.size:+.3f}"
         needed = MISSING if group.margin_needed is None else f"{group.margin_needed:.3f}"
-        rows.append([group.group, *cells, size, needed])
-    worst = [Prose(f"  {group.group}: {group.worst}", 4) for group in pair.groups if group.worst]
+        rows.append([printable(group.group), *cells, size, needed])
+    worst = [
+        Prose(printable(f"  {group.group}: {group.worst}"), 4)
+        for group in pair.groups
+        if group.worst
+    ]
     head = [Text("Hardest to show equal")] if worst else []
     columns = [Column("", "name"), *map(Column, headings)]
-    return Group(Prose(f"{pair.a} and {pair.b}", 2), Fitted(columns, rows), *head, *worst, Text(""))
+    title = Prose(printable(f"{pair.a} and {pair.b}"), 2)
+    return Group(title, Fitted(columns, rows), *head, *worst, Text(""))
 
 
 def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
@@ -228,11 +242,13 @@ def row_notes(rows: Sequence[EngineRow]) -> RenderableType:
     lines: list[RenderableType] = []
     for row in rows:
         if row.status != "ok":
-            line = Text(f"{row.name}  ", style="bold")
-            line.append(f"{row.status.replace('_', ' ')}: {row.message}", style="not bold")
+            line = Text(f"{printable(row.name)}  ", style="bold")
+            message = printable(row.message)
+            line.append(f"{row.status.replace('_', ' ')}: {message}", style="not bold")
             lines.append(Prose(line, 2))
         if row.speed_void:
-            lines.append(Prose(Text.assemble((f"{row.name}  ", "bold"), row.speed_void), 2))
+            line = Text.assemble((f"{printable(row.name)}  ", "bold"), row.speed_void)
+            lines.append(Prose(line, 2))
     return Group(*lines, *([Text("")] if lines else []))
 
 

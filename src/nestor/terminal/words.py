@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nestor import registry
 from nestor.agreement.verdict import Verdict
 from nestor.comparison import estimates
-from nestor.scalars import printable
+from nestor.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from nestor.comparison import Comparison
     from nestor.contender import Contender
     from nestor.index import TreeIndex
+    from nestor.index.summary import IndexSummary
     from nestor.priors import Prior
     from nestor.problem import Problem
+    from nestor.resolve import ResolvedPriors
 
 MISSING = "-"
 
@@ -80,50 +83,75 @@ def estimate_rows(comparison: Comparison) -> dict[str, dict[str, tuple[str, ...]
 def index_lines(index: TreeIndex) -> list[str]:
     """Describe a tree: nodes and children per level, rows per leaf, reused labels."""
     summary = index.summary()
-    width = max(len(level.name) for level in summary.levels)
+    names = [printable(level.name) for level in summary.levels]
+    width = max(len(name) for name in names)
     digits = max(len(count(level.nodes)) for level in summary.levels)
     lines = []
     for k, level in enumerate(summary.levels):
         noun = "node" if level.nodes == 1 else "nodes"
-        line = f"  {level.name:<{width}}  {count(level.nodes):>{digits}} {noun}"
+        line = f"  {names[k]:<{width}}  {count(level.nodes):>{digits}} {noun}"
         if k > 0:
-            line += f"   {level.children_per_parent:.1f} per {summary.levels[k - 1].name}"
+            line += f"   {level.children_per_parent:.1f} per {names[k - 1]}"
         if level is summary.levels[-1]:
-            line += f"   {_rows_per_leaf(summary.min_rows_per_leaf, summary.max_rows_per_leaf)}"
-            if summary.single_row_leaves:
-                line += f", {count(summary.single_row_leaves)} with one row"
+            line += f"   {rows_per_leaf(summary)}"
         lines.append(line)
-    parents = {level.name: index.names[k - 1] for k, level in enumerate(index.levels) if k > 0}
+    return lines + [f"  {line}" for line in reused_lines(summary)]
+
+
+def reused_lines(summary: IndexSummary) -> list[str]:
+    """Say which labels occur under several parents, a line for each level that has any."""
+    parents = {b.name: a.name for a, b in pairwise(summary.levels)}
+    lines = []
     for name, reused in summary.reused_labels.items():
-        examples = printable(", ".join(reused.examples))
-        lines.append(
-            f"  note: {count(reused.count)} {name} label{'s' if reused.count > 1 else ''} "
-            f"({examples}{', ...' if reused.count > len(reused.examples) else ''}) occur"
-            f"{'' if reused.count > 1 else 's'} under more than one {parents[name]}; "
+        several = reused.count > 1
+        examples = ", ".join(reused.examples) + (
+            ", ..." if reused.count > len(reused.examples) else ""
+        )
+        line = (
+            f"note: {count(reused.count)} {name} label{'s' if several else ''} ({examples}) occur"
+            f"{'' if several else 's'} under more than one {parents[name]}; "
             "each is a different node here."
         )
+        lines.append(printable(line))
     return lines
 
 
-def _rows_per_leaf(least: int, most: int) -> str:
+def rows_per_leaf(summary: IndexSummary) -> str:
+    """Say how many rows leaves have."""
+    least, most = summary.min_rows_per_leaf, summary.max_rows_per_leaf
+    found = f"{count(least)} to {count(most)} rows each"
     if least == most:
-        return f"{count(least)} row{'' if least == 1 else 's'} each"
-    return f"{count(least)} to {count(most)} rows each"
+        found = f"{count(least)} row{'' if least == 1 else 's'} each"
+    if summary.single_row_leaves:
+        found += f", {count(summary.single_row_leaves)} with one row"
+    return found
+
+
+def prior_groups(priors: ResolvedPriors) -> list[tuple[list[str], Mapping[str, Prior]]]:
+    """Priors of the coefficients and scales: names of variables that have the same, and their priors."""
+    groups = {"beta": priors.beta}
+    groups |= {f"tau_{level}": by_effect for level, by_effect in priors.tau.items()}
+    groups |= {"gamma": priors.gamma}
+    merged: list[tuple[list[str], Mapping[str, Prior]]] = []
+    for name, by_effect in groups.items():
+        if not by_effect:
+            continue
+        for names, known in merged:
+            if _listed(known) == _listed(by_effect):
+                names.append(name)
+                break
+        else:
+            merged.append(([name], by_effect))
+    return merged
 
 
 def prior_lines(problem: Problem) -> list[str]:
     """All priors with their numbers, a line per variable; variables with the same priors share one."""
     priors = problem.priors
-    groups = {"beta": priors.beta}
-    groups |= {f"tau_{level}": by_effect for level, by_effect in priors.tau.items()}
-    groups |= {"gamma": priors.gamma}
-    merged: dict[str, list[str]] = {}
-    for name, by_effect in groups.items():
-        if by_effect:
-            merged.setdefault(_listed(by_effect), []).append(name)
-    lines = [(", ".join(names), text) for text, names in merged.items()]
+    groups = prior_groups(priors)
+    lines = [(printable(", ".join(names)), _listed(by_effect)) for names, by_effect in groups]
     for name, prior in priors.family.items():
-        lines.append((name, f"= {prior.value:.4g}" if prior.is_fixed else _short(prior)))
+        lines.append((name, f"= {prior.value:.4g}" if prior.is_fixed else short_prior(prior)))
     width = max(len(names) for names, _ in lines)
     note = " (scaled by the data where none was given)" if priors.automatic else ""
     return [f"Priors{note}", *(f"  {names:<{width}}  {text}" for names, text in lines)]
@@ -132,11 +160,12 @@ def prior_lines(problem: Problem) -> list[str]:
 def _listed(priors: Mapping[str, Prior]) -> str:
     """Each entry's prior, or one for all where they are the same."""
     if len(priors) > 1 and len(set(priors.values())) == 1:
-        return _short(next(iter(priors.values())))
-    return "   ".join(f"{effect} {_short(prior)}" for effect, prior in priors.items())
+        return short_prior(next(iter(priors.values())))
+    return "   ".join(f"{printable(e)} {short_prior(prior)}" for e, prior in priors.items())
 
 
-def _short(prior: Prior) -> str:
+def short_prior(prior: Prior) -> str:
+    """A prior with four digits for each number."""
     if prior.is_fixed:
         return f"{prior.value:.4g}"
     return f"{prior.family}({', '.join(f'{a:.4g}' for a in prior.args)})"
@@ -162,13 +191,13 @@ def chosen_lines(contenders: Iterable[Contender]) -> list[str]:
             can = registry.get(contender.backend).backend.capabilities()
             if not contender.formulation.is_marginalized and len(can.centering) > 1:
                 line += "; the word centered or noncentered overrides it"
-            lines.append(line)
+            lines.append(printable(line))
     return lines
 
 
 def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     """Say what was found about a pair: the reasons, what could have been seen, and how independent."""
-    yield f"{pair.a} and {pair.b}: {_sentence('; '.join(_reasons(pair, comparison)))}"
+    yield f"{pair.a} and {pair.b}: {sentence('; '.join(_reasons(pair, comparison)))}"
     if pair.verdict is Verdict.INCONCLUSIVE:
         yield from _why_no_further(pair, comparison)
     if pair.equivalence is not None and pair.equivalence.worst is not None:
@@ -182,7 +211,7 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         yield _shape_sentence(pair.shape)
     if pair.joint is not None:
         yield _joint_sentence(pair.joint)
-    yield from (_sentence(note) for note in pair.notes)
+    yield from (sentence(note) for note in pair.notes)
     yield independence(pair, comparison)
 
 
@@ -194,7 +223,7 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     for row in comparison.rows:
         if row.name in (pair.a, pair.b) and row.cannot_extend:
             why = row.cannot_extend.removeprefix("never: ")
-            yield f"The chains of {row.name} cannot go on: {_sentence(why)}"
+            yield f"The chains of {row.name} cannot go on: {sentence(why)}"
     if any(r.name in (pair.a, pair.b) and budget in r.looks for r in comparison.rows):
         yield f"The budget of {count(budget)} draws per chain is used up."
 
@@ -231,7 +260,8 @@ def _reasons(pair: PairResult, comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
     return text if text.endswith(".") else f"{text}."
 
 

@@ -27,6 +27,6 @@ def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int]
     from nestor.terminal.live import bars
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with bars(*columns, console=Console(stderr=True)) as bar:
+    with bars(*columns, console=Console(stderr=True, emoji=False)) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)
