@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: What looks like a prior, right or wrong: a name with something in brackets, or a number.
+_PRIOR = re.compile(r"[A-Za-z]\w*\s*\(.*\)|[-+]?[\d.]+(?:[eE][-+]?\d+)?", re.DOTALL)
+
+
 def read_model(
     formula: str | None,
     path: Path | None,
@@ -62,10 +66,15 @@ def _read(path: Path) -> str:
 
 
 def _prior(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"\s*([^=\[]+(?:\[.*?\])?)\s*=(.+)", text, re.DOTALL)
-    if match is None or not match[2].strip():
+    # A name of the address may have an equals sign of its own: after the right one stands a prior.
+    for match in re.finditer("=", text):
+        address, prior = text[: match.start()].strip(), text[match.end() :].strip()
+        if address and _PRIOR.fullmatch(prior):
+            return address, prior
+    address, _, prior = (part.strip() for part in text.partition("="))
+    if not address or not prior:
         raise SpecError(f"--prior {text!r}: write ADDRESS=PRIOR, such as 'tau=HalfNormal(2)'.")
-    return match[1].strip(), match[2].strip()
+    return address, prior
 
 
 def _scale(texts: list[str]) -> Any:

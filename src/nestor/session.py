@@ -13,6 +13,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
 from nestor.events import Listener, ignore
 from nestor.lineup import Lineup
+from nestor.residual import check_sigma
 from nestor.runner import store
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def compare(
     criteria = criteria or Criteria()
     check_criteria(criteria, config)
     check_timeout(timeout)
+    check_sigma(problem)
     with _folder(out, problem) as (folder, logs):
         keep = out is not None
         lineup = Lineup(problem, config, criteria, folder, timeout, listener, keep=keep)

@@ -74,7 +74,7 @@ def test_columns_that_are_names_of_folders_are_explained(tmp_path):
         Problem.from_parquet(SPEC, tmp_path / "rows")
     (tmp_path / "x=1").mkdir()
     TABLE.drop(columns="y").to_parquet(tmp_path / "x=1" / "a.parquet")
-    with pytest.raises(DataError, match=r"there is no column 'y'. The columns: 'g', 'h', 'x'.$"):
+    with pytest.raises(DataError, match=r"no column 'y' in the table. It has: 'g', 'h', 'x'.$"):
         Problem.from_parquet(SPEC, tmp_path / "x=1")
 
 

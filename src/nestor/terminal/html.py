@@ -12,6 +12,7 @@ from nestor.terminal.words import (
     count,
     estimate_rows,
     index_lines,
+    note_lines,
     pair_sentences,
     prior_lines,
 )
@@ -26,7 +27,8 @@ def comparison_html(comparison: Comparison) -> str:
     """Return HTML with the problem, the table of engines and the verdict of each pair, all escaped."""
     problem = comparison.problem
     chosen = chosen_lines(row.contender for row in comparison.rows)
-    tree = "\n".join([*index_lines(problem.index), *prior_lines(problem), *chosen])
+    notes = note_lines(problem, [row.contender for row in comparison.rows])
+    tree = "\n".join([*index_lines(problem.index), *prior_lines(problem), *notes, *chosen])
     formula, family = escape(problem.spec.to_formula()), escape(problem.spec.family)
     parts = [
         f"<p><b>{formula}</b> &nbsp; {family}, {problem.n_rows:,} rows</p>",

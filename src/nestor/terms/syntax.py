@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 from nestor.terms.term import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -199,8 +200,9 @@ def _check_words(syntax: Syntax) -> None:
         if next_kind == "LEFT_PAREN" and token.kind == "IDENTIFIER" and token.lexeme not in _CALLS:
             end = syntax.closed(token.start, token.end + 1)
             raise SpecError(
-                f"{token.lexeme!r} is no transform of a formula ({syntax.at(token.start, end)}); "
-                f"a formula is never run as code. {ALLOWED} Is a '+' missing before the bracket?"
+                f"{token.lexeme!r} is no transform of a formula ({syntax.at(token.start, end)}); a formula "
+                f"is never run as code.{did_you_mean(token.lexeme, _CALLS)} {ALLOWED} Is a '+' missing "
+                "before the bracket?"
             )
         if token.kind not in _KINDS:
             place = syntax.at(token.start, token.start + 20)
