@@ -233,7 +233,9 @@ def _split(tail: str, levels: Sequence[str]) -> list[str]:
     words: list[str] = []
     while pieces:
         # The most pieces that are a word for a level; else one.
-        n = next((n for n in range(len(pieces), 1, -1) if ",".join(pieces[:n]).strip() in by_level), 1)
+        n = next(
+            (n for n in range(len(pieces), 1, -1) if ",".join(pieces[:n]).strip() in by_level), 1
+        )
         words.append(",".join(pieces[:n]).strip())
         pieces = pieces[n:]
     return words

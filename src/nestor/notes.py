@@ -265,11 +265,12 @@ def _constant(problem: Problem) -> Iterator[str]:
         where = [k for k in _beside_intercept(problem, j) if _constant_within(problem, k, j)]
         if not where:
             continue
+        without = _without(problem.spec, where, effect).to_formula()
         names = " and every ".join(problem.levels[k].name for k in where)
         same = "has one row" if one_row and len(where) == 1 else f"has one value of {effect}"
         yield (
             f"every {names} {same}, so that the data do not tell how the effect of {effect} varies there, "
-            f"beside the intercept. {_advice(problem.spec, where, effect)}"
+            f"beside the intercept. Without that: {without}."
         )
 
 
@@ -302,36 +303,29 @@ def _constant_within(problem: Problem, k: int, j: int) -> bool:
     return True
 
 
-def _advice(spec: ModelSpec, where: Sequence[int], effect: str) -> str:
-    from nestor.errors import SpecError
-
-    try:
-        return f"Without that: {_without(spec, where, effect).to_formula()}."
-    except SpecError:  # nothing else varies at the last level, say
-        names = " and ".join(spec.levels[k].name for k in where)
-        return f"Leave {effect} out of the group term of {names}."
-
-
 def _without(spec: ModelSpec, where: Sequence[int], effect: str) -> ModelSpec:
     """The model in which an effect does not vary at some levels, with automatic priors."""
     from nestor.spec import Level, ModelSpec
 
-    levels = [
-        Level(
-            name=level.name,
-            effects=tuple(e for e in level.effects if e != effect or k not in where),
-        )
+    varying = [
+        [e for e in level.effects if e != effect or k not in where]
         for k, level in enumerate(spec.levels)
     ]
-    stays = any(effect in level.effects for level in levels)
+    first = {e: k for k, level in reversed([*enumerate(varying, 1)]) for e in level}
+    effects = [e for e in spec.effects if e in first]
+    # Of mean zero last, from the level down at which they first vary: as a formula would have them.
+    effects.sort(key=lambda e: (e != INTERCEPT, first[e] if e in spec.zero_mean else 0))
     covariates = list(spec.covariates)
-    if not stays and effect not in spec.zero_mean:
+    if effect not in first and effect not in spec.zero_mean:
         covariates.append(effect)
     return ModelSpec(
         outcome=spec.outcome,
-        levels=tuple(levels),
-        effects=tuple(e for e in spec.effects if stays or e != effect),
-        zero_mean=tuple(e for e in spec.zero_mean if stays or e != effect),
+        levels=tuple(
+            Level(name=level.name, effects=tuple(e for e in effects if e in own))
+            for level, own in zip(spec.levels, varying, strict=True)
+        ),
+        effects=tuple(effects),
+        zero_mean=tuple(e for e in effects if e in spec.zero_mean),
         covariates=tuple(covariates),
         offset=spec.offset,
     )

@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def refuse_table(formula: str | None) -> None:
+    """Refuse a table in the place of the formula.
+
+    Raises
+    ------
+    SpecError
+        If the text names one.
+    """
+    from nestor.tables import names_table
+
+    if formula is not None and names_table(formula):
+        raise SpecError(
+            f"DATA stands before FORMULA, and {formula!r}, which stands where FORMULA belongs, is a table: "
+            "swap them."
+        )
+
+
 #: What looks like a prior, right or wrong: a name with something in brackets, or a number.
 _PRIOR = re.compile(r"[A-Za-z]\w*\s*\(.*\)|[-+]?[\d.]+(?:[eE][-+]?\d+)?", re.DOTALL)
 
@@ -45,6 +62,7 @@ def read_model(
         if clash := [name for name, value in options.items() if value is not None]:
             raise SpecError(f"{clash[0]} cannot be combined with --spec: write it into {path}.")
         return ModelSpec.from_toml(_read(path)).with_priors(given)
+    refuse_table(formula)
     if formula is None:
         raise SpecError("say which model: FORMULA, such as 'y ~ x + (x || group)', or --spec FILE.")
     return ModelSpec.from_formula(

@@ -139,7 +139,7 @@ def read_contender(engine: str, problem: Problem) -> Contender:
             f"engine {contender.name!r} sums its likelihood over rows, and the rows of this problem were "
             "read in batches and are not in memory. Let it use the leaves' statistics "
             f"({contender.engine}@marginalized or {contender.name},statistics), or make the problem of the "
-            "whole table: without --in-batches, or by Problem(spec, read_table(path))."
+            "whole table: Problem(spec, read_table(path))."
         )
     return contender
 

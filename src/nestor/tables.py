@@ -57,6 +57,12 @@ def read_table(source: str | Path) -> pd.DataFrame:
     return _checked(table, text)
 
 
+def names_table(text: str) -> bool:
+    """Whether a text names a table rather than anything else: a file, there or not, or a data set."""
+    known = text.startswith(_RDATASETS) or _suffix(text) is not None
+    return known or os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111 - whatever text there is
+
+
 def table_name(source: str | Path) -> str:
     """Return a source's short name: the file's without its suffixes, or the data set's."""
     text = os.fspath(source)
@@ -135,7 +141,10 @@ def _from_file(path: Path) -> pd.DataFrame:
 def _refuse_unreadable(path: Path) -> None:
     try:
         if path.is_dir():
-            raise DataError(f"{path} is a directory; give one file in it.")
+            raise DataError(
+                f"{path} is a directory: give one file in it, or read its Parquet files by "
+                "Problem.from_parquet(spec, path)."
+            )
         if not path.exists():
             raise DataError(f"there is no file {path}.{_similar(path)}")
         with path.open("rb") as file:

@@ -297,7 +297,11 @@ def test_a_levels_name_can_be_written_into_files_and_formulas(name):
 @pytest.mark.parametrize(
     ("address", "prior", "message"),
     [
-        ("beta[q]", "Normal(0, 1)", r"no prior can be set on 'beta\[q\]'. Did you mean 'beta\[x\]'\? This"),
+        (
+            "beta[q]",
+            "Normal(0, 1)",
+            r"no prior can be set on 'beta\[q\]'. Did you mean 'beta\[x\]'\? This",
+        ),
         ("gamma[x]", "Normal(0, 1)", "no prior can be set"),
         ("tau_county[x]", "HalfNormal(1)", "no prior can be set"),
         ("tau_g", "HalfNormal(1)", "no prior can be set"),

@@ -69,7 +69,9 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
 
 def test_columns_that_are_names_of_folders_are_explained(tmp_path):
     TABLE.to_parquet(tmp_path / "rows", partition_cols=["g"])
-    message = r"there is no column 'g'.*'g' is in the names of folders \(g=a/\), which are not read"
+    message = (
+        r"no column 'g' in the table.*'g' is in the names of folders \(g=a/\), which are not read"
+    )
     with pytest.raises(DataError, match=message):
         Problem.from_parquet(SPEC, tmp_path / "rows")
     (tmp_path / "x=1").mkdir()

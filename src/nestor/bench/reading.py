@@ -68,7 +68,7 @@ def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
     whole = _validated(fields, source)
     if over is None:
         if quick:
-            raise SpecError(f"scenario {source} has no table [quick]: run it without --quick.")
+            raise SpecError(f"scenario {source} has no table [quick]: it has one form only.")
         return whole
     if fixed := [name for name in _FIXED if name in over]:
         raise SpecError(f"scenario {source}: [quick] cannot change {fixed[0]}.")
