@@ -46,7 +46,8 @@ class _Frozen(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
+            # A name that is not known first: it is why the one that was meant is missing.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             where = ".".join(str(part) for part in first["loc"]) or "the description"
             meant = ""
             if first["type"] == "extra_forbidden":

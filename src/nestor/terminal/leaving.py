@@ -47,7 +47,7 @@ def loo_and_print(
     printed.print(Unpadded(_totals(found)))
     if found.unreliable.size:
         may = not (leaves or exact) and not_marginalizable(problem) is None
-        do = "--exact (nestor.leave_one_row_out) leaves them out exactly" if may else ""
+        do = "--exact leaves them out exactly (in Python leave_one_row_out)" if may else ""
         printed.print(_unreliable(found, do or "Fit again without them to know"))
 
 
