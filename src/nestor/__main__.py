@@ -35,9 +35,9 @@ def main() -> None:
     try:
         app(prog_name="nestor")
     except EngineFailed as error:
-        _leave(f"error: {at_the_command_line(str(error))}", FAILED)
+        _leave(f"error: {at_the_command_line(str(error), sys.argv[1:])}", FAILED)
     except NestorError as error:
-        _leave(f"error: {at_the_command_line(str(error))}", BAD_INPUT)
+        _leave(f"error: {at_the_command_line(str(error), sys.argv[1:])}", BAD_INPUT)
     except (Interrupted, KeyboardInterrupt) as interrupt:
         _leave(f"interrupted. {interrupt}".removesuffix(". "), INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
@@ -63,7 +63,7 @@ def _show_warning(
     if issubclass(category, NestorWarning):
         from nestor.cli.wording import at_the_command_line
 
-        sys.stderr.write(f"warning: {at_the_command_line(str(message))}\n")
+        sys.stderr.write(f"warning: {at_the_command_line(str(message), sys.argv[1:])}\n")
     else:
         (file or sys.stderr).write(
             warnings.formatwarning(message, category, filename, lineno, line)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def refuse_table(formula: str | None) -> None:
-    """Refuse a table in the place of the formula.
+def refuse_table(formula: str | None, data: str | None = None) -> None:
+    """Refuse a table in the place of the formula, unless there is one in its own place too.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def refuse_table(formula: str | None) -> None:
     """
     from nestor.tables import names_table
 
-    if formula is not None and names_table(formula):
+    if formula is not None and names_table(formula) and not (data and names_table(data)):
         raise SpecError(
             f"DATA stands before FORMULA, and {formula!r}, which stands where FORMULA belongs, is a table: "
             "swap them."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nestor
-from nestor.cli.wording import at_the_command_line, commands, options
+from nestor.cli.wording import at_the_command_line, command_of, commands, options
 
 SOURCE = Path(nestor.__file__).parent
 #: What only a user of Python can read something into.
@@ -137,7 +137,34 @@ def test_every_option_is_known_by_its_argument():
     found = options()
     assert found["until_verdict"] == "--until-verdict"
     assert found["priors"] == "--prior"
-    assert {"nestor", "bench", "fit", "compare"} <= {command.name for command in commands()}
+    assert {"bench run", "bench compare", "fit", "compare"} <= set(commands())
+    assert "margin" in options("compare")
+    assert "margin" not in options("fit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["fit", "data.csv"], "fit"),
+        (["--version"], ""),
+        (["nothing"], ""),
+        (["bench", "chem97", "--quick"], "bench run"),
+        (["bench", "--quick", "chem97"], "bench run"),
+        (["bench", "compare", "a", "b"], "bench compare"),
+        (["bench"], "bench run"),
+    ],
+)
+def test_the_command_is_found(arguments, command):
+    assert command_of(arguments) == command
+
+
+def test_no_command_is_told_of_an_option_that_it_lacks():
+    advice = "index with missing='group', or read it by Problem.from_parquet(spec, path)"
+    assert "missing='group'" in at_the_command_line(advice, ["bench", "chem97"])
+    assert at_the_command_line(advice, ["index", "data.csv", "g"]) == (
+        "index with --missing group, or read it with --in-batches of nestor fit or nestor compare"
+    )
+    assert at_the_command_line(advice, ["fit", "data.csv"]).endswith("read it with --in-batches")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +228,8 @@ def test_an_option_given_twice_is_refused(command, option, call, tmp_path, monke
 
 
 def test_every_command_refuses_options_given_twice():
-    own = [command for command in commands() if not hasattr(command, "commands")]
-    assert len(own) > 10
-    assert {type(command).__name__ for command in own} == {"Once"}
+    assert len(commands()) > 10
+    assert {type(command).__name__ for command in commands().values()} == {"Once"}
 
 
 def test_version(call):
@@ -226,6 +252,10 @@ class TestIndex:
         code, formula, err = call("index", "data.csv", "y ~ x + (x || g/h)")
         assert (code, err, formula) == (0, "", levels)
         assert "g  3 nodes" in levels
+
+    def test_a_level_may_be_called_as_a_folder_is(self, call, tmp_path):
+        (tmp_path / "g" / "h").mkdir(parents=True)
+        assert call("index", "data.csv", "g/h")[0] == 0
 
     def test_of_a_formula_has_notes(self, call):
         code, out, _ = call("index", "data.csv", "y2 ~ x + (1 | g/one)")

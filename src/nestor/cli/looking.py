@@ -34,7 +34,7 @@ def index(
     from nestor.tables import read_table
     from nestor.terminal.tables import index_view
 
-    refuse_table(levels)
+    refuse_table(levels, data)
     formula = levels if "~" in levels else None
     if formula is None:
         names = [name.strip() for name in levels.split("/")]
