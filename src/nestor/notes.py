@@ -40,8 +40,11 @@ _FAR = 10.0
 
 def problem_notes(problem: Problem) -> tuple[str, ...]:
     """Return what the data of a problem cannot tell, or tell only in part: a sentence each."""
-    found = [*_two_values(problem), *_one_row(problem), *_collinear(problem), *_constant(problem)]
-    return tuple(found)
+    with np.errstate(
+        over="ignore", under="ignore", invalid="ignore"
+    ):  # what cannot be told is not said
+        about = (_two_values, _one_row, _collinear, _constant)
+        return tuple(note for of in about for note in of(problem))
 
 
 # --- the outcome ------------------------------------------------------------------------------
@@ -131,6 +134,9 @@ def _products(
     rows = problem.rows
     root = np.ones(problem.n_rows) if rows.weights is None else np.sqrt(rows.weights)
     X = rows.X[:, varying] * root[:, None]
+    X /= np.where(
+        (largest := np.abs(X).max(axis=0)) > 0, largest, 1.0
+    )  # so that no square overflows
     for apart in range(most):
         same = np.flatnonzero(rows.leaf[apart:] == rows.leaf[: problem.n_rows - apart])
         yield X[same] * X[same + apart], np.full(len(same), float(apart == 0))
@@ -197,7 +203,8 @@ def spreads(problem: Problem) -> tuple[Spread, ...]:
     if problem.has_rows:
         rows = problem.rows
         columns = [*rows.X.T, *rows.Z.T]
-        pairs = [(float(column.mean()), float(column.std())) for column in columns]
+        with np.errstate(over="ignore", invalid="ignore"):
+            pairs = [(float(column.mean()), float(column.std())) for column in columns]
     else:
         if INTERCEPT not in names:
             return ()

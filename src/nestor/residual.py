@@ -27,6 +27,8 @@ from nestor.errors import DataError
 from nestor.names import INTERCEPT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from nestor.priors import Prior
@@ -40,7 +42,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDINGS = 50
 #: Singular values below this part of the largest are zero.
 _SINGULAR = 1e-11
-#: Rows that are looked at first: where they are not fitted exactly, all of them are not.
+#: Rows that are looked at first, in each of a few places: where they are not fitted exactly, all are not.
 _FIRST = 300
 
 #: Sets of scales that are tried at most, of data so few that one set after another fits them exactly.
@@ -76,7 +78,10 @@ def without_residual(problem: Problem) -> str:
     Where rows do not fit exactly, which a few of them show, that is all that is looked at. Otherwise all
     rows are read, for each set of scales without which they would still fit exactly.
     """
-    found = _degenerate(problem)
+    with np.errstate(
+        over="ignore", under="ignore", invalid="ignore"
+    ):  # what cannot be told is no reason
+        found = _degenerate(problem)
     return "" if found is None else _sentence(problem, found)
 
 
@@ -127,10 +132,13 @@ def _rank_of_exact_fit(problem: Problem, gone: frozenset[Scale]) -> int | None:
         if INTERCEPT in own:
             return problem.n_rows  # each row has a coefficient of its own
     if problem.has_rows:
-        some = _fit_some(problem, gone)
-        if not _is_rounding(some, min(problem.n_rows, _FIRST)):
-            return None
-        found = _fit_all(problem, gone, some.size)
+        size = 0.0
+        for here in _some(problem):
+            few = _fit_some(problem, gone, here)
+            if not _is_rounding(few, here.stop - here.start):
+                return None
+            size = max(size, few.size)
+        found = _fit_all(problem, gone, size)
         return found.rank if _is_rounding(found, problem.n_rows) else None
     found = _fit_statistics(problem, gone)
     # In batches remainders are differences of sums, of which rounding leaves its share.
@@ -155,14 +163,20 @@ def _lowest_free(problem: Problem, gone: frozenset[Scale]) -> list[int | None]:
 # --- a few rows -------------------------------------------------------------------------------
 
 
-def _fit_some(problem: Problem, gone: frozenset[Scale]) -> _Fit:
-    """Fit rows that follow each other, from the first one of the largest leaf."""
-    first = int(problem.index.starts[int(np.argmax(problem.index.rows_per_leaf))])
-    first = max(0, min(first, problem.n_rows - _FIRST))
-    here = slice(first, first + _FIRST)
+def _some(problem: Problem) -> Iterator[slice]:
+    """Rows that follow each other: of the largest leaf, and of a few places all over the data."""
+    N = problem.n_rows
+    last = max(0, N - _FIRST)
+    largest = int(problem.index.starts[int(np.argmax(problem.index.rows_per_leaf))])
+    for first in dict.fromkeys((min(largest, last), 0, last // 3, 2 * last // 3, last)):
+        yield slice(first, min(first + _FIRST, N))
+
+
+def _fit_some(problem: Problem, gone: frozenset[Scale], here: slice) -> _Fit:
+    """Fit some rows by dense least squares."""
     rows = problem.rows
-    root = np.ones(len(rows.y[here])) if rows.weights is None else np.sqrt(rows.weights[here])
-    y = rows.y[here] if rows.offset is None else rows.y[here] - rows.offset[here]
+    y, size = _outcome(problem, here)
+    root = np.ones(len(y)) if rows.weights is None else np.sqrt(rows.weights[here])
     columns = [rows.Z[here]]
     names = problem.index.names
     for j, k in enumerate(_lowest_free(problem, gone)):
@@ -175,19 +189,31 @@ def _fit_some(problem: Problem, gone: frozenset[Scale]) -> _Fit:
         own = np.zeros((len(y), node_of_row.max() + 1))
         own[np.arange(len(y)), node_of_row] = rows.X[here, j]
         columns.append(own)
-    design = np.column_stack(columns) * root[:, None]
-    scale = np.sqrt((design**2).sum(axis=0))
-    design = design / np.where(scale > 0, scale, 1.0)
-    beta, _, rank, _ = np.linalg.lstsq(design, root * y, rcond=_SINGULAR)
-    left = root * y - design @ beta
-    terms = np.abs(root * rows.y[here]) + np.abs(design) @ np.abs(beta)
+    design = _scaled(np.column_stack(columns) * root[:, None])
+    outcome = root * y
+    beta, _, rank, _ = np.linalg.lstsq(design, outcome, rcond=_SINGULAR)
+    left = outcome - design @ beta
+    terms = root * size + np.abs(design) @ np.abs(beta)
+    return _Fit(float(left @ left), int(rank), float(np.sqrt(np.mean(terms**2))))
+
+
+def _outcome(problem: Problem, here: slice) -> tuple[FloatArray, FloatArray]:
+    """The outcome less the offset, and the sizes of both, in units in which no square overflows."""
+    rows = problem.rows
+    unit = float(np.abs(rows.y).max())
     if rows.offset is not None:
-        terms += np.abs(root * rows.offset[here])
-    return _Fit(float(left @ left), int(rank), _rms(terms))
+        unit = max(unit, float(np.abs(rows.offset).max()))
+    y = rows.y[here] / (unit or 1.0)
+    if rows.offset is None:
+        return y, np.abs(y)
+    offset = rows.offset[here] / (unit or 1.0)
+    return y - offset, np.abs(y) + np.abs(offset)
 
 
-def _rms(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+def _scaled(columns: FloatArray) -> FloatArray:
+    """Columns, (..., k), of which the largest number is 1."""
+    largest = np.abs(columns).max(axis=tuple(range(columns.ndim - 1)))
+    return np.asarray(columns / np.where(largest > 0, largest, 1.0))
 
 
 # --- all rows, from the leaves up -------------------------------------------------------------
@@ -195,8 +221,8 @@ def _rms(values: FloatArray) -> float:
 
 def _fit_all(problem: Problem, gone: frozenset[Scale], size: float) -> _Fit:
     rows = problem.rows
-    y = rows.y if rows.offset is None else rows.y - rows.offset
-    table = np.column_stack([rows.X, rows.Z, y])
+    y, _ = _outcome(problem, slice(None))
+    table = np.column_stack([_scaled(np.hstack([rows.X, rows.Z])), y])
     if rows.weights is not None:
         table *= np.sqrt(rows.weights)[:, None]
     left, rank = _up_the_tree(problem, gone, table[:, None, :], rows.leaf)
@@ -249,9 +275,9 @@ def _up_the_tree(
         Rows that belong to no leaf.
     """
     p = len(problem.effects)
-    scale = np.sqrt((table**2).sum(axis=(0, 1)))
+    scale = np.abs(table).max(axis=(0, 1))
     if rest is not None:
-        scale = np.sqrt(scale**2 + (rest**2).sum(axis=0))
+        scale = np.maximum(scale, np.abs(rest).max(axis=0))
     scale[-1] = 1.0
     scale[scale == 0] = 1.0
     lowest = _lowest_free(problem, gone)
