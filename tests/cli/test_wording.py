@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import nestor
+from nestor import ModelSpec, Prior
 from nestor.cli.wording import at_the_command_line, command_of, commands, options
+from nestor.priors import PRIOR_FAMILIES
 
 SOURCE = Path(nestor.__file__).parent
 #: What only a user of Python can read something into.
@@ -292,3 +294,20 @@ class TestIndex:
         assert (code, out) == (2, "")
         assert "DATA stands before FORMULA" in err
         assert f"{arguments[2]!r}, which stands where FORMULA belongs, is a table: swap them" in err
+
+
+def test_examples_in_texts_are_what_nestor_reads():
+    group = re.compile(r"\([^(){}|]*\|{1,2}[^(){}|]*\)")
+    formula = re.compile(r"'([^'{}]* ~ [^'{}]*)'")
+    prior = re.compile(rf"\b(?:{'|'.join(PRIOR_FAMILIES)})\([\d., ]+\)")
+    terms, formulas, priors = (
+        {example for _, text in sentences() for example in kind.findall(text)}
+        for kind in (group, formula, prior)
+    )
+    assert {"(x || a/b)", "(1 || group)"} < terms
+    assert "y ~ x + (x || group)" in formulas
+    assert {"HalfNormal(2)", "InverseGamma(3, 1)"} < priors
+    for text in (*formulas, *(f"y ~ 1 + {term}" for term in terms)):
+        ModelSpec.from_formula(text)
+    for text in priors:
+        Prior.parse(text)

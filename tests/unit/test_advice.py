@@ -104,7 +104,7 @@ def test_independent_effects_in_the_place_of_correlated_ones(name):
 @pytest.mark.parametrize("name", ODD)
 def test_the_nested_model_in_the_place_of_a_crossed_one(name):
     level = quoted(name)
-    message = told(SpecError, ModelSpec.from_formula, f"y ~ 1 + (1 | {level}) + (1 | inner)")
+    message = told(SpecError, ModelSpec.from_formula, f"y ~ 1 + (x | {level}) + (1 | inner)")
     advised = message.partition("write ")[2].removesuffix(".")
     assert ModelSpec.from_formula(f"y ~ 1 + {advised}").level_names == (name, "inner")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ALLOWED = (
     "Allowed are column names (in backquotes if they have spaces or signs), "
     f"{', '.join(f'{name}(x)' for name in TRANSFORMS)}, I(x**2), x:z, x*z, offset(e), "
-    "(x | a/b) and (x || a/b)."
+    "(1 | a/b) and (x || a/b)."
 )
 
 _CALLS = (*TRANSFORMS, "I", "offset")
@@ -185,7 +185,7 @@ def _joined_bars(text: str, tokens: list[Token]) -> Iterator[Token]:
         elif token.kind == waiting.kind == "PIPE" and token.start == waiting.end:
             if waiting.lexeme == "||":
                 place = Syntax(text, ()).at(waiting.start, token.end)
-                raise SpecError(f"three bars in a row ({place}): write (x | a) or (x || a).")
+                raise SpecError(f"three bars in a row ({place}): write (1 | a) or (x || a).")
             waiting = replace(waiting, lexeme="||", end=token.end)
         else:
             yield waiting
