@@ -35,7 +35,10 @@ OF_OBJECTS = (
     "Arguments of nestor.datasets.simulate.simulate_tree",
 )
 #: Parts of the package that are for Python only, for whoever writes a backend, or are no messages.
-ELSEWHERE = ("conformance", "__init__.py", "cli/wording.py", "plots", "report", "datasets")
+ELSEWHERE = (
+    *("conformance", "__init__.py", "cli/wording.py", "plots", "report", "datasets"),
+    "runner/contract.py",
+)
 
 
 @cache

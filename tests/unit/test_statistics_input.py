@@ -177,7 +177,7 @@ def test_a_table_without_rows_has_no_types():
 @pytest.mark.parametrize("name", ["x", "h"])
 def test_names_of_columns_that_are_no_text_are_not_taken_for_it(name):
     spec = ModelSpec.from_formula("y ~ `1` + (1 || g/h)" if name == "x" else "y ~ x + (1 || g/`1`)")
-    with pytest.raises(DataError, match="table 0: there is no column '1'"):
+    with pytest.raises(DataError, match="table 0: no column '1'"):
         Problem.from_batches(spec, [TABLE.rename(columns={name: 1})])
 
 
