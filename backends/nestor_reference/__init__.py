@@ -140,6 +140,6 @@ def _theta(problem: Problem, passing: MessagePassing) -> Theta:
         raise Unsupported(
             f"the exact reference samples up to {LARGEST_DIMENSION} scales (sigma included), and this "
             f"model has {len(theta)}: importance weights in so many dimensions are not to be trusted. "
-            "Use one scale per level (scale='level') or a sampler."
+            "Use one scale per level, not one for each parent node, or a sampler."
         )
     return theta

@@ -25,6 +25,7 @@ def main() -> None:
     """Run the command line; exit codes are in ``nestor --help``."""
     from nestor.cli import app
     from nestor.cli.interrupting import Interrupted
+    from nestor.cli.wording import at_the_command_line
 
     warnings.showwarning = _show_warning
     # What ends a job from outside is treated like Ctrl-C: engines end, finished ones are kept.
@@ -34,9 +35,9 @@ def main() -> None:
     try:
         app(prog_name="nestor")
     except EngineFailed as error:
-        _leave(f"error: {error}", FAILED)
+        _leave(f"error: {at_the_command_line(str(error), sys.argv[1:])}", FAILED)
     except NestorError as error:
-        _leave(f"error: {error}", BAD_INPUT)
+        _leave(f"error: {at_the_command_line(str(error), sys.argv[1:])}", BAD_INPUT)
     except (Interrupted, KeyboardInterrupt) as interrupt:
         _leave(f"interrupted. {interrupt}".removesuffix(". "), INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: say that it is our fault, and how to report it
@@ -60,7 +61,10 @@ def _show_warning(
 ) -> None:
     """Print our own warnings as sentences, others as Python does."""
     if issubclass(category, NestorWarning):
-        sys.stderr.write(f"warning: {_printable(str(message))}\n")
+        from nestor.cli.wording import at_the_command_line
+
+        said = at_the_command_line(str(message), sys.argv[1:])
+        sys.stderr.write(f"warning: {_printable(said)}\n")
     else:
         (file or sys.stderr).write(
             warnings.formatwarning(message, category, filename, lineno, line)

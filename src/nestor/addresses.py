@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError
 from nestor.families import family
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from nestor.priors import Prior
@@ -42,7 +43,10 @@ def check_prior(spec: ModelSpec, address: str, prior: Prior) -> None:
     """Refuse a prior on what the model has not, or with the wrong support."""
     known = known_addresses(spec)
     if address not in known:
-        raise SpecError(f"no prior can be set on {address!r}. This model has: {', '.join(known)}.")
+        meant = did_you_mean(address, known)
+        raise SpecError(
+            f"no prior can be set on {address!r}.{meant} This model has: {', '.join(known)}."
+        )
     if prior.is_fixed and address not in family(spec.family).parameters:
         raise SpecError(f"{address} cannot be fixed at {prior.value:g}: give it a distribution.")
     if prior.is_fixed and prior.value <= 0:

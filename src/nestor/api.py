@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.backend import SamplerConfig
 from nestor.errors import ConvergenceWarning, DataError, EngineFailed
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,6 +70,8 @@ def fit(
     ------
     SpecError, Unsupported
         If the engine or a setting is wrong.
+    DataError
+        If nothing of the outcome is left for sigma: see `nestor.residual`.
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
 
@@ -77,14 +80,16 @@ def fit(
     Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    from nestor.residual import check_sigma
     from nestor.runner import store
     from nestor.session import check_problem, check_timeout, read_contender
 
     check_problem(problem)
     contender = read_contender(engine, problem)
     check_timeout(timeout)
+    check_sigma(problem)
     console = _console(progress)
-    _say_chosen([contender], console)
+    _say(problem, [contender], console)
     with store.scratch_folder() as (folder, logs):
         log = folder / "engine.log"
         row = fit_one(problem, contender, config, log, timeout, console)
@@ -94,7 +99,7 @@ def fit(
             tail = log.read_text(errors="replace").strip().splitlines()[-25:]
             raise EngineFailed("\n".join([f"{contender.name}: {row.message}", *tail]))
     if row.gates is not None and not row.gates.passed:
-        warnings.warn(_not_converged(row, config), ConvergenceWarning, stacklevel=2)
+        warnings.warn(_not_converged(problem, row, config), ConvergenceWarning, stacklevel=2)
     return row.tree
 
 
@@ -139,12 +144,16 @@ def fit_one(
     return row
 
 
-def _not_converged(row: EngineRow, config: SamplerConfig) -> str:
+def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> str:
     """Say what is worst about draws that did not pass the gates, and what to do."""
     assert row.gates is not None  # noqa: S101 - the caller has seen them fail
+    from nestor.notes import gate_hint
+
     first, *others = row.gates.failures
     more = f" ({len(others)} more in the draws' attribute gates)" if others else ""
-    return f"{row.name} has not converged: {first}{more}. {advice(row, config)}"
+    hint = gate_hint(problem, row.contender.formulation)
+    reason = f" {hint}." if hint else ""
+    return f"{row.name} has not converged: {first}{more}.{reason} {advice(row, config)}"
 
 
 def advice(row: EngineRow, config: SamplerConfig) -> str:
@@ -213,6 +222,7 @@ def compare(
         If the engines, settings or directory are wrong; nothing has been run then.
     """
     from nestor.agreement.criteria import Criteria
+    from nestor.residual import check_sigma
     from nestor.session import check_problem, read_contenders
     from nestor.session import compare as run
 
@@ -221,7 +231,8 @@ def compare(
     engines = engines if isinstance(engines, str) else list(engines)
     contenders = read_contenders(engines, problem)
     console = _console(progress)
-    _say_chosen(contenders, console)
+    check_sigma(problem)
+    _say(problem, contenders, console)
     names = [contender.name for contender in contenders]
     with _listener(console, names, config.chains) as listener:
         return run(
@@ -264,7 +275,10 @@ def summary(
     known = [str(name) for name in posterior.data_vars]
     names = known if var_names is None else list(var_names)
     if unknown := [name for name in names if name not in known]:
-        raise DataError(f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.")
+        meant = did_you_mean(unknown[0], known)
+        raise DataError(
+            f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.{meant}"
+        )
     tables: list[pd.DataFrame] = []
     for name in names:  # one by one, as ArviZ mixes up names of variables that have nodes first
         effects = [d for d in posterior[name].dims if str(d).split("_", 1)[0] == "effect"]
@@ -272,10 +286,11 @@ def summary(
     return pd.concat(tables)
 
 
-def _say_chosen(contenders: Sequence[Contender], console: Console | None) -> None:
-    from nestor.terminal.words import chosen_lines
+def _say(problem: Problem, contenders: Sequence[Contender], console: Console | None) -> None:
+    """Say what the user should know before anything is sampled: notes, and what auto chose."""
+    from nestor.terminal.words import chosen_lines, note_lines
 
-    lines = chosen_lines(contenders)
+    lines = [*note_lines(problem, contenders), *chosen_lines(contenders)]
     if console is not None and lines:
         # At once, since each print is an output of its own in a notebook.
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

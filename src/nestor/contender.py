@@ -13,7 +13,8 @@ import numpy as np
 from nestor import registry
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, UnknownContender, Unsupported
-from nestor.formulation import Formulation, is_formulation_word
+from nestor.formulation import Centering, Formulation, is_formulation_word
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Contender:
         if not isinstance(text, str) or not text.strip():
             raise SpecError(f"an engine is text such as 'pymc:nutpie@centered', not {text!r}.")
         engine, at, tail = text.strip().partition("@")
-        words = [word.strip() for word in tail.split(",")] if at else []
+        words = _split(tail, levels) if at else []
         if at and not all(words):
             raise SpecError(f"cannot read the engine {text!r}: write {_GRAMMAR}.")
         name, colon, sampler = engine.partition(":")
@@ -90,7 +91,7 @@ class Contender:
         device = _one(words, _DEVICES, "cpu", text)
         # Chains side by side on one GPU share it badly; one program for all of them is its strength.
         method = "vectorized" if device == "gpu" else "parallel"
-        how = _formulation_words(words, text)
+        how = _formulation_words(words, text, levels)
         found = cls(
             backend=name,
             sampler=_sampler(entry, sampler if colon else None),
@@ -213,7 +214,8 @@ def _sampler(entry: registry.Entry, asked: str | None) -> str | None:
         return samplers[0] if samplers else None
     if asked not in samplers:
         have = ", ".join(samplers) or "none: it evaluates densities only"
-        raise SpecError(f"engine {entry.name!r} has no sampler {asked!r}; it has {have}.")
+        meant = did_you_mean(asked, samplers)
+        raise SpecError(f"engine {entry.name!r} has no sampler {asked!r}; it has {have}.{meant}")
     return asked
 
 
@@ -224,13 +226,35 @@ def _one(words: Sequence[str], choices: Sequence[str], default: str, text: str) 
     return given.pop() if given else default
 
 
-def _formulation_words(words: Sequence[str], text: str) -> list[str]:
+def _split(tail: str, levels: Sequence[str]) -> list[str]:
+    """Cut at commas, but not at those in the name of a level."""
+    pieces = tail.split(",")
+    by_level = {f"{level}={how}" for level in levels for how in get_args(Centering)}
+    words: list[str] = []
+    while pieces:
+        # The most pieces that are a word for a level; else one.
+        n = next(
+            (n for n in range(len(pieces), 1, -1) if ",".join(pieces[:n]).strip() in by_level), 1
+        )
+        words.append(",".join(pieces[:n]).strip())
+        pieces = pieces[n:]
+    return words
+
+
+def _all_words(levels: Sequence[str]) -> list[str]:
+    by_level = [f"{level}={how}" for level in levels for how in ("centered", "noncentered")]
+    general = ("marginalized", "centered", "noncentered", "rows", "statistics")
+    return [AUTO, *general, *by_level, *_DEVICES, *_DTYPES, *_METHODS]
+
+
+def _formulation_words(words: Sequence[str], text: str, levels: Sequence[str]) -> list[str]:
     """Words that say how; none where the formulation is to be chosen for the problem."""
     left = [w for w in words if w not in (*_DEVICES, *_DTYPES, *_METHODS)]
     named = [w for w in left if w != AUTO]
     for word in named:
         if not is_formulation_word(word):
-            raise SpecError(f"engine {text!r}: unknown word {word!r}. Write {_GRAMMAR}.")
+            meant = did_you_mean(word, _all_words(levels))
+            raise SpecError(f"engine {text!r}: unknown word {word!r}.{meant} Write {_GRAMMAR}.")
     if named and AUTO in left:
         raise SpecError(f"engine {text!r}: auto chooses the formulation; leave out {named[0]!r}.")
     return named

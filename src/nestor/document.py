@@ -44,6 +44,9 @@ class ProblemDocument(_Document):
     levels: list[LevelDocument]
     priors: dict[str, str] = Field(description="Every prior with its numbers, by address")
     automatic_priors: list[str] = Field(description="Addresses whose prior was scaled by the data")
+    notes: list[str] = Field(
+        default_factory=list, description="What the data cannot tell, or tell only in part"
+    )
 
 
 class DensityDocument(_Document):
@@ -307,6 +310,7 @@ def _problem(problem: Problem) -> ProblemDocument:
         ],
         priors={address: str(prior) for address, prior in problem.priors.by_address().items()},
         automatic_priors=sorted(problem.priors.automatic),
+        notes=list(problem.notes),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,4 +62,5 @@ def family(name: str) -> Family:
     known = ", ".join(FAMILIES)
     if name in PLANNED:
         raise SpecError(f"family {name!r} is not supported yet. Supported: {known}.")
-    raise SpecError(f"unknown family {name!r}. Supported: {known}.")
+    meant = did_you_mean(name, (*FAMILIES, *PLANNED))
+    raise SpecError(f"unknown family {name!r}.{meant} Supported: {known}.")

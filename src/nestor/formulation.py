@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,7 +138,8 @@ def _read_centering(words: Iterable[str], levels: Sequence[str]) -> tuple[Center
                 raise SpecError("a contender cannot be both centered and noncentered.")
             general = choice
         elif level not in levels:
-            raise SpecError(f"{word!r}: no level {level!r}; the levels are {list(levels)}.")
+            meant = did_you_mean(level, levels)
+            raise SpecError(f"{word!r}: no level {level!r}; the levels are {list(levels)}.{meant}")
         elif special.get(level, choice) != choice:
             raise SpecError(f"level {level!r} cannot be both centered and noncentered.")
         else:
@@ -151,4 +153,5 @@ def _centering(text: str) -> Centering:
         return "centered"
     if text == "noncentered":
         return "noncentered"
-    raise SpecError(f"{text!r} is not a formulation: write {_FORMS}.")
+    meant = did_you_mean(text, get_args(Centering))
+    raise SpecError(f"{text!r} is not a formulation: write {_FORMS}.{meant}")

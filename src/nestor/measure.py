@@ -14,11 +14,12 @@ from nestor.comparison import TIMINGS, EngineRow
 from nestor.datatree import plain
 from nestor.diagnostics import gates, summaries
 from nestor.likelihood import log_likelihood
+from nestor.notes import gate_hint
 from nestor.quantities import Quantities
 from nestor.runner.engine import read_attr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import NDArray
@@ -168,7 +169,7 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
     return replace(
         row,
         status="ok" if checked.passed else "gates_failed",
-        message="; ".join(checked.failures),
+        message="" if checked.passed else _why(problem, row, checked.failures),
         timings=seconds,
         efficiency={
             "ess_per_s_sampling": None if why_void else _rate(worst, seconds["sampling_s"]),
@@ -185,6 +186,12 @@ def measure(problem: Problem, row: EngineRow, tree: xr.DataTree) -> EngineRow:
         versions=read_attr(tree, "versions"),
         seed=read_attr(tree, "config")["seed"],
     )
+
+
+def _why(problem: Problem, row: EngineRow, failures: Sequence[str]) -> str:
+    """Which gates failed, and what may be the reason."""
+    hint = gate_hint(problem, row.contender.formulation)
+    return "; ".join([*failures, *([hint] if hint else [])])
 
 
 def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.float64]]:

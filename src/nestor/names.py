@@ -1,4 +1,11 @@
-"""Names that mean something: the intercept, and those that a level may not take."""
+"""Names: those that mean something, those that a level may not take, and those that were meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INTERCEPT = "Intercept"
 #: Dimensions and variables of the draws that a level would hide.
@@ -6,6 +13,28 @@ RESERVED = (
     *("chain", "draw", "effect", "effect_2", "covariate", "row"),
     *("beta", "gamma", "X", "Z", "offset", "weights", "leaf"),
 )
+
+
+def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
+    """Return " Did you mean 'month'?", with a blank before it, or nothing where no known name is like it.
+
+    Parameters
+    ----------
+    name : object
+        What was written; upper and lower case are not told apart.
+    known : iterable
+        What there is, the better first where two are alike.
+    most : int
+        How many to name.
+    """
+    from difflib import get_close_matches
+
+    lowered: dict[str, str] = {}
+    for other in known:
+        lowered.setdefault(str(other).lower(), str(other))
+    close = get_close_matches(str(name).lower(), lowered, n=most)
+    shown = " or ".join(repr(lowered[match]) for match in close)
+    return f" Did you mean {shown}?" if shown else ""
 
 
 def underscored(name: str) -> str:

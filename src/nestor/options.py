@@ -12,6 +12,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def refuse_table(formula: str | None, data: str | None = None) -> None:
+    """Refuse a table in the place of the formula, unless there is one in its own place too.
+
+    Raises
+    ------
+    SpecError
+        If the text names one.
+    """
+    from nestor.tables import names_table
+
+    if formula is not None and names_table(formula) and not (data and names_table(data)):
+        raise SpecError(
+            f"DATA stands before FORMULA, and {formula!r}, which stands where FORMULA belongs, is a table: "
+            "swap them."
+        )
+
+
+#: What looks like a prior, right or wrong: a name with something in brackets, or a number.
+_PRIOR = re.compile(r"[A-Za-z]\w*\s*\(.*\)|[-+]?[\d.]+(?:[eE][-+]?\d+)?", re.DOTALL)
+
+
 def read_model(
     formula: str | None,
     path: Path | None,
@@ -41,6 +62,7 @@ def read_model(
         if clash := [name for name, value in options.items() if value is not None]:
             raise SpecError(f"{clash[0]} cannot be combined with --spec: write it into {path}.")
         return ModelSpec.from_toml(_read(path)).with_priors(given)
+    refuse_table(formula)
     if formula is None:
         raise SpecError("say which model: FORMULA, such as 'y ~ x + (x || group)', or --spec FILE.")
     return ModelSpec.from_formula(
@@ -62,10 +84,15 @@ def _read(path: Path) -> str:
 
 
 def _prior(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"\s*([^=\[]+(?:\[.*?\])?)\s*=(.+)", text, re.DOTALL)
-    if match is None or not match[2].strip():
+    # A name of the address may have an equals sign of its own: after the right one stands a prior.
+    for match in re.finditer("=", text):
+        address, prior = text[: match.start()].strip(), text[match.end() :].strip()
+        if address and _PRIOR.fullmatch(prior):
+            return address, prior
+    address, _, prior = (part.strip() for part in text.partition("="))
+    if not address or not prior:
         raise SpecError(f"--prior {text!r}: write ADDRESS=PRIOR, such as 'tau=HalfNormal(2)'.")
-    return match[1].strip(), match[2].strip()
+    return address, prior
 
 
 def _scale(texts: list[str]) -> Any:

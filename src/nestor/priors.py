@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -178,7 +179,8 @@ class Prior:
             names = PRIOR_FAMILIES[self.family].parameters
         else:
             known = ", ".join(sorted(PRIOR_FAMILIES))
-            raise SpecError(f"unknown prior {self.family!r}. Known: {known}.")
+            meant = did_you_mean(self.family, PRIOR_FAMILIES)
+            raise SpecError(f"unknown prior {self.family!r}.{meant} Known: {known}.")
         if len(self.args) != len(names):
             raise SpecError(
                 f"{self.family}({', '.join(names)}) takes {len(names)} number(s), "

@@ -88,9 +88,9 @@ class Problem:
         index: TreeIndex,
         priors: ResolvedPriors,
         rows: Rows | None,
-        streamed: LeafStatistics | None,
+        streamed: Streamed | None,
     ) -> None:
-        """Set every attribute; either rows or statistics stand for the data."""
+        """Set every attribute; either rows or what is left of those that were read stand for the data."""
         self.spec = spec
         self.index = index
         self.levels: tuple[LevelDesign, ...] = level_designs(spec, index)
@@ -169,7 +169,7 @@ class Problem:
     @classmethod
     def _of_stream(cls, spec: ModelSpec, found: Streamed) -> Problem:
         new = object.__new__(cls)
-        new._assign(spec, found.index, found.priors, None, found.statistics)
+        new._assign(spec, found.index, found.priors, None, found)
         return new
 
     @property
@@ -232,7 +232,30 @@ class Problem:
     @cached_property
     def statistics(self) -> LeafStatistics:
         """What a gaussian likelihood needs to know of the rows; other outcomes are `Unsupported`."""
-        return leaf_statistics(self) if self._streamed is None else self._streamed
+        return leaf_statistics(self) if self._streamed is None else self._streamed.statistics
+
+    @cached_property
+    def two_values(self) -> tuple[float, float] | None:
+        """The two values that the outcome takes, if it takes no more."""
+        if self._streamed is not None:
+            return self._streamed.two_values
+        from nestor.notes import two_values
+
+        return two_values(self.y)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What its data cannot tell, or tell only in part: a sentence each; see `nestor.notes`."""
+        from nestor.notes import problem_notes
+
+        return problem_notes(self)
+
+    @cached_property
+    def without_residual(self) -> str:
+        """Why sigma cannot be estimated of these data; empty if it can: see `nestor.residual`."""
+        from nestor.residual import without_residual
+
+        return without_residual(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # An engine computes its statistics in its own process: they are part of the time it takes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nestor.backend import Backend, Capabilities
 from nestor.errors import NestorWarning, SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,9 +99,8 @@ def get(name: str) -> Entry:
 
 def _unknown(name: str, known: Mapping[str, Entry]) -> str:
     installed = ", ".join(n for n, entry in known.items() if entry.installed) or "none"
-    parts = [f"unknown engine {name!r}."]
-    if close := difflib.get_close_matches(name, known, n=1):
-        parts.append(f"Did you mean {close[0]!r}?")
+    samplers = [f"{n}:{s}" for n, entry in known.items() for s in entry.backend.samplers]
+    parts = [f"unknown engine {name!r}.{did_you_mean(name, [*known, *samplers])}"]
     parts.append(f"Installed: {installed}.")
     if absent := [f"{n} ({entry.install})" for n, entry in known.items() if not entry.installed]:
         parts.append(f"Known but not installed: {', '.join(absent)}.")

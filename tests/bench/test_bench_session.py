@@ -1,21 +1,25 @@
 """The harness with engines that work, fail, hang, lie and die; resuming; verdicts; damaged records."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from nestor.bench.aggregate import aggregate
 from nestor.bench.columns import COLUMNS
 from nestor.bench.plan import plan
 from nestor.bench.reading import read_scenario
 from nestor.bench.record import json_schema
-from nestor.bench.session import run_bench
+from nestor.bench.session import _check_problems, run_bench
 from nestor.bench.store import Results
 from nestor.bench.table import read_tables
 from nestor.errors import DataError
+from nestor.terminal.bench_progress import GridProgress
 
 ENGINES = Path(__file__).parent / "engines"
 TINY = """
@@ -419,3 +423,38 @@ def test_versions_that_raise_are_a_failed_cell(bench, monkeypatch):
     row = by_engine(bench("garbage"))["garbage"]
     assert row.status == "failed"
     assert "versions() of the backend garbage failed" in row.message
+
+
+@pytest.fixture
+def of_lines(engines, tmp_path):
+    """A scenario whose data are a line in 20 nodes of one row each, and noise."""
+
+    def of_lines(noise):
+        x = np.arange(20.0)
+        y = x + noise * np.random.default_rng(3).normal(size=20)
+        rows = pd.DataFrame({"g": np.arange(20), "x": x, "y": y})
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        simulated = "simulate = { branching = [3, 2], rows_per_leaf = 5 }"
+        table = f"table = '{tmp_path / 'rows.csv'}'\n[model]\nformula = 'y ~ x + (1 | g)'"
+        text = TINY.replace("ENGINES", "exact").replace(simulated, table)
+        return read_scenario(text, "lines"), text
+
+    return of_lines
+
+
+def test_data_that_leave_nothing_for_sigma_are_refused_before_anything_runs(of_lines, tmp_path):
+    with pytest.raises(DataError, match="nothing is left for sigma"):
+        run_bench(*of_lines(0.0), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_notes_of_the_data_are_printed_once(of_lines):
+    events = []
+    _check_problems(plan(of_lines(1.0)[0], quick=False), events.append)
+    (noted,) = [event for event in events if event.kind == "noted"]
+    assert "tau_g[Intercept] and sigma cannot be told apart" in noted.notes[0]
+    said = Console(file=StringIO(), width=300)
+    progress = GridProgress(said, "lines", None)
+    progress(noted)
+    progress(noted)
+    assert said.file.getvalue().count("note: every g has one row") == 1

@@ -177,7 +177,7 @@ BAD_OPTIONS = [
     (("compare", "data.csv", FORMULA, *ENGINES, "--weights", "x"), "weights"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--chains", "0"), "chains"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--draws", "-5"), "draws"),
-    (("compare", "data.csv", FORMULA, *ENGINES, "--target-accept", "1.5"), "target_accept"),
+    (("compare", "data.csv", FORMULA, *ENGINES, "--target-accept", "1.5"), "--target-accept must"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--margin", "0"), "margin"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--timeout", "-1"), "timeout"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--scale", "cousin"), "--scale"),

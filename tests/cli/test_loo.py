@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import nestor
-from nestor import ModelSpec, Problem
+from nestor import LeaveOneOut, ModelSpec, Problem
 
 FORMULA = "y ~ x + (x || g/h)"
 
@@ -71,3 +72,24 @@ def test_other_data_are_refused(here, call, small_table, tmp_path, options):
     code, out, err = call("loo", *arguments)
     assert (code, out) == (2, "")
     assert "they were given other values of 'x'" in err
+
+
+def test_rows_left_out_exactly(here, call, small_table):
+    code, out, err = call("loo", "data.csv", FORMULA, "--draws", "draws.nc", "--exact")
+    assert code == 0, err
+    problem = Problem(ModelSpec.from_formula(FORMULA), small_table)
+    wanted = nestor.leave_one_row_out(problem, xr.open_datatree("draws.nc"))
+    assert float(out.splitlines()[2].split()[2]) == pytest.approx(wanted.elpd, abs=0.05)
+
+
+def test_what_pareto_k_forbids_names_the_exact_way(here, call, monkeypatch):
+    # Every row's weights as bad ones: what these draws allow is below zero.
+    monkeypatch.setattr(LeaveOneOut, "good_k", property(lambda _: -10.0))
+    arguments = ("loo", "data.csv", FORMULA, "--draws", "draws.nc")
+    _, out, _ = call(*arguments)
+    assert "--exact leaves them out exactly (in Python leave_one_row_out)" in " ".join(out.split())
+    _, out, _ = call(*arguments, "--exact")
+    assert "Fit again without them to know." in " ".join(out.split())
+    code, _, err = call(*arguments, "--exact", "--leaves")
+    assert code == 2
+    assert "give either --exact or --leaves" in err

@@ -172,3 +172,10 @@ def test_what_auto_chose_is_a_contender_like_one_that_was_named(small_problem):
     assert found.settle(small_problem) is found
     assert named.settle(small_problem) is named
     assert (named.reason, named.asked) == ("", named.name)
+
+
+def test_a_level_may_have_commas_in_its_name():
+    levels = ("a,b", "a", "c, d")
+    found = Contender.parse("exact@a,b=centered,a=noncentered,c, d=centered,float64", levels)
+    assert found.formulation.centering == ("centered", "noncentered", "centered")
+    assert Contender.parse(found.name, levels) == found

@@ -295,3 +295,25 @@ def test_a_name_that_means_several_or_none_says_what_there_is(problems):
     assert "exact2" not in found.draws
     with pytest.raises(KeyError):
         found.draws[3]
+
+
+def test_notes_of_the_problem_and_what_draws_may_lack(small_table):
+    """In the document, in both views, and in the message of a run that did not pass the gates."""
+    table = small_table.assign(year=2010.0 + small_table.x, y2=small_table.y > 0)
+    problem = Problem(ModelSpec.from_formula("y2 ~ year + (year || g)"), table)
+    rows = [finished(problem, text, 1) for text in ("exact@centered", "exact2@noncentered")]
+    bad = rows[0].tree.copy()
+    bad["posterior"] = bad["posterior"].dataset.map(lambda v: v + 9.0 * v.chain)
+    hint = "write center(year)"
+    rows[0] = measure(problem, EngineRow(rows[0].contender, "ok"), bad)
+    assert rows[0].status == "gates_failed"
+    assert hint in rows[0].message
+    assert hint not in rows[1].message
+    found = comparison(problem, *rows)
+    document = validated(found)
+    (note,) = document["problem"]["notes"]
+    assert note == problem.notes[0]
+    text = " ".join(str(found).split())
+    assert f"note: {note}" in text
+    assert "note: exact:iid@centered: year (mean" in text
+    assert "note: the outcome &#x27;y2&#x27; has two values" in found._repr_html_()

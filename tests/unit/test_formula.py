@@ -303,7 +303,7 @@ def crossed(terms: str, what: str, instead: str) -> tuple[str, str]:
         crossed("(1 || a) + (1 || b)", "b lies inside one a", "(1 || a/b)"),
         crossed("(1|a) + (1|b)", "b lies inside one a", "(1 || a/b)"),
         crossed("(x||a) + (1||b)", "b lies inside one a", "(1 + x || a) + (1 || a:b)"),
-        crossed("(x|a) + (x|b)", "b lies inside one a", "(1 + x | a/b)"),
+        crossed("(x|a) + (x|b)", "b lies inside one a", "(1 + x || a/b)"),
         crossed("(1|a/b) + (1|c)", "c lies inside one b", "(1 || a/b/c)"),
         crossed("(1|a) + (1|b/c)", "b:c lies inside one a", "(1 || a/b/c)"),
         crossed("(1|a/b) + (1|b)", "b lies inside one a", "(1 || a/b)"),
@@ -316,7 +316,8 @@ def test_crossed_terms_are_named_with_the_nested_model(text: str, message: str) 
     with pytest.raises(SpecError) as caught:
         parse_formula(text)
     assert str(caught.value) == message
-    parse_formula("y ~ " + message.rpartition("write ")[2].removesuffix("."))
+    advised = message.rpartition("write ")[2].removesuffix(".")
+    assert not any(level.correlated for level in parse_formula(f"y ~ {advised}").levels)
 
 
 def test_of_many_terms_the_crossed_ones_are_named() -> None:

@@ -318,9 +318,11 @@ def test_wrong_levels(levels: Any, message: str) -> None:
 
 
 def test_wrong_tables_and_options() -> None:
-    with pytest.raises(DataError, match=r"no column 'conty'\. Did you mean 'county'"):
+    with pytest.raises(DataError, match=r"no column 'conty' in the table\. Did you mean 'county'"):
         build_index(COUNTIES, ["state", "conty"])
-    with pytest.raises(DataError, match=r"no column 'zip'\. Its columns: 'state', 'county'"):
+    with pytest.raises(
+        DataError, match=r"no column 'zip' in the table\. It has: 'state', 'county'"
+    ):
         build_index(COUNTIES, ["zip"])
     with pytest.raises(DataError, match="2 columns 'state'"):
         build_index(COUNTIES.set_axis(["state", "state"], axis=1), ["state"])

@@ -158,7 +158,7 @@ def test_a_bare_number_is_a_known_value(number):
         ("Normal(0, x)", "'x' is not a number"),
         ("Normal(0, 1,)", "'' is not a number"),
         ("HalfNormal(sigma=1)", "'sigma=1' is not a number"),
-        ("normal(0, 1)", "unknown prior 'normal'. Known: Cauchy, Exponential"),
+        ("normal(0, 1)", "unknown prior 'normal'. Did you mean 'Normal'?"),
         ("LKJ(2)", "unknown prior 'LKJ'"),
         ("Normal(0)", r"Normal\(mu, sigma\) takes 2 number\(s\), but 1 were given"),
         ("Normal()", "but 0 were given"),

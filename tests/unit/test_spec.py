@@ -223,7 +223,8 @@ def test_contradictions_are_refused(changes, message):
 
 def test_correlated_effects_are_not_supported_yet():
     with pytest.raises(
-        Unsupported, match=r"\(1 \+ x \| g\), are not supported yet; write \(1 \+ x \|\| g\)"
+        Unsupported,
+        match=r"\(1 \+ x \| g\), are not supported yet; for independent ones write \(1 \+ x \|\| g\)",
     ):
         ModelSpec.from_formula("y ~ x + (x | g)")
 
@@ -296,7 +297,11 @@ def test_a_levels_name_can_be_written_into_files_and_formulas(name):
 @pytest.mark.parametrize(
     ("address", "prior", "message"),
     [
-        ("beta[q]", "Normal(0, 1)", r"no prior can be set on 'beta\[q\]'. This model has: beta, "),
+        (
+            "beta[q]",
+            "Normal(0, 1)",
+            r"no prior can be set on 'beta\[q\]'. Did you mean 'beta\[x\]'\? This",
+        ),
         ("gamma[x]", "Normal(0, 1)", "no prior can be set"),
         ("tau_county[x]", "HalfNormal(1)", "no prior can be set"),
         ("tau_g", "HalfNormal(1)", "no prior can be set"),

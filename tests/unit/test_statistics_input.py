@@ -69,12 +69,14 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
 
 def test_columns_that_are_names_of_folders_are_explained(tmp_path):
     TABLE.to_parquet(tmp_path / "rows", partition_cols=["g"])
-    message = r"there is no column 'g'.*'g' is in the names of folders \(g=a/\), which are not read"
+    message = (
+        r"no column 'g' in the table.*'g' is in the names of folders \(g=a/\), which are not read"
+    )
     with pytest.raises(DataError, match=message):
         Problem.from_parquet(SPEC, tmp_path / "rows")
     (tmp_path / "x=1").mkdir()
     TABLE.drop(columns="y").to_parquet(tmp_path / "x=1" / "a.parquet")
-    with pytest.raises(DataError, match=r"there is no column 'y'. The columns: 'g', 'h', 'x'.$"):
+    with pytest.raises(DataError, match=r"no column 'y' in the table. It has: 'g', 'h', 'x'.$"):
         Problem.from_parquet(SPEC, tmp_path / "x=1")
 
 
@@ -175,7 +177,7 @@ def test_a_table_without_rows_has_no_types():
 @pytest.mark.parametrize("name", ["x", "h"])
 def test_names_of_columns_that_are_no_text_are_not_taken_for_it(name):
     spec = ModelSpec.from_formula("y ~ `1` + (1 || g/h)" if name == "x" else "y ~ x + (1 || g/`1`)")
-    with pytest.raises(DataError, match="table 0: there is no column '1'"):
+    with pytest.raises(DataError, match="table 0: no column '1'"):
         Problem.from_batches(spec, [TABLE.rename(columns={name: 1})])
 
 

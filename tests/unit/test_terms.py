@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -408,3 +409,36 @@ def test_a_masked_entry_is_missing() -> None:
 def test_constant() -> None:
     assert is_constant(np.full(3, 0.1))
     assert not is_constant(np.array([1.0, 1.0, 1.0 + 1e-15]))
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["1.5", "2", "n/a", "4"], "'n/a' in row 2"),
+        (["1.5", "2"], "'1.5' in row 0"),
+        ([1.0, None, "3,5"], "'3,5' in row 2"),
+        ([1.0, {"a": 1}], "a value of type dict in row 1"),
+        (pd.to_datetime(["2020-01-01"] * 2), "Timestamp('2020-01-01 00:00:00') in row 0"),
+        (pd.Categorical(["a", "b"]), "'a' in row 0"),
+        (np.array([1j, 2.0]), "1j in row 0"),
+        (["x" * 5000], f"'{'x' * 59}... in row 0"),
+    ],
+    ids=str,
+)
+def test_what_is_not_numeric_is_shown(values: Any, shown: str) -> None:
+    column = pd.Series(values, dtype=object if isinstance(values, list) else None)
+    message = message_of("x", pd.DataFrame({"x": column}))
+    assert f"): {shown}. Convert it to numbers" in message
+
+
+def test_columns_named_by_numbers_and_levels_in_the_index() -> None:
+    numbers = pd.DataFrame([[1.0, 2.0]])
+    assert "one named 1, of type int: table.rename(columns=str)" in message_of("`1`", numbers)
+    assert evaluate(parse_term("`1`"), numbers.rename(columns=str)).tolist() == [2.0]
+    # One number among names is not what was meant by another name.
+    mixed = pd.DataFrame({3: [1.0], "income": [1.0]})
+    assert "Did you mean 'income'?" in message_of("incom", mixed)
+    indexed = pd.DataFrame({"x": [1.0], "month": [2.0]}).set_index("month")
+    message = message_of("month", indexed)
+    assert "It is in the index: table.reset_index() makes it a column." in message
+    assert evaluate(parse_term("month"), indexed.reset_index()).tolist() == [2.0]

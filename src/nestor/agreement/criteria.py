@@ -56,7 +56,7 @@ class Criteria:
         if self.joint and chains < MIN_CHAINS_JOINT:
             raise SpecError(
                 f"the joint test permutes whole chains and needs at least {MIN_CHAINS_JOINT} of each "
-                f"engine: ask for --chains {MIN_CHAINS_JOINT} (there are {chains})."
+                f"engine: ask for chains={MIN_CHAINS_JOINT} (there are {chains})."
             )
         if self.until_verdict is not None and self.until_verdict <= draws:
             raise SpecError(

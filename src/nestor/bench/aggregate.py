@@ -11,6 +11,7 @@ from nestor.bench.columns import SKIPPED
 from nestor.bench.counting import METRICS, runs
 from nestor.bench.grouping import Group, GroupKey, Row, groups
 from nestor.errors import DataError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -168,7 +169,8 @@ def relative(table: pd.DataFrame, baseline: str | None = None) -> list[Relative]
     found = groups(table)
     names = dict.fromkeys(group.key.contender for group in found)
     if baseline is not None and baseline not in names:
-        raise DataError(f"no contender is named {baseline!r}; there are {', '.join(names)}.")
+        meant = did_you_mean(baseline, names)
+        raise DataError(f"no contender is named {baseline!r}; there are {', '.join(names)}.{meant}")
     return [_relative(group, _baseline(group, found, baseline)) for group in found]
 
 

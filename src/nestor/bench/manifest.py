@@ -92,16 +92,16 @@ def check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise DataError(f"the results directory {folder} is a file. Choose another --out.")
+        raise DataError(f"the results directory {folder} is a file. Choose another directory.")
     if not (folder / MANIFEST).exists():
         if any(p.name != ".lock" for p in folder.iterdir()):
             raise DataError(
-                f"the directory {folder} is not empty and holds no benchmark. Choose another --out."
+                f"the directory {folder} is not empty and holds no benchmark. Choose another directory."
             )
         return
     found = read_manifest(folder)
     if (found.get("name"), found.get("quick")) != (scenario.name, quick):
         form = " (quick)" if found.get("quick") else ""
         raise DataError(
-            f"the results in {folder} are those of {found.get('name')}{form}. Choose another --out."
+            f"the results in {folder} are those of {found.get('name')}{form}. Choose another directory."
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.bench.scenario import SAMPLER_SWEEPS
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from nestor.bench.scenario import Number, Scenario
@@ -98,7 +99,8 @@ def simulation_arguments(given: dict[str, Any]) -> dict[str, Any]:
     leaves = arguments.pop("leaves", None)
     if unknown := [name for name in arguments if name not in known]:
         raise SpecError(
-            f"scenario: data.simulate: unknown argument {unknown[0]!r}. "
+            f"scenario: data.simulate: unknown argument {unknown[0]!r}."
+            f"{did_you_mean(unknown[0], [*known, 'leaves'])} "
             f"Known: {', '.join(sorted([*known, 'leaves']))}."
         )
     if leaves is not None:

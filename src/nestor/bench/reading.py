@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from nestor.bench.scenario import (
     Tracks,
 )
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
     whole = _validated(fields, source)
     if over is None:
         if quick:
-            raise SpecError(f"scenario {source} has no table [quick]: run it without --quick.")
+            raise SpecError(f"scenario {source} has no table [quick]: it has one form only.")
         return whole
     if fixed := [name for name in _FIXED if name in over]:
         raise SpecError(f"scenario {source}: [quick] cannot change {fixed[0]}.")
@@ -107,8 +107,7 @@ def _first(error: ValidationError) -> str:
     # A number may be whole or not: which of the two was tried last is no part of the place.
     where = _place([p for p in found["loc"] if p not in ("int", "float")])
     if found["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(found["loc"][-1]), _known_keys(found["loc"]), n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
+        meant = did_you_mean(found["loc"][-1], _known_keys(found["loc"]))
         known = ", ".join(_known_keys(found["loc"])) or "none"
         return f"unknown key {where}.{meant} Known there: {known}."
     if found["type"] == "missing":

@@ -20,6 +20,7 @@ from nestor.bench.changes import Change, Ending, Regressions
 from nestor.bench.counting import METRICS, RATES, runs
 from nestor.bench.grouping import groups
 from nestor.errors import DataError, SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,7 +105,8 @@ def _check(threshold: float, metrics: Sequence[str]) -> None:
         raise SpecError(f"the threshold is a finite ratio above 1, such as 1.1, not {threshold!r}.")
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
-        raise SpecError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}.")
+        meant = did_you_mean(unknown[0], METRICS)
+        raise SpecError(f"unknown metric {unknown[0]!r}; there are {', '.join(METRICS)}.{meant}")
 
 
 def _check_forms(before: Iterable[Group], after: Iterable[Group]) -> None:

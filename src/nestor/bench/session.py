@@ -19,6 +19,7 @@ from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
 from nestor.errors import DataError, SpecError
+from nestor.residual import check_sigma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,9 +39,9 @@ class Event:
 
     Parameters
     ----------
-    kind : {"checking", "planned", "begin", "settled", "doing", "end", "judging"}
-        The data of a size are made, to see whether they can be; cells were planned, one began, had its
-        formulation chosen, is doing something, or ended; all are being judged.
+    kind : {"checking", "noted", "planned", "begin", "settled", "doing", "end", "judging"}
+        The data of a size are made, to see whether they can be; their problem has notes; cells were planned,
+        one began, had its formulation chosen, is doing something, or ended; all are being judged.
     cells : tuple of Cell
         Those that are still to run, with "planned".
     cell : Cell or None
@@ -52,10 +53,10 @@ class Event:
     record : BenchRecord or None
         What became of it.
     notes : tuple of str
-        Sentences for the user, with "planned".
+        Sentences for the user, with "noted" and "planned".
     """
 
-    kind: Literal["checking", "planned", "begin", "settled", "doing", "end", "judging"]
+    kind: Literal["checking", "noted", "planned", "begin", "settled", "doing", "end", "judging"]
     cells: tuple[Cell, ...] = ()
     cell: Cell | None = None
     doing: str = ""
@@ -141,7 +142,10 @@ def _check_problems(planned: Plan, listener: Callable[[Event], None]) -> None:
     for value in values:
         listener(Event("checking", doing="" if value is None else f"{value:,g}"))
         try:
-            build_problem(planned.scenario, value)
+            problem = build_problem(planned.scenario, value)
+            check_sigma(problem)
+            if problem.notes:
+                listener(Event("noted", notes=problem.notes))
         except (SpecError, DataError) as error:
             sweep = planned.scenario.sweep
             where = "" if sweep is None else f"{sweep.parameter} = {value:g}: "

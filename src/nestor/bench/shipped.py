@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nestor.bench.reading import read_scenario
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,8 @@ def _find(name: str) -> Path:
             return known[name]
         listed = ", ".join(known) or "none"
         raise SpecError(
-            f"there is no scenario {name!r}: give a file that ends in .toml, or a name from {listed}."
+            f"there is no scenario {name!r}.{did_you_mean(name, known)} Give a file that ends in .toml, or a "
+            f"name from {listed}."
         )
     if not path.is_file():
         raise SpecError(f"there is no scenario file {path}. Shipped scenarios: {', '.join(known)}.")

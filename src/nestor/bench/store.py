@@ -131,7 +131,7 @@ class Results:
             if isinstance(fields, dict) and fields.get("schema_version") != SCHEMA_VERSION:
                 raise DataError(
                     f"{path} has schema {fields.get('schema_version')!r}; this nestor reads "
-                    f"{SCHEMA_VERSION}. Choose another --out, or remove it."
+                    f"{SCHEMA_VERSION}. Choose another directory, or remove it."
                 )
             record = BenchRecord.model_validate(fields)
         except (ValueError, ValidationError, OSError):

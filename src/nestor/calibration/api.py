@@ -113,10 +113,10 @@ def calibrate(
     from rich.console import Console
 
     from nestor.terminal.calibrating import Bar
-    from nestor.terminal.words import chosen_lines
+    from nestor.terminal.words import chosen_lines, note_lines
 
     console = Console(stderr=True, emoji=False)
-    for line in chosen_lines([contender]):
+    for line in (*note_lines(problem, [contender]), *chosen_lines([contender])):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     bar = Bar(console, contender.name)
     with bar.bars:
@@ -138,8 +138,11 @@ def check_study(
     ------
     SpecError, Unsupported
         With what is wrong.
+    DataError
+        If simulations are to be around the posterior, and there is none: see `nestor.residual`.
     """
     from nestor.calibration.session import one_at_a_time
+    from nestor.residual import check_sigma
     from nestor.session import check_timeout, read_contender
 
     contender = one_at_a_time(read_contender(engine, problem))
@@ -150,6 +153,9 @@ def check_study(
     if around not in get_args(Around):
         raise SpecError(f"around must be prior or posterior, not {around!r}.")
     check_timeout(timeout)
+    if around == "posterior":
+        # Around the prior the data's own outcome is not looked at.
+        check_sigma(problem)
     return contender
 
 

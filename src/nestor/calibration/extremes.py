@@ -43,8 +43,8 @@ def check_simulations(problem: Problem, seed: int, simulations: int, dtype: DTyp
         raise SpecError(
             f"the priors generate numbers too extreme to compute with in {blamed.total()} of "
             f"{simulations} simulations (infinite, zero scales, or beyond {LARGEST[dtype]:g}). "
-            f"Calibration holds over the whole prior, so none can be left out. Tighten {worst}, by "
-            "--prior, or calibrate around the data (--around posterior)."
+            f"Calibration holds over the whole prior, so none can be left out. Tighten {worst}, by a "
+            "prior of your own, or calibrate around the data (around='posterior')."
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from nestor.cli import (
@@ -14,6 +16,7 @@ from nestor.cli import (
     looking,
     verifying,
 )
+from nestor.cli.arguments import Once
 from nestor.cli.interrupting import interruptible
 
 EXIT_CODES = """
@@ -23,8 +26,30 @@ draws of fit that have not converged; 0 agree, calibrated, conforming, or
 converged; 70 internal error, 130 interrupted.
 """
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"nestor {version('nestor')}")
+        raise typer.Exit
+
+
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Describe a nested hierarchical model once; run it on several backends."""
+
+
 app = typer.Typer(
     name="nestor",
+    callback=root,
     help="Describe a nested hierarchical model once; run the same posterior on several backends; see "
     "whether they agree and what each costs.",
     epilog=EXIT_CODES,
@@ -47,7 +72,7 @@ for _command in (
     benching.report,
     looking.schema,
 ):
-    app.command()(_command)
+    app.command(cls=Once)(_command)
 app.add_typer(benching.app, name="bench")
 for _registered in (*app.registered_commands, *benching.app.registered_commands):
     if _registered.callback is not None:

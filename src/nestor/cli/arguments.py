@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,6 +121,37 @@ Json = Annotated[
         "--json", help="Print the document to standard output, all else to standard error."
     ),
 ]
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice, of which it would take the last without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments.
+
+        Raises
+        ------
+        BadParameter
+            If an option that takes one value has two.
+        """
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:
+            return rest
+        _, _, order = self.make_parser(ctx).parse_args(args=given)
+        for one in self.params:
+            single = (
+                one.param_type_name == "option"
+                and not one.multiple
+                and not getattr(one, "is_flag", False)
+            )
+            if single and sum(other is one for other in order) > 1:
+                name = max(one.opts, key=len)
+                several = " nestor compare takes several." if name == "--engine" else ""
+                raise typer.BadParameter(
+                    f"{name} is given twice; it takes one value.{several}", ctx
+                )
+        return rest
 
 
 def make_console(*, stderr: bool = False) -> Console:

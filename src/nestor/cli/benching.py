@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from nestor.cli.arguments import Json, make_console
+from nestor.cli.arguments import Json, Once, make_console
 
 Directories = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Results, or directories that hold some.")
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Once)
 def run(
     scenario: Annotated[
         str,
@@ -97,7 +97,7 @@ def run(
     raise typer.Exit(exit_code(table))
 
 
-@app.command("list")
+@app.command("list", cls=Once)
 def list_scenarios() -> None:
     """List the scenarios that come with nestor."""
     from nestor.bench.shipped import load_scenario, shipped
@@ -107,7 +107,7 @@ def list_scenarios() -> None:
     make_console().print(scenarios_view(titles))
 
 
-@app.command()
+@app.command(cls=Once)
 def table(
     directories: Directories,
     *,
@@ -137,7 +137,7 @@ def table(
         print_results(found, make_console())
 
 
-@app.command()
+@app.command(cls=Once)
 def plot(
     directories: Directories,
     *,
@@ -158,7 +158,7 @@ def plot(
         typer.echo(str(path))
 
 
-@app.command()
+@app.command(cls=Once)
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Results directory.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Results directory.")],

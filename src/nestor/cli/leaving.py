@@ -33,6 +33,13 @@ def loo(
             help="netCDF file that nestor wrote of this model and these data, with the same options."
         ),
     ],
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Leave out rows exactly, given the scales: gaussian outcomes with Normal priors.",
+        ),
+    ] = False,
     leaves: Annotated[
         bool,
         typer.Option(
@@ -53,9 +60,14 @@ def loo(
     ] = False,
 ) -> None:
     """Estimate how well a fitted model predicts each row, or leaf, from all others."""
+    from nestor.errors import SpecError
     from nestor.options import read_model
     from nestor.terminal.leaving import loo_and_print
 
+    if exact and leaves:
+        raise SpecError(
+            "give either --exact or --leaves, not both: leaves are always left out exactly."
+        )
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     problem = (read_in_batches if in_batches else make_problem)(model, data, missing)
-    loo_and_print(problem, draws, make_console(), leaves=leaves)
+    loo_and_print(problem, draws, make_console(), leaves=leaves, exact=exact)

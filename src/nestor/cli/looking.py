@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,21 +12,57 @@ from nestor.cli.arguments import (
     make_console,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def index(
     data: Data,
     levels: Annotated[
-        str, typer.Argument(help="Levels from the top down, such as degree/state/county.")
+        str,
+        typer.Argument(
+            metavar="FORMULA|LEVELS",
+            help="A formula, or levels from the top down, such as degree/state/county.",
+        ),
     ],
     missing: Missing = "error",
 ) -> None:
-    """Show the tree that the levels make of the rows."""
+    """Show the tree that a formula or its levels make of the rows; with a formula, notes on the data too."""
+    from nestor.formula import parse_formula
     from nestor.index import build_index
+    from nestor.options import refuse_table
     from nestor.tables import read_table
     from nestor.terminal.tables import index_view
 
-    names = [name.strip() for name in levels.split("/")]
-    make_console().print(index_view(build_index(read_table(data), names, missing=missing)))
+    refuse_table(levels, data)
+    formula = levels if "~" in levels else None
+    if formula is None:
+        names = [name.strip() for name in levels.split("/")]
+    else:
+        names = [level.name for level in parse_formula(formula).levels]
+    table = read_table(data)
+    console = make_console()
+    console.print(index_view(build_index(table, names, missing=missing)))
+    if formula is not None:
+        for line in _notes(formula, table, missing):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _notes(formula: str, table: pd.DataFrame, missing: Literal["error", "group"]) -> list[str]:
+    """What the data cannot tell of a formula's model, or that nestor has no such model yet."""
+    from nestor.errors import Unsupported
+    from nestor.problem import Problem
+    from nestor.residual import check_sigma
+    from nestor.spec import ModelSpec
+    from nestor.terminal.words import note_lines
+
+    try:
+        model = ModelSpec.from_formula(formula)
+    except Unsupported as error:
+        return [f"note: {error}"]
+    problem = Problem(model, table, missing=missing)
+    check_sigma(problem)
+    return note_lines(problem)
 
 
 def backends() -> None:

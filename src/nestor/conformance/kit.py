@@ -26,6 +26,7 @@ from nestor.conformance.report import ConformanceReport, Result
 from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
 from nestor.errors import EngineFailed, SpecError
+from nestor.names import did_you_mean
 from nestor.printing import printable
 from nestor.runner.contract import check_versions
 
@@ -111,7 +112,8 @@ def plan(
     """List the checks of a backend; the arguments are those of `run_conformance`."""
     found = registry.get(backend).backend if isinstance(backend, str) else backend
     if unknown := [tier for tier in tiers if tier not in TIERS]:
-        raise SpecError(f"unknown tiers {unknown}; the tiers are {', '.join(TIERS)}.")
+        meant = did_you_mean(unknown[0], TIERS)
+        raise SpecError(f"unknown tiers {unknown}; the tiers are {', '.join(TIERS)}.{meant}")
     if not tiers:
         raise SpecError(f"no tier is asked for; the tiers are {', '.join(TIERS)}.")
     whole = Subject.of(found)
@@ -125,7 +127,8 @@ def plan(
     _check_expected(expected, {check.id for check in everything})
     if sampler is not None and sampler not in whole.samplers:
         have = ", ".join(whole.samplers) or "none"
-        raise SpecError(f"backend {found.name!r} has no sampler {sampler!r}; it has {have}.")
+        meant = did_you_mean(sampler, whole.samplers)
+        raise SpecError(f"backend {found.name!r} has no sampler {sampler!r}; it has {have}.{meant}")
     subject = whole if sampler is None else replace(whole, samplers=(sampler,))
     kept = everything if sampler is None else _checks(subject)
     kept = tuple(

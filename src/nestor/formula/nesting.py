@@ -47,7 +47,9 @@ def _crossed(groups: Sequence[GroupTerm], first: GroupTerm, second: GroupTerm) -
         replace(group, groups=path[: depth + 1]) for group, depth in zip(lower, depths, strict=True)
     ]
     effects = intercept_first(effect for group in (*upper, *placed) for effect in group.effects)
-    nested = " + ".join(bars_by_level(to_levels(path, (*upper, *placed), effects)))
+    # Independent effects, whatever was written: correlated ones cannot be fitted yet.
+    independent = [replace(group, correlated=False) for group in (*upper, *placed)]
+    nested = " + ".join(bars_by_level(to_levels(path, independent, effects)))
     inner = ":".join(quoted(name) for name in second.groups if name not in above)
     return SpecError(
         f"{first.text} and {second.text} are crossed, and nestor fits nested hierarchies only. If "
@@ -81,5 +83,5 @@ def _is_correlated(name: str, here: Sequence[GroupTerm], effects: set[str]) -> b
     texts = " and ".join(dict.fromkeys(group.text for group in here))
     raise SpecError(
         f"on level {name!r}, some effects are correlated and some are not, from {texts}. nestor "
-        "correlates all effects of a level or none: write them in one group term, with | or ||."
+        "correlates all effects of a level or none: write them in one group term, with ||."
     )

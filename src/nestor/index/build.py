@@ -8,7 +8,6 @@ the number of nodes.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from nestor.index.columns import Column, encode
 from nestor.index.labels import MISSING_LABEL
 from nestor.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
 from nestor.index.tree import LevelIndex, NestedIndex
+from nestor.terms.columns import no_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,10 +100,7 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
     present = list(table.columns)
     for name in levels:
         if name not in present:
-            close = difflib.get_close_matches(name, map(str, present), n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            columns = ", ".join(map(repr, present))
-            raise DataError(f"the table has no column {name!r}. {hint}Its columns: {columns}.")
+            raise no_column(name, present, table.index.names)
         if (times := present.count(name)) > 1:
             raise DataError(f"the table has {times} columns {name!r}; rename or drop the others.")
     if table.empty:

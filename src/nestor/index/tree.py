@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nestor.errors import SpecError
 from nestor.index.labels import MISSING_LABEL, as_text, escaped
 from nestor.index.summary import IndexSummary, LevelSummary, ReusedLabels
+from nestor.names import did_you_mean
 from nestor.printing import printable
 
 type Codes = NDArray[np.intp]
@@ -137,7 +138,8 @@ class TreeIndex:
         """
         if level not in self.names:
             known = ", ".join(map(repr, self.names))
-            raise SpecError(f"there is no level {level!r}; the levels are {known}.")
+            meant = did_you_mean(level, self.names)
+            raise SpecError(f"there is no level {level!r}; the levels are {known}.{meant}")
         return self.names.index(level)
 
     def ancestor(self, level: str, of: str) -> Codes:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 from nestor.problem import Problem
 from nestor.spec import ModelSpec
 
@@ -146,7 +147,10 @@ def problem(name: str) -> Problem:
         If there is none.
     """
     if name not in _PROBLEMS:
-        raise SpecError(f"there is no reference problem {name!r}; there are {', '.join(NAMES)}.")
+        meant = did_you_mean(name, NAMES)
+        raise SpecError(
+            f"there is no reference problem {name!r}; there are {', '.join(NAMES)}.{meant}"
+        )
     return _PROBLEMS[name]()
 
 

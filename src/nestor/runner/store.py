@@ -119,7 +119,8 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise DataError(
-                f"another run is using the output directory {folder}. Wait for it, or choose another --out."
+                f"another run is using the output directory {folder}. Wait for it, or choose another "
+                "directory."
             ) from None
         yield
 
@@ -154,19 +155,22 @@ def claim(folder: Path, problem: Problem) -> None:
         try:
             found = json.loads(owner.read_text(encoding="utf-8"))["fingerprint"]
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise DataError(f"{owner} cannot be read ({error}). Choose another --out.") from None
+            raise DataError(
+                f"{owner} cannot be read ({error}). Choose another directory."
+            ) from None
         if found != problem.fingerprint:
             raise DataError(
                 f"the output directory {folder} belongs to another problem (other data, formula or "
-                "priors). Choose another --out."
+                "priors). Choose another directory."
             )
         check_writable(folder)
         return
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"the output directory {folder} is a file. Choose another --out.")
+        raise DataError(f"the output directory {folder} is a file. Choose another directory.")
     if folder.exists() and any(folder.iterdir()):
         raise DataError(
-            f"the output directory {folder} is not empty and was not made by nestor. Choose another --out."
+            f"the output directory {folder} is not empty and was not made by nestor. Choose another "
+            "directory."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

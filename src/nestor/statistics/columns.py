@@ -12,9 +12,10 @@ from nestor.errors import DataError, Unsupported
 from nestor.names import INTERCEPT
 from nestor.rows import weight_column
 from nestor.terms import Column, Transform, evaluate, numeric_column, parse_term
+from nestor.terms.columns import no_column, not_numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -131,33 +132,27 @@ def _values(term: Term, numbers: dict[str, FloatArray], rows: int) -> FloatArray
     return evaluate(term, numbers)
 
 
-def refuse_type(kind: Any, name: str) -> None:
-    """Refuse a column whose Arrow type is not a number's."""
+def refuse_type(kind: Any, name: str, values: Iterable[Any] = ()) -> None:
+    """Refuse a column whose Arrow type is not a number's; its values, (N,), may be shown."""
     is_type = pa.types
     tests = (is_type.is_integer, is_type.is_floating, is_type.is_boolean, is_type.is_decimal)
     if not any(test(kind) for test in tests):
-        raise DataError(
-            f"column {name!r} is not numeric (type {kind}). Convert it to numbers, or use it as a "
-            "grouping level."
-        )
+        raise not_numeric(name, f"type {kind}", values)
 
 
 def as_numbers(column: pa.ChunkedArray, name: str) -> FloatArray:
     """Return a column as float64, (N,), NaN where it has no value."""
-    refuse_type(column.type, name)
+    refuse_type(column.type, name, (value.as_py() for value in column))
     values = column.cast(pa.float64(), safe=False)
     return np.asarray(values.to_numpy(), dtype=np.float64)
 
 
-def missing_columns(wanted: Sequence[str], present: Sequence[str]) -> None:
+def missing_columns(
+    wanted: Sequence[str], present: Sequence[object], in_index: Sequence[object] = ()
+) -> None:
     """Refuse a table that lacks a column or has it twice."""
-    from difflib import get_close_matches
-
     for name in wanted:
         if name not in present:
-            close = get_close_matches(name, present, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            columns = ", ".join(map(repr, present))
-            raise DataError(f"there is no column {name!r}. {hint}The columns: {columns}.")
+            raise no_column(name, present, in_index)
         if (times := list(present).count(name)) > 1:
             raise DataError(f"there are {times} columns {name!r}; rename or drop the others.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ from nestor.terms import numeric_column
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from nestor.index import TreeIndex
     from nestor.spec import ModelSpec
 
@@ -41,11 +43,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What is left of rows that have been read."""
+    """What is left of rows that have been read; of the outcome its two values, if it has no more."""
 
     index: TreeIndex
     priors: ResolvedPriors
     statistics: LeafStatistics
+    two_values: tuple[float, float] | None = None
 
 
 def stream(
@@ -65,12 +68,14 @@ def stream(
     tree = GrowingTree(spec.level_names, missing)
     sums = RunningMoments(len(reader.terms), centred=INTERCEPT in spec.effects)
     totals: Totals | None = None
+    values: frozenset[float] | None = frozenset() if spec.offset is None else None
     for batch in batches:
         if not batch.table.num_rows:
             continue
         with _named(batch.where):
             columns, weights = reader.read(batch.table)
             here, leaf = tree.add(batch.table)
+        values = _few(values, columns[len(reader.slopes)])
         here_totals = Totals.of(columns, None if totals is None else totals.origin)
         totals = here_totals if totals is None else totals.merged(here_totals)
         order, starts = in_leaf_order(here, len(leaf))
@@ -80,7 +85,18 @@ def stream(
         sums.add(columns, weights, starts, leaf, tree.n_leaves)
     if totals is None:
         raise DataError("there are no rows.")
-    return _finished(spec, reader, tree, sums, totals)
+    found = _finished(spec, reader, tree, sums, totals)
+    low, high = (min(values), max(values)) if values else (0.0, 0.0)
+    return found if low == high else replace(found, two_values=(low, high))
+
+
+def _few(before: frozenset[float] | None, column: NDArray[np.float64]) -> frozenset[float] | None:
+    """Distinct values so far, while there are no more than two; None from then on."""
+    if before is None:
+        return None
+    low, high = float(column.min()), float(column.max())
+    values = before | {low, high}
+    return values if len(values) <= 2 and ((column == low) | (column == high)).all() else None
 
 
 def _finished(
@@ -150,7 +166,7 @@ def _arrow(
         raise DataError(
             f"it must be a pandas DataFrame or a pyarrow Table, not {type(table).__name__}."
         )
-    missing_columns(wanted, [name for name in table.columns if isinstance(name, str)])
+    missing_columns(wanted, list(table.columns), list(table.index.names))
     picked = pd.DataFrame({name: _column(table[name], name in numbers) for name in wanted})
     try:
         return pa.Table.from_pandas(picked, preserve_index=False)

@@ -38,6 +38,7 @@ class GridProgress:
         self._console, self._estimate = console, estimate
         self._left: dict[str, float] = {}
         self._said: set[tuple[str, Formulation]] = set()
+        self._noted: set[str] = set()
         self._total, self._done = 0, 0
         self._spent = self._foreseen = self._begun = 0.0
         self.bars = Progress(
@@ -57,6 +58,8 @@ class GridProgress:
         """Show an event."""
         if event.kind == "planned":
             self._planned(event)
+        elif event.kind == "noted":
+            self._notes(event)
         elif event.kind == "checking":
             self.bars.update(self._task, doing=f"checking the data {event.doing}".rstrip())
         elif event.kind == "judging":
@@ -72,9 +75,15 @@ class GridProgress:
         elif event.cell is not None and event.record is not None:
             self._ended(event.cell, event.record)
 
-    def _planned(self, event: Event) -> None:
+    def _notes(self, event: Event) -> None:
+        """Print what was not printed before: sizes of one sweep often have the same notes."""
         for note in event.notes:
-            self._console.print(f"note: {note}", markup=False, soft_wrap=True)
+            if note not in self._noted:
+                self._noted.add(note)
+                self._console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+    def _planned(self, event: Event) -> None:
+        self._notes(event)
         self._left = {cell.id: self._estimate.seconds(cell) for cell in event.cells}
         self._total = len(event.cells)
         self.bars.update(self._task, total=sum(self._left.values()) or 1.0, count=self._count())

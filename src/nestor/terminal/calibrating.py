@@ -111,7 +111,7 @@ def calibrate_and_print(
     """Calibrate an engine; print the problem, progress, the verdict and what was written."""
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(Unpadded(Group(problem_view(problem), *chosen_view([contender]))))
+    printed.print(Unpadded(Group(problem_view(problem, [contender]), *chosen_view([contender]))))
     try:
         bar = Bar(progress, contender.name)
         with bar.bars:

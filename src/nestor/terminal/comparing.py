@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 
 from nestor.errors import Unsupported
+from nestor.residual import check_sigma
 from nestor.runner import store
 from nestor.session import check_criteria, check_timeout, compare, read_contenders
 from nestor.terminal.lines import Unpadded
@@ -40,9 +41,10 @@ def compare_and_print(
     check_timeout(timeout)
     check_criteria(criteria, config)
     contenders = read_contenders(engines, problem)
+    check_sigma(problem)
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
-    printed.print(Unpadded(Group(problem_view(problem), *chosen_view(contenders))))
+    printed.print(Unpadded(Group(problem_view(problem, contenders), *chosen_view(contenders))))
     if foregone := criteria.foregone(config.chains, config.draws):
         progress.print(f"note: {foregone}", markup=False, soft_wrap=True)
     try:

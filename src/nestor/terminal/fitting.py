@@ -10,6 +10,7 @@ from rich.text import Text
 from nestor.api import advice, fit_one
 from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
+from nestor.residual import check_sigma
 from nestor.runner import store
 from nestor.session import check_timeout, read_contender
 from nestor.terminal.lines import Unpadded
@@ -64,7 +65,8 @@ def fit_and_print(
         If the file cannot be written.
     """
     contender = read_contender(engine, problem)
-    printed.print(Unpadded(Group(problem_view(problem), *chosen_view([contender]))))
+    check_sigma(problem)
+    printed.print(Unpadded(Group(problem_view(problem, [contender]), *chosen_view([contender]))))
     row = _fitted(problem, contender, config, timeout, progress)
     assert row.summaries is not None  # noqa: S101 - it has draws
     assert row.tree is not None  # noqa: S101

@@ -22,6 +22,7 @@ from nestor.terminal.words import (
     chosen_lines,
     count,
     estimate_rows,
+    note_lines,
     pair_sentences,
     prior_groups,
     reused_lines,
@@ -131,7 +132,9 @@ def comparison_html(comparison: Comparison) -> str:
         if row.speed_void
     ]
     notes += [tag("li", printable(note)) for note in phases]
-    chosen = [tag("li", line) for line in chosen_lines(row.contender for row in comparison.rows)]
+    contenders = [row.contender for row in comparison.rows]
+    before = (*note_lines(comparison.problem, contenders), *chosen_lines(contenders))
+    chosen = [tag("li", printable(line.strip())) for line in before]
     heading, *problem = _problem(comparison.problem)
     verdict = comparison.verdict.value
     parts: list[Content] = [

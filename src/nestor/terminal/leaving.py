@@ -8,9 +8,10 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from nestor.auto import not_marginalizable
 from nestor.errors import DataError
 from nestor.leave_one_out import LeaveOneOut, loo
-from nestor.leave_out import leave_one_leaf_out
+from nestor.leave_out import leave_one_leaf_out, leave_one_row_out
 from nestor.printing import printable
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bool) -> None:
+def loo_and_print(
+    problem: Problem, draws: Path, printed: Console, *, leaves: bool, exact: bool
+) -> None:
     """Leave rows or leaves out, with a bar on standard error, and print what was found.
 
     Raises
@@ -35,15 +38,18 @@ def loo_and_print(problem: Problem, draws: Path, printed: Console, *, leaves: bo
     DataError
         If the file cannot be read or holds draws of another posterior.
     Unsupported
-        For leaves, if they cannot be left out exactly.
+        For leaves, or rows that are to be, if they cannot be left out exactly.
     """
     fit = store.load_tree(draws)
     if fit is None:
         raise DataError(f"--draws {draws} is no netCDF file of draws that can be read.")
-    found = (leave_one_leaf_out if leaves else loo)(problem, fit, progress=True)
+    way = leave_one_leaf_out if leaves else leave_one_row_out if exact else loo
+    found = way(problem, fit, progress=True)
     printed.print(Unpadded(_totals(found)))
     if found.unreliable.size:
-        printed.print(_unreliable(found))
+        may = not (leaves or exact) and not_marginalizable(problem) is None
+        do = "--exact leaves them out exactly (in Python leave_one_row_out)" if may else ""
+        printed.print(_unreliable(found, do or "Fit again without them to know"))
 
 
 def _totals(found: LeaveOneOut) -> RenderableType:
@@ -71,8 +77,8 @@ def _totals(found: LeaveOneOut) -> RenderableType:
     return FirstThatFits([wide, tall])
 
 
-def _unreliable(found: LeaveOneOut) -> RenderableType:
-    """Name the units with the largest Pareto k."""
+def _unreliable(found: LeaveOneOut, advice: str) -> RenderableType:
+    """Name the units with the largest Pareto k, and what to do."""
     unit = str(found.elpd_i.dims[0])
     worst = found.unreliable[np.argsort(-found.unreliable.values)][:_SHOWN]
     named = ", ".join(
@@ -82,6 +88,6 @@ def _unreliable(found: LeaveOneOut) -> RenderableType:
     more = found.unreliable.size - worst.size
     return Prose(
         f"Not to be trusted, as Pareto k is above {found.good_k:.2f}: {printable(unit)} {named}"
-        f"{f' and {count(more)} more' if more else ''}. Fit again without them to know.",
+        f"{f' and {count(more)} more' if more else ''}. {advice}.",
         2,
     )

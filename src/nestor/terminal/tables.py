@@ -22,6 +22,7 @@ from nestor.terminal.words import (
     duration,
     estimate_rows,
     index_lines,
+    note_lines,
     number,
     pair_sentences,
     prior_lines,
@@ -76,12 +77,13 @@ def index_view(index: TreeIndex) -> RenderableType:
     return Group(*(Prose(line, 4) for line in index_lines(index)))
 
 
-def problem_view(problem: Problem) -> RenderableType:
-    """What is sampled: formula, tree and priors."""
+def problem_view(problem: Problem, contenders: Sequence[Contender] = ()) -> RenderableType:
+    """What is sampled: formula, tree, priors, and notes about them, and about what contenders will meet."""
     head = Text(printable(problem.spec.to_formula()), style="bold")
     head.append(f"   {problem.spec.family}, {count(problem.n_rows)} rows", style="not bold")
     priors = (Prose(line, 4) for line in prior_lines(problem))
-    return Group(Prose(head, 2), index_view(problem.index), *priors, Text(""))
+    notes = (Prose(line, 2) for line in note_lines(problem, contenders))
+    return Group(Prose(head, 2), index_view(problem.index), *priors, *notes, Text(""))
 
 
 def chosen_view(contenders: Sequence[Contender]) -> list[RenderableType]:
@@ -271,7 +273,8 @@ def results_view(comparison: Comparison) -> RenderableType:
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Everything about a comparison, from the problem to the verdicts."""
     chosen = chosen_view([row.contender for row in comparison.rows])
-    return Group(problem_view(comparison.problem), *chosen, results_view(comparison))
+    problem = problem_view(comparison.problem, [row.contender for row in comparison.rows])
+    return Group(problem, *chosen, results_view(comparison))
 
 
 def as_text(comparison: Comparison, width: int = 120) -> str:

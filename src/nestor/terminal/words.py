@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nestor import registry
 from nestor.agreement.verdict import Verdict
 from nestor.comparison import estimates
+from nestor.notes import sampling_notes
 from nestor.printing import printable
 
 if TYPE_CHECKING:
@@ -169,6 +170,15 @@ def short_prior(prior: Prior) -> str:
     if prior.is_fixed:
         return f"{prior.value:.4g}"
     return f"{prior.family}({', '.join(f'{a:.4g}' for a in prior.args)})"
+
+
+def note_lines(problem: Problem, contenders: Sequence[Contender] = ()) -> list[str]:
+    """What the data cannot tell, and what will make the work of some contenders hard: a line each."""
+    lines = list(problem.notes)
+    for contender in contenders:
+        notes = sampling_notes(problem, contender.formulation)
+        lines += [f"{contender.name}: {note}." for note in notes]
+    return [f"note: {printable(line)}" for line in lines]
 
 
 def independence(pair: PairResult, comparison: Comparison) -> str:

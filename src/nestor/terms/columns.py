@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nestor.errors import DataError
+from nestor.names import did_you_mean
+from nestor.terms.term import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +21,7 @@ type Table = Mapping[str, Any] | pd.DataFrame
 
 _ROWS_SHOWN = 5
 _NAMES_SHOWN = 10
+_LONGEST_VALUE = 60
 
 
 def numeric_column(columns: Table, name: str) -> NDArray[np.float64]:
@@ -36,10 +40,7 @@ def numeric_column(columns: Table, name: str) -> NDArray[np.float64]:
     kinds = pd.api.types
     number = kinds.is_numeric_dtype(series.dtype) and not kinds.is_complex_dtype(series.dtype)
     if not number and not kinds.is_bool_dtype(series.dtype):
-        raise DataError(
-            f"column {name!r} is not numeric (dtype {series.dtype}). Convert it to numbers, or "
-            "use it as a grouping level."
-        )
+        raise not_numeric(name, f"dtype {series.dtype}", series)
     if not len(series):
         raise DataError(f"column {name!r} has no rows.")
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -58,26 +59,104 @@ def row_count(columns: Table) -> int:
     raise DataError("the table has no columns, so its number of rows is unknown.")
 
 
+def not_numeric(name: str, kind: str, values: Iterable[Any] = ()) -> DataError:
+    """Explain that a column is not numeric, by the first of its values, (N,), that is no number."""
+    first: str | None = None
+    worst: str | None = None
+    for row, value in enumerate(values):
+        if _is_number(value):
+            continue
+        first = first or f": {_shown(value)} in row {row}"
+        if not _reads_as_number(value):
+            worst = f": {_shown(value)} in row {row}"
+            break
+    shown = worst or first or ""
+    return DataError(
+        f"column {name!r} is not numeric ({kind}){shown}. Convert it to numbers, or use it as a "
+        "grouping level."
+    )
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number, or missing, of which there may be some."""
+    import pandas as pd
+
+    if isinstance(value, numbers.Real):
+        return True
+    return value is None or value is pd.NA or value is pd.NaT
+
+
+def _reads_as_number(value: object) -> bool:
+    """Whether a value is text that spells a number."""
+    try:
+        float(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it; of what may be anything, its type."""
+    if not isinstance(value, str | bytes | complex | date | timedelta):
+        return f"a value of type {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def no_column(name: str, columns: Iterable[object], in_index: Iterable[object] = ()) -> DataError:
+    """Explain that a table lacks a column, by what it has that may be meant.
+
+    Parameters
+    ----------
+    name : str
+        The column that was asked for.
+    columns : iterable
+        Names of those that there are, text or not.
+    in_index : iterable
+        Names of the table's index.
+    """
+    columns = list(columns)
+    start = f"no column {name!r} in the table."
+    if name in in_index:
+        return DataError(f"{start} It is in the index: table.reset_index() makes it a column.")
+    others = [column for column in columns if not isinstance(column, str)]
+    alike = next((column for column in others if str(column) == name), None)
+    if alike is None and others and len(others) == len(columns):
+        alike = others[0]
+    if alike is not None:
+        return DataError(
+            f"{start} Columns are named by text, and there is one named {alike!r}, of type "
+            f"{type(alike).__name__}: table.rename(columns=str) renames them."
+        )
+    if meant := did_you_mean(name, columns):
+        in_formula = _quoted_names(meant, columns)
+        return DataError(f"{start}{meant}{in_formula}")
+    more = ", ..." if len(columns) > _NAMES_SHOWN else ""
+    listed = ", ".join(map(repr, columns[:_NAMES_SHOWN])) or "no columns"
+    return DataError(f"{start} It has: {listed}{more}.")
+
+
+def _quoted_names(meant: str, columns: Sequence[object]) -> str:
+    """Say how a formula writes the column that was meant, where it is not written as it stands."""
+    for column in columns:
+        name = str(column)
+        if repr(name) in meant and "`" not in name and name and quoted(name) != name:
+            return f" In a formula it is written {quoted(name)}."
+    return ""
+
+
 def _raw_column(columns: Table, name: str) -> Any:
     keys = columns.keys()  # of a DataFrame: its column names
     names = [known for known in keys if isinstance(known, str)]
-    if name not in columns:
-        raise DataError(f"no column {name!r} in the table. {_known(name, names)}")
+    if name not in names:
+        index = getattr(columns, "index", None)
+        raise no_column(name, keys, getattr(index, "names", ()))
     if names.count(name) > 1:
         raise DataError(f"the table has {names.count(name)} columns called {name!r}. Rename them.")
     raw = columns[name]
     if np.ndim(raw) != 1:
         raise DataError(f"column {name!r} has {np.ndim(raw)} dimensions, not one.")
     return raw
-
-
-def _known(name: str, names: list[str]) -> str:
-    lowered = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1)
-    if close:
-        return f"Did you mean {lowered[close[0]]!r}?"
-    more = ", ..." if len(names) > _NAMES_SHOWN else ""
-    return f"It has: {', '.join(map(repr, names[:_NAMES_SHOWN])) or 'no columns'}{more}."
 
 
 def refuse(bad: NDArray[np.bool_], subject: str, kind: str, advice: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.errors import SpecError
+from nestor.names import did_you_mean
 from nestor.terms.term import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 ALLOWED = (
     "Allowed are column names (in backquotes if they have spaces or signs), "
     f"{', '.join(f'{name}(x)' for name in TRANSFORMS)}, I(x**2), x:z, x*z, offset(e), "
-    "(x | a/b) and (x || a/b)."
+    "(1 | a/b) and (x || a/b)."
 )
 
 _CALLS = (*TRANSFORMS, "I", "offset")
@@ -184,7 +185,7 @@ def _joined_bars(text: str, tokens: list[Token]) -> Iterator[Token]:
         elif token.kind == waiting.kind == "PIPE" and token.start == waiting.end:
             if waiting.lexeme == "||":
                 place = Syntax(text, ()).at(waiting.start, token.end)
-                raise SpecError(f"three bars in a row ({place}): write (x | a) or (x || a).")
+                raise SpecError(f"three bars in a row ({place}): write (1 | a) or (x || a).")
             waiting = replace(waiting, lexeme="||", end=token.end)
         else:
             yield waiting
@@ -199,8 +200,9 @@ def _check_words(syntax: Syntax) -> None:
         if next_kind == "LEFT_PAREN" and token.kind == "IDENTIFIER" and token.lexeme not in _CALLS:
             end = syntax.closed(token.start, token.end + 1)
             raise SpecError(
-                f"{token.lexeme!r} is no transform of a formula ({syntax.at(token.start, end)}); "
-                f"a formula is never run as code. {ALLOWED} Is a '+' missing before the bracket?"
+                f"{token.lexeme!r} is no transform of a formula ({syntax.at(token.start, end)}); a formula "
+                f"is never run as code.{did_you_mean(token.lexeme, _CALLS)} {ALLOWED} Is a '+' missing "
+                "before the bracket?"
             )
         if token.kind not in _KINDS:
             place = syntax.at(token.start, token.start + 20)
