@@ -412,11 +412,12 @@ class Comparison:
         Unsupported
             If matplotlib is not installed.
         """
+        from nestor.arguments import path as as_path
         from nestor.errors import DataError
         from nestor.plots import save_agreement, save_all
         from nestor.plots.save import remove_others
 
-        target = self.folder if folder is None else Path(folder)
+        target = self.folder if folder is None else as_path("folder", folder)
         if target is None:
             raise DataError("say into which folder: this comparison was run without one.")
         if not target.is_dir():

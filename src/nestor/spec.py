@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -23,6 +22,7 @@ from nestor.families import family as _family
 from nestor.names import INTERCEPT
 from nestor.priors import Prior
 from nestor.spec_checks import check_effects, check_names, check_order, check_terms
+from nestor.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,9 @@ class _Frozen(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the description"
-            raise SpecError(f"model description, {where}: {first['msg']}.") from None
+            where = ".".join(str(part)[:60] for part in first["loc"]) or "the description"
+            said = first["msg"].removeprefix("Value error, ").rstrip(".")
+            raise SpecError(f"model description, {where}: {said}.") from None
 
 
 class Level(_Frozen):
@@ -221,10 +222,7 @@ class ModelSpec(_Frozen):
         SpecError
             If the text is not TOML or not a model.
         """
-        try:
-            fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SpecError(f"the model description is not valid TOML: {error}.") from None
+        fields = parse_toml(text, "model description")
         if "formula" not in fields:
             return cls(**fields)
         allowed = {"formula", "family", "priors", "scale", "offset", "weights"}

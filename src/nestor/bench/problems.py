@@ -46,7 +46,7 @@ def _build(text: str, value: Number | None) -> Problem:
     if data["simulate"] is not None:
         return _simulated(data, settings, _swept(parts["sweep"], value))
     spec = ModelSpec.from_formula(model["formula"], **settings)
-    return Problem(spec, read_table(data["table"]))
+    return Problem(spec, read_table(data["table"], levels=spec.level_names))
 
 
 def _demo(data: dict[str, Any], settings: dict[str, Any]) -> Problem:

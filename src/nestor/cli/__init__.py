@@ -14,6 +14,7 @@ from nestor.cli import (
     looking,
     verifying,
 )
+from nestor.cli.arguments import checks_paths
 from nestor.cli.interrupting import interruptible
 
 EXIT_CODES = """
@@ -51,4 +52,4 @@ for _command in (
 app.add_typer(benching.app, name="bench")
 for _registered in (*app.registered_commands, *benching.app.registered_commands):
     if _registered.callback is not None:
-        _registered.callback = interruptible(_registered.callback)
+        _registered.callback = interruptible(checks_paths(_registered.callback))

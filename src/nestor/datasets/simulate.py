@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,10 +10,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nestor.datasets.arguments import flag, generator
-from nestor.datasets.plan import Plan, family_parameters, row_count, tree_levels, tree_plan
+from nestor.arguments import flag
+from nestor.datasets.plan import (
+    Plan,
+    check_size,
+    family_parameters,
+    generator,
+    row_count,
+    tree_levels,
+    tree_plan,
+)
 from nestor.datasets.rows import draw_rows
 from nestor.datasets.tree import Shape, ancestors, grow, labels
+from nestor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,9 +206,9 @@ def simulate_tree(
     shape = _shape(plan, rows, rows_per_leaf, imbalance, random)
     truth = _coefficients(plan, shape, random)
     leaf = np.repeat(np.arange(len(shape.rows)), shape.rows)
-    if flag("shuffle", shuffle):
+    if flag("shuffle", shuffle, error=DataError):
         random.shuffle(leaf)
-    columns = _labels(plan, shape, leaf, reused=flag("reuse_labels", reuse_labels))
+    columns = _labels(plan, shape, leaf, reused=flag("reuse_labels", reuse_labels, error=DataError))
     columns |= draw_rows(
         plan, truth[f"beta_{plan.levels[-1]}"], leaf, extras, family, parameters, random
     )
@@ -221,6 +231,8 @@ def _shape(
     random: np.random.Generator,
 ) -> Shape:
     total, skew = row_count(plan.branching, rows, rows_per_leaf, imbalance)
+    nodes = sum(math.prod(plan.branching[: k + 1]) for k in range(len(plan.levels)))
+    check_size(total, nodes, len(plan.levels) + len(plan.effects) + len(plan.gamma) + 1)
     return grow(plan.branching, total, skew, random)
 
 

@@ -17,6 +17,7 @@ from nestor.errors import DataError, SpecError
 from nestor.index.columns import Column, encode
 from nestor.index.labels import MISSING_LABEL
 from nestor.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
+from nestor.index.spelling import refuse_respelt
 from nestor.index.tree import LevelIndex, NestedIndex
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
             raise DataError(f"the table has {times} columns {name!r}; rename or drop the others.")
     if table.empty:
         raise DataError("the table has no rows, so there is nothing to index.")
+    refuse_respelt(table, levels)
 
 
 def refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:

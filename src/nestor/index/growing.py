@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from nestor.errors import DataError, SpecError
 from nestor.index.build import build_index, check_levels, leaves, refuse_missing
-from nestor.index.columns import Column
+from nestor.index.columns import Column, plain_arrow
 from nestor.index.ranks import sorted_rows
 from nestor.index.tree import TreeIndex
 
@@ -148,7 +148,7 @@ class _Labels:
     def encode(self, column: pa.ChunkedArray) -> Column:
         """Code rows, -1 where missing; `distinct` has the number of each code's label, 0 the last."""
         refuse_labels(column.type, self.name)
-        column = _with_plain_missing(column)
+        column = plain_arrow(column)
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         chunk = column.unify_dictionaries().combine_chunks()
@@ -202,16 +202,6 @@ class _Labels:
                 "in all batches. Write it as text, or with the same categories everywhere."
             )
         self._order = distinct
-
-
-def _with_plain_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Turn an Arrow float's NaN into a missing key, as pandas reads it, and minus zero into zero."""
-    if not pa.types.is_floating(column.type):
-        return column
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    column = pc.add(column, pa.scalar(0, column.type))
-    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 class _Nodes:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from nestor.errors import DataError
 from nestor.index.columns import encode
 from nestor.index.growing import GrowingTree, in_leaf_order
+from nestor.index.spelling import refuse_respelt
 from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve
 from nestor.rows import constant_predictor
@@ -151,6 +152,7 @@ def _arrow(
             f"it must be a pandas DataFrame or a pyarrow Table, not {type(table).__name__}."
         )
     missing_columns(wanted, [name for name in table.columns if isinstance(name, str)])
+    refuse_respelt(table, levels)
     picked = pd.DataFrame({name: _column(table[name], name in numbers) for name in wanted})
     try:
         return pa.Table.from_pandas(picked, preserve_index=False)

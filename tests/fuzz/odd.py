@@ -1,0 +1,189 @@
+"""What a user can write: labels and columns of every kind that pandas and Arrow have, numbers, TOML, paths."""
+
+import datetime
+import decimal
+import fractions
+import uuid
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from hypothesis import strategies as st
+
+
+class Hostile:
+    """An object of which one thing fails: its hash, its comparison, its order or its text."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def _do(self, what, answer):
+        if self.fault == what:
+            raise RuntimeError(f"no {what}")
+        return answer
+
+    def __hash__(self):
+        return self._do("hash", 1)
+
+    def __eq__(self, other):
+        return self._do("eq", self is other)
+
+    def __lt__(self, other):
+        return self._do("lt", id(self) < id(other))
+
+    def __repr__(self):
+        return self._do("repr", "Hostile()")
+
+    def __bool__(self):
+        return self._do("bool", True)
+
+    def __float__(self):
+        return self._do("float", 1.0)
+
+
+FAULTS = ("hash", "eq", "lt", "repr", "bool", "float", "nothing")
+
+ODD_TEXT = (
+    "", " ", "a", "b", "A", "/", "a/b", "\\", "\\/", "\0", "a\0b", "a\0", "\n", "\t", "\x1b[31m",
+    "[bold]", "[/]", "(missing)", "nan", "NaN", "None", "1", "01", "1.0", "é", "e\u0301", "\u202e",
+    "日本", "\ud800", "x" * 300, "<b>&amp;", "True",
+)  # fmt: skip
+ODD_NUMBERS = (
+    0, 1, 2, -1, 100, 2**31, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64, 10**80,
+    0.0, -0.0, 0.5, 1.0, -1.0, 1e-320, 1e308, -1e308, 1e16, float("inf"), float("-inf"), float("nan"),
+)  # fmt: skip
+DAY = datetime.date(2020, 2, 29)
+NOON = datetime.datetime(2020, 2, 29, 12)
+ODD_OBJECTS = (
+    None, pd.NA, pd.NaT, np.nan, True, False, np.True_, np.int8(1), np.float32(0.5), np.float64(-0.0),
+    np.datetime64("2020-02-29"), np.timedelta64(1, "D"), 1 + 2j, decimal.Decimal("1.0"), decimal.Decimal("NaN"),
+    decimal.Decimal("sNaN"), fractions.Fraction(1, 3), b"a", b"\0", (1, 2), (), frozenset(), [1], {}, {1}, DAY, NOON,
+    NOON.replace(tzinfo=datetime.UTC), datetime.time(12), datetime.timedelta(1), uuid.UUID(int=1), pd.Period("2020-02"),
+    pd.Interval(0, 1), pd.Timestamp("2020-02-29", tz="UTC"), range(2), np.array([1, 2]), np.array(1), slice(1), int, len,
+    np.zeros(1, dtype=[("a", "i4")])[0], float, ...,
+)  # fmt: skip
+
+texts = st.one_of(st.sampled_from(ODD_TEXT), st.text(max_size=6))
+numbers = st.one_of(
+    st.sampled_from(ODD_NUMBERS),
+    st.integers(),
+    st.floats(),
+    st.integers(-2, 3),
+    st.floats(width=16),
+)
+objects = st.one_of(
+    st.sampled_from(ODD_OBJECTS), texts, numbers, st.builds(Hostile, st.sampled_from(FAULTS))
+)
+
+_NUMPY = (
+    "?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "c8", "c16", ">i4", ">f8",
+)  # fmt: skip
+_TIMES = ("M8[s]", "M8[ms]", "M8[us]", "M8[ns]", "m8[s]", "m8[ns]")
+_PANDAS = (
+    "Int8", "Int64", "UInt8", "UInt64", "Float32", "Float64", "boolean", "datetime64[ns, UTC]",
+    "datetime64[ns, Europe/Berlin]", "period[M]", "interval[int64]", "Sparse[float]", "Sparse[int]", "category",
+    "string[python]", "string[pyarrow]", "str",
+)  # fmt: skip
+ARROW = (
+    pa.null(), pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(),
+    pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.decimal128(38, 2), pa.decimal256(76, 0), pa.string(),
+    pa.large_string(), pa.string_view(), pa.binary(), pa.binary(3), pa.binary_view(), pa.date32(), pa.date64(), pa.time32("s"),
+    pa.time64("ns"), pa.timestamp("s"), pa.timestamp("ns", "UTC"), pa.timestamp("us", "Europe/Berlin"), pa.duration("ns"),
+    pa.month_day_nano_interval(), pa.list_(pa.int64()), pa.large_list(pa.string()), pa.struct([("a", pa.int64())]),
+    pa.map_(pa.string(), pa.int64()), pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int8(), pa.float64()),
+    pa.dictionary(pa.int32(), pa.string(), ordered=True), pa.uuid(), pa.json_(),
+)  # fmt: skip
+_SAMPLES = {
+    "text": texts,
+    "number": numbers,
+    "small": st.sampled_from([0, 1, 2]),
+    "fraction": st.sampled_from([0.0, -0.0, 0.5, float("nan"), 1.0]),
+    "object": objects,
+    "time": st.sampled_from([0, 1, 10**9, 10**18, DAY, NOON, "2020-02-29"]),
+    "none": st.none(),
+}
+
+
+def _values(n, *, seldom_missing=True):
+    """Lists of one kind of thing, some of them missing."""
+
+    def lists(kind):
+        entry = _SAMPLES[kind]
+        some = st.lists(entry, min_size=1, max_size=3)
+        gaps = st.sampled_from([None, np.nan, pd.NA, pd.NaT])
+        pools = st.tuples(some, st.lists(gaps, max_size=1)).map(lambda pair: [*pair[0], *pair[1]])
+        return pools.flatmap(
+            lambda pool: st.lists(st.integers(0, len(pool) - 1), min_size=n, max_size=n).map(
+                lambda at: [pool[i] for i in at]
+            )
+        )
+
+    return st.sampled_from(sorted(_SAMPLES)).flatmap(lists)
+
+
+def _object_array(values):
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+def _as(kind, values):
+    """Make a column of a kind; whatever cannot be one of it stays an object."""
+    objects = pd.Series(_object_array(values), dtype=object)
+    try:
+        if kind == "object":
+            return objects
+        if isinstance(kind, pa.DataType):
+            plain = [None if _missing(v) and not isinstance(v, float) else v for v in values]
+            return pd.Series(pd.array(plain, dtype=pd.ArrowDtype(kind)))
+        if kind == "ordered":
+            return pd.Series(pd.Categorical(objects, ordered=True))
+        if kind == "nan in arrow":
+            return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values, from_pandas=False)))
+        if kind == "void":
+            return pd.Series(list(np.zeros(len(values), dtype=[("a", "i4"), ("b", "f4")])))
+        if kind == "bytes":
+            return pd.Series(np.array([str(v) for v in values], dtype="S4"))
+        return objects.astype(kind)
+    except Exception:  # pandas' and Arrow's own: they cannot make such a column
+        return objects
+
+
+def _missing(value):
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and value != value)
+    )
+
+
+KINDS = (
+    "object",
+    "object",
+    "ordered",
+    "nan in arrow",
+    "void",
+    "bytes",
+    *_NUMPY,
+    *_TIMES,
+    *_PANDAS,
+    *ARROW,
+)
+
+
+@st.composite
+def columns(draw, n):
+    """A column of n rows, of any dtype."""
+    return _as(draw(st.sampled_from(KINDS)), draw(_values(n)))
+
+
+@st.composite
+def frames(draw, names, least=0, most=8):
+    """A table with columns `names` of any dtype."""
+    n = draw(st.integers(least, most))
+    made = [draw(columns(n)) for _ in names]
+    frame = pd.concat(made, axis=1) if n else pd.DataFrame({k: c for k, c in enumerate(made)})
+    frame.columns = list(names)
+    return frame
