@@ -187,3 +187,19 @@ def frames(draw, names, least=0, most=8):
     frame = pd.concat(made, axis=1) if n else pd.DataFrame({k: c for k, c in enumerate(made)})
     frame.columns = list(names)
     return frame
+
+
+_REAL = ("?", "i1", "i8", "u8", "f2", "f4", "f8", "g", ">f8", "Int64", "UInt64", "Float64", "boolean", "Sparse[float]", "object",
+  pa.int64(), pa.uint64(), pa.float16(), pa.float64(), pa.decimal128(38, 2), pa.decimal256(76, 0), pa.bool_())
+@st.composite
+def number_columns(draw, n):
+    kind = draw(st.sampled_from(_REAL))
+    pool = draw(st.lists(numbers, min_size=2, max_size=4))
+    return _as(kind, [pool[i % len(pool)] for i in range(n)])
+
+@st.composite
+def problem_frames(draw):
+    n = draw(st.integers(4, 8))
+    g = draw(st.one_of(st.just(pd.Series(list("abababab")[:n])), columns(n)))
+    cols = [draw(st.one_of(number_columns(n), number_columns(n), st.just(pd.Series(np.arange(n) % 3 + 0.5)), columns(n) )) for _ in "yxw"]
+    f = pd.concat([g, *cols], axis=1); f.columns = list("gyxw"); return f

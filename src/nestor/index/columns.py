@@ -129,8 +129,10 @@ def _encode_objects(series: pd.Series[Any], name: str) -> Column:
     # A string equals no value of another type, so text among the distinct labels is text in all
     # rows; of 1, 1.0 and True only one is left, so that the rows of any other kind must be seen.
     if pd.api.types.infer_dtype(labels, skipna=False) != "string":
-        present = series[codes >= 0]  # gaps of several kinds are gaps
-        return _encode_others(series, name, pd.api.types.infer_dtype(present, skipna=True))
+        kind = pd.api.types.infer_dtype(series[codes >= 0], skipna=True)
+        if kind == "floating":  # gaps of several kinds are gaps
+            return _encode_floats(series.where(codes >= 0, np.nan).astype(np.float64))
+        return _encode_others(series, name, kind)
     try:
         text = pa.array(labels, type=pa.large_string())
     except UnicodeEncodeError as error:

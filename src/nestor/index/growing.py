@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from nestor.index.ranks import sorted_rows
 from nestor.index.tree import TreeIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -148,7 +149,10 @@ class _Labels:
     def encode(self, column: pa.ChunkedArray) -> Column:
         """Code rows, -1 where missing; `distinct` has the number of each code's label, 0 the last."""
         refuse_labels(column.type, self.name)
-        column = plain_arrow(column)
+        with _named(self.name):
+            return self._encode(plain_arrow(column))
+
+    def _encode(self, column: pa.ChunkedArray) -> Column:
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         chunk = column.unify_dictionaries().combine_chunks()
@@ -164,6 +168,10 @@ class _Labels:
 
     def take(self, numbers: NDArray[np.int64]) -> Any:
         """Return labels as a column, of pandas' type for what the file holds."""
+        with _named(self.name):
+            return self._take(numbers)
+
+    def _take(self, numbers: NDArray[np.int64]) -> Any:
         absent = pa.array(numbers - 1, mask=numbers == 0)
         values = self._values if self._values is not None else pa.array([], pa.null())
         found = values.take(absent).to_pandas()
@@ -202,6 +210,19 @@ class _Labels:
                 "in all batches. Write it as text, or with the same categories everywhere."
             )
         self._order = distinct
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say of which column labels are that Arrow or pandas cannot hold, such as a time in nanoseconds."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, ArithmeticError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(
+            f"column {name!r} has labels that cannot be told apart, ordered and printed: {said}. Convert "
+            "them first, for example to text."
+        ) from None
 
 
 class _Nodes:
