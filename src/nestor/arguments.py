@@ -1,4 +1,4 @@
-"""Checks of what callers hand over: numbers, words and paths; each refusal names it and says what was given."""
+"""Checks of what callers hand over: numbers, words, paths; each refusal names it and what was given."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def whole(
     error : type of NestorError
         What is raised.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+    if not is_number(value, Integral) or int(value) < least:
         raise error(f"{name} must be a whole number of at least {least}, not {shown(value)}.")
     if most is not None and int(value) > most:
         raise error(f"{name} must be at most {most:,}, not {shown(value)}.")
@@ -95,9 +95,15 @@ def number(
     return found
 
 
+def is_number(value: object, kind: type[Real]) -> bool:
+    """Whether a value is a number of a kind; truth values and, in NumPy's tree of types, durations are none."""
+    plain = isinstance(value, kind) and not isinstance(value, bool)
+    return plain and type(value).__name__ != "timedelta64"
+
+
 def _real(value: object) -> float | None:
     """Return a finite number as a float, or None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value, Real):
         return None
     try:
         found = float(value)
@@ -189,9 +195,8 @@ def numbers(
 
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "biufO":
-            raise TypeError
-        array = array.astype(np.float64)
+        # Text that reads as a number is text, and a date is none either.
+        array = array.astype(np.float64) if array.dtype.kind in "biufO" else np.array(np.nan)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise error(f"{name} must be numbers, not {shown(value)}.") from None
     if len(shape) == 2 and array.shape == shape[:1]:
@@ -200,7 +205,7 @@ def numbers(
         wanted = " or ".join(str(s) for s in dict.fromkeys([shape, shape[:1]]))
         raise error(f"{name} must be one number or have shape {wanted}, not {array.shape}.")
     if not np.isfinite(array).all():
-        raise error(f"{name} must be finite.")
+        raise error(f"{name} must be finite numbers, not {shown(value)}.")
     if positive and (array <= 0).any():
         raise error(f"{name} must be greater than 0.")
     return np.broadcast_to(array, shape).copy()

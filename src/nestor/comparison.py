@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.agreement.verdict import PairResult, Verdict
@@ -14,6 +13,8 @@ from nestor.diagnostics.summaries import QUANTITIES
 from nestor.errors import UnknownContender
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     import xarray as xr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from nestor.arguments import shown
 from nestor.errors import SpecError
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ def family(name: str) -> Family:
     known = ", ".join(FAMILIES)
     if name in PLANNED:
         raise SpecError(f"family {name!r} is not supported yet. Supported: {known}.")
-    raise SpecError(f"unknown family {name!r}. Supported: {known}.")
+    raise SpecError(f"unknown family {shown(name)}. Supported: {known}.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from nestor.arguments import shown
+from nestor.arguments import is_number, shown
 from nestor.errors import SpecError
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Prior:
                 f"a prior's family is a name such as 'HalfNormal', not {shown(self.family)}."
             )
         # Characters could be numbers, and what has no order has no first parameter.
-        if isinstance(self.args, str | bytes | Mapping | Set):
+        if isinstance(self.args, str | bytes | Mapping | AbstractSet):
             raise SpecError(f"{self.family[:60]} takes numbers, not {shown(self.args)}.")
         try:
             object.__setattr__(self, "args", tuple(map(_as_float, self.args)))
@@ -273,7 +274,7 @@ class Prior:
         if isinstance(text, Prior):
             return text
         number: Any = text  # also one of NumPy's, which the annotation does not know
-        if isinstance(number, numbers.Real) and not isinstance(text, bool):
+        if is_number(number, numbers.Real):
             return cls("Fixed", (number,))  # type: ignore[arg-type]
         if not isinstance(text, str):
             raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {shown(text)}.")
@@ -283,7 +284,9 @@ class Prior:
             pass
         match = _FORM.match(text)
         if match is None:
-            raise SpecError(f"cannot read the prior {shown(text)}: write, for example, HalfNormal(2).")
+            raise SpecError(
+                f"cannot read the prior {shown(text)}: write, for example, HalfNormal(2)."
+            )
         return cls(match[1], tuple(_parse_number(part, text) for part in _split(match[2])))
 
     @property
@@ -332,9 +335,9 @@ def _number(value: float) -> str:
 
 
 def _as_float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not is_number(value, numbers.Real):
         raise TypeError(value)
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _split(inner: str) -> list[str]:

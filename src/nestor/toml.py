@@ -1,4 +1,4 @@
-"""TOML files that users write: read within bounds, so that nothing in one can exhaust memory, stack or time."""
+"""TOML files that users write: read within bounds, so that none can exhaust memory, stack or time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _MOST_CHARACTERS: Final = 1_000_000
 _DEEPEST: Final = 100
 # Everything that may hold brackets and dots that mean nothing: text in its four forms, and comments.
 _OPAQUE = re.compile(
-    r'"""(?:[^\\]|\\.)*?"""|' + r"'''.*?'''|" + r'"(?:[^"\\\n]|\\.)*"|' + r"'[^'\n]*'|#[^\n]*", re.DOTALL
+    r'"""(?:[^\\]|\\.)*?"""|' + r"'''.*?'''|" + r'"(?:[^"\\\n]|\\.)*"|' + r"'[^'\n]*'|#[^\n]*",
+    re.DOTALL,
 )
 
 
@@ -75,7 +76,10 @@ def parse_toml(text: object, what: str) -> dict[str, Any]:
         )
     try:
         fields = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: also a number of thousands of digits
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise SpecError(f"the {what} is not valid TOML: {said}.") from None
     for key, value in fields.items():

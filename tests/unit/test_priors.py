@@ -228,7 +228,9 @@ def test_half_student_t_is_one_of_scipys_distributions():
     assert np.isnan(Prior("HalfStudentT", (1, 1)).scipy().std())
 
 
-@pytest.mark.parametrize("text", ["Gamma(2, 1e16)", "Gamma(0.5, 1e300)", "Exponential(1e16)", "Normal(0, 1e-300)"])
+@pytest.mark.parametrize(
+    "text", ["Gamma(2, 1e16)", "Gamma(0.5, 1e300)", "Exponential(1e16)", "Normal(0, 1e-300)"]
+)
 def test_densities_that_underflow_are_zero_and_not_unknown(text):
     prior = Prior.parse(text)
     x = np.array([5e-324, 1e-300, 1e-16, 1.0, 1e10, 1e290, 1e300, 1.7e308])

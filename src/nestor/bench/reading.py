@@ -112,7 +112,9 @@ def _first(error: ValidationError) -> str:
     if found["type"] == "missing":
         return f"{where} is missing."
     message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    given = "" if found["type"] in ("value_error", "too_short") else f", not {shown(found['input'])}"
+    given = (
+        "" if found["type"] in ("value_error", "too_short") else f", not {shown(found['input'])}"
+    )
     return f"{where}{': ' if where else ''}{message}{given}."
 
 

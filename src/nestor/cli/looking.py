@@ -26,7 +26,9 @@ def index(
     from nestor.terminal.tables import index_view
 
     names = [name.strip() for name in levels.split("/")]
-    make_console().print(index_view(build_index(read_table(data, levels=names), names, missing=missing)))
+    make_console().print(
+        index_view(build_index(read_table(data, levels=names), names, missing=missing))
+    )
 
 
 def backends() -> None:

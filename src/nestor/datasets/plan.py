@@ -12,6 +12,7 @@ import psutil
 from nestor.arguments import flag, number, numbers, one_of, shown, whole
 from nestor.datasets.outcomes import OUTCOMES
 from nestor.errors import DataError
+from nestor.terms.syntax import MOST_LEVELS, MOST_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _DEFAULTS: Mapping[str, float] = {"sigma": 1.0, "nu": 4.0, "alpha": 2.0, "phi": 10.0}
 _RESERVED = ("chain", "draw", "effect", "effect_2", "covariate", "row", "y", "offset")
 _EXTRAS = ("weight", "trials", "exposure")
-#: What a formula can hold; see `nestor.terms.syntax`.
-_MOST_LEVELS, _MOST_PREDICTORS = 100, 1000
 _DOUBLE = 8
 
 
@@ -85,7 +84,7 @@ def tree_levels(
     known = [len(given) for given in (counts, names) if given is not None]
     if depth is None:
         depth = known[0] if known else 2
-    depth = whole("depth", depth, least=1, most=_MOST_LEVELS, error=DataError)
+    depth = whole("depth", depth, least=1, most=MOST_LEVELS, error=DataError)
     counts = [branching] * depth if counts is None else counts
     names = [f"level{k + 1}" for k in range(depth)] if names is None else names
     for what, given in (("branching", counts), ("levels", names)):
@@ -115,13 +114,13 @@ def tree_plan(
     gamma: ArrayLike | None,
 ) -> Plan:
     """Check and complete the arguments of `simulate_tree` that describe its coefficients."""
-    n_slopes = whole("slopes", slopes, least=0, most=_MOST_PREDICTORS, error=DataError)
+    n_slopes = whole("slopes", slopes, least=0, most=MOST_TERMS, error=DataError)
     effects = tuple(f"x{j + 1}" for j in range(n_slopes))
     if flag("intercept", intercept, error=DataError):
         effects = ("Intercept", *effects)
     if not effects:
         raise DataError("slopes must be at least 1 where intercept is False: no effect is left.")
-    n_covariates = whole("covariates", covariates, least=0, most=_MOST_PREDICTORS, error=DataError)
+    n_covariates = whole("covariates", covariates, least=0, most=MOST_TERMS, error=DataError)
     if gamma is not None and not n_covariates:
         raise DataError("gamma was given, but covariates is 0.")
     mask = _mask(varying, (len(levels), len(effects)))
@@ -174,7 +173,68 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(whole("seed", seed, least=0, error=DataError))
 
 
-def check_size(rows: int, nodes: int, columns: int) -> None:
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """The checked arguments of `simulate_tree`, and what they come to.
+
+    Parameters
+    ----------
+    plan : Plan
+        Tree and coefficients.
+    extras : dict of str to int
+        Extra columns, with the largest number of trials.
+    parameters : dict of str to float
+        The family's.
+    rows : int
+        In all.
+    imbalance : float
+        Of children and rows.
+    """
+
+    plan: Plan
+    extras: dict[str, int]
+    parameters: dict[str, float]
+    rows: int
+    imbalance: float
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes of all levels."""
+        branching = self.plan.branching
+        return sum(math.prod(branching[: k + 1]) for k in range(len(branching)))
+
+
+def check_simulation(given: Mapping[str, Any]) -> Simulation:
+    """Check all arguments of `simulate_tree`, by name, without making anything of their size.
+
+    Raises
+    ------
+    DataError
+        If one is wrong, or what they describe does not fit into this machine's memory.
+    """
+    coefficients = (
+        "slopes", "intercept", "covariates", "varying", "scale", "correlation", "beta", "tau", "gamma",
+    )  # fmt: skip
+    levels = tree_levels(given["depth"], given["branching"], given["levels"])
+    plan = tree_plan(levels, **{name: given[name] for name in coefficients})
+    used = {"weight": given["weights"]} | {n: given[n] for n in ("exposure", "offset", "trials")}
+    extras, parameters = family_parameters(
+        given["family"], used, {name: given[name] for name in _DEFAULTS}
+    )
+    for name in ("shuffle", "reuse_labels"):
+        flag(name, given[name], error=DataError)
+    whole("seed", given["seed"], least=0, error=DataError)
+    rows, skew = row_count(
+        plan.branching, given["rows"], given["rows_per_leaf"], given["imbalance"]
+    )
+    found = Simulation(plan, extras, parameters, rows, skew)
+    refuse_size(rows, found.nodes, len(levels) + len(plan.effects) + len(plan.gamma) + 1)
+    if rows < (leaves := math.prod(plan.branching)):
+        raise DataError(f"rows must be at least the number of leaves, {leaves:,}, not {rows:,}.")
+    return found
+
+
+def refuse_size(rows: int, nodes: int, columns: int) -> None:
     """Refuse a table that this machine's memory cannot hold, before any of it is made.
 
     Parameters
@@ -193,8 +253,8 @@ def check_size(rows: int, nodes: int, columns: int) -> None:
     memory = psutil.virtual_memory().total
     if needed > memory:
         raise DataError(
-            f"{rows:,} rows and {nodes:,} nodes are too many for this machine: {columns} numbers for each take "
-            f"{needed / 1e9:,.0f} GB, and it has {memory / 1e9:,.0f} GB. Make fewer: rows, rows_per_leaf, "
+            f"{rows:.4g} rows and {nodes:.4g} nodes are too many for this machine: their numbers alone take "
+            f"{needed / 10**9:.4g} GB, and it has {memory / 10**9:,.0f} GB. Make fewer: rows, rows_per_leaf, "
             "branching, depth or leaves."
         )
 

@@ -156,7 +156,7 @@ def _encode_integers(values: NDArray[Any]) -> Column:
 
 def _encode_floats(series: pd.Series[Any]) -> Column:
     """Code floats; those that are not numbers are missing, and minus zero is zero."""
-    numpy_type = getattr(series.dtype, "numpy_dtype", series.dtype)
+    numpy_type: Any = getattr(series.dtype, "numpy_dtype", series.dtype)
     width = np.float32 if numpy_type.itemsize <= np.float32().itemsize else np.float64
     values = series.to_numpy(dtype=width, na_value=np.nan) + width(0)
     codes, distinct = ranked(*pd.factorize(values))

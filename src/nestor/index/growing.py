@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nestor.arguments import shown
 from nestor.errors import DataError, SpecError
 from nestor.index.build import build_index, check_levels, leaves, refuse_missing
 from nestor.index.columns import Column, plain_arrow
@@ -53,8 +54,11 @@ class GrowingTree:
 
     def __init__(self, levels: Sequence[str], missing: Literal["error", "group"]) -> None:
         check_levels(levels)
-        if missing not in ("error", "group"):  # before any row is read
-            raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
+        if not isinstance(missing, str) or missing not in (
+            "error",
+            "group",
+        ):  # before any row is read
+            raise SpecError(f"missing={shown(missing)} is unknown; choose 'error' or 'group'.")
         self._missing = missing
         self._labels = [_Labels(name) for name in levels]
         self._nodes = [_Nodes() for _ in levels]
@@ -174,7 +178,9 @@ class _Labels:
     def _take(self, numbers: NDArray[np.int64]) -> Any:
         absent = pa.array(numbers - 1, mask=numbers == 0)
         values = self._values if self._values is not None else pa.array([], pa.null())
-        found = values.take(absent).to_pandas()
+        found = values.take(absent).to_pandas(
+            integer_object_nulls=True
+        )  # as floats, long ones would merge
         if self._order is None:
             return found
         return pd.Categorical(found, categories=self._order.to_pandas(), ordered=True)

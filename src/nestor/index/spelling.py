@@ -44,7 +44,8 @@ def as_labels(text: pd.Series[Any]) -> pd.Series[Any]:
     if text.isna().any():
         kind = {"int64": "Int64", "uint64": "UInt64", "bool": "boolean"}.get(kind, kind)
     codes = pd.Categorical(text, categories=words).codes
-    labels = pd.array(values, dtype=kind).take(codes, allow_fill=bool((codes < 0).any()))
+    distinct: Any = pd.Series(values, dtype=kind).array
+    labels = distinct.take(codes, allow_fill=bool((codes < 0).any()))
     return pd.Series(labels, index=text.index, name=text.name)
 
 
@@ -126,7 +127,7 @@ def _is_rounded(labels: pd.Series[Any], guess: pd.Series[Any]) -> bool:
     """Whether whole numbers beside a gap became floats that do not hold them."""
     if labels.dtype.kind not in "iu" or guess.dtype.kind != "f":
         return False
-    return bool((labels.dropna().astype(object).abs() > _LARGEST_EXACT).any())
+    return bool((labels.dropna().astype(object).abs() >= _LARGEST_EXACT).any())
 
 
 def refuse_respelt(table: pd.DataFrame, levels: Sequence[str]) -> None:
@@ -147,7 +148,9 @@ def refuse_respelt(table: pd.DataFrame, levels: Sequence[str]) -> None:
         if len(words) > 1:
             said = f"has the labels {shown(words[0])} and {shown(words[1])}, which were read as one"
         else:
-            said = f"has labels such as {shown(words[0])}, which was read as a number and would be spelt otherwise"
+            said = (
+                f"has labels such as {shown(words[0])}, which were read as numbers spelt otherwise"
+            )
         raise DataError(
             f"column {name!r} of {note['source']} {said}. Read the column as it is written: "
             f"read_table({note['source']!r}, levels=[{name!r}]); or keep the numbers as labels: "

@@ -125,8 +125,12 @@ def _paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
         return _files(path)
     if isinstance(path, bytes | Mapping) or not isinstance(path, Iterable):
         raise DataError(_no_path(path))
+    try:
+        several = list(path)
+    except TypeError:  # such as an array without dimensions
+        raise DataError(_no_path(path)) from None
     given: list[Path] = []
-    for one in path:
+    for one in several:
         if not isinstance(one, str | os.PathLike):
             raise DataError(_no_path(one))
         given += _files(one)
@@ -176,8 +180,8 @@ def _data_files(folder: Path) -> Iterator[Path]:
         others += len(folders) - sum("=" in n or n.endswith(".parquet") for n in folders)
         if others > _MOST_OTHERS:
             raise DataError(
-                f"the folder {folder} has more than {_MOST_OTHERS:,} files and folders that are no Parquet: give "
-                "the folder in it that holds the files *.parquet."
+                f"the folder {folder} has more than {_MOST_OTHERS:,} files and folders that are no Parquet: "
+                "give the folder in it that holds the files *.parquet."
             )
 
 

@@ -156,16 +156,26 @@ def _arrow(
     picked = pd.DataFrame({name: _column(table[name], name in numbers) for name in wanted})
     for name in levels:
         column = picked[name]
-        categories = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+        categories = (
+            column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+        )
         if categories.dtype == object:
             encode(column, name)  # of mixed types Arrow would make one
-        if column.dtype == object:  # as it would make floats of whole numbers beside some kinds of gaps
+        if (
+            column.dtype == object
+        ):  # as it would make floats of whole numbers beside some kinds of gaps
             values = column.to_numpy(copy=True)
             values[column.isna().to_numpy()] = None
             picked[name] = pd.Series(values, index=column.index, dtype=object)
     try:
         return pa.Table.from_pandas(picked, preserve_index=False)
-    except (pa.ArrowException, ValueError, TypeError, ArithmeticError, NotImplementedError) as error:
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        NotImplementedError,
+    ) as error:
         # Explained as for a table that is not read in batches, which knows labels' own types.
         for name in levels:
             encode(picked[name], name)
