@@ -7,7 +7,7 @@ import os
 import reprlib
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from nestor.errors import DataError, NestorError, SpecError
 
@@ -95,8 +95,8 @@ def number(
     return found
 
 
-def is_number(value: object, kind: type[Real]) -> bool:
-    """Whether a value is a number of a kind; truth values and, in NumPy's tree of types, durations are none."""
+def is_number(value: object, kind: Any) -> TypeGuard[float]:
+    """Whether a value is a Real or an Integral; truth values, and durations among NumPy's, are none."""
     plain = isinstance(value, kind) and not isinstance(value, bool)
     return plain and type(value).__name__ != "timedelta64"
 
@@ -197,7 +197,7 @@ def numbers(
         array = np.asarray(value)
         # Text that reads as a number is text, and a date is none either.
         array = array.astype(np.float64) if array.dtype.kind in "biufO" else np.array(np.nan)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
         raise error(f"{name} must be numbers, not {shown(value)}.") from None
     if len(shape) == 2 and array.shape == shape[:1]:
         array = array[:, None]

@@ -184,6 +184,8 @@ PRIOR_FAMILIES: Mapping[str, PriorFamily] = {family.name: family for family in _
 
 #: exp of it still fits double precision, and so does its reciprocal.
 _LARGEST_LOG = 700.0
+#: The logarithm of the Gamma function of it fits double precision, too.
+_LARGEST_SHAPE = 1e300
 
 _FORM = re.compile(r"^\s*([A-Za-z]\w*)\s*\((.*)\)\s*$", re.DOTALL)
 
@@ -255,6 +257,8 @@ class Prior:
         if self.family == "LogNormal":
             return abs(values["mu"]) < _LARGEST_LOG
         positive = PRIOR_FAMILIES[self.family].positive
+        if values.get("shape", 1.0) > _LARGEST_SHAPE:
+            return False
         return all(math.isfinite(1.0 / values[name]) for name in positive)
 
     def __str__(self) -> str:
@@ -275,7 +279,7 @@ class Prior:
             return text
         number: Any = text  # also one of NumPy's, which the annotation does not know
         if is_number(number, numbers.Real):
-            return cls("Fixed", (number,))  # type: ignore[arg-type]
+            return cls("Fixed", (number,))
         if not isinstance(text, str):
             raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {shown(text)}.")
         try:
@@ -337,7 +341,7 @@ def _number(value: float) -> str:
 def _as_float(value: object) -> float:
     if not is_number(value, numbers.Real):
         raise TypeError(value)
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def _split(inner: str) -> list[str]:

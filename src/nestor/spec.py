@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from nestor.addresses import addresses, check_prior
+from nestor.arguments import shown
 from nestor.errors import SpecError
 from nestor.families import family as _family
 from nestor.names import INTERCEPT
@@ -189,7 +190,7 @@ class ModelSpec(_Frozen):
             "family": family,
             "offset": _only_one(parsed.offset, offset),
             "weights": weights,
-            "priors": priors or {},
+            "priors": {} if priors is None else priors,
         }
         return cls(**fields)
 
@@ -290,7 +291,9 @@ def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[st
     if isinstance(scale, str):
         return dict.fromkeys(names, scale)
     if not isinstance(scale, Mapping):
-        raise SpecError(f"scale is 'level', 'parent' or one of them for each level, not {scale!r}.")
+        raise SpecError(
+            f"scale is 'level', 'parent' or one of them for each level, not {shown(scale)}."
+        )
     if unknown := [name for name in scale if name not in names]:
         raise SpecError(f"scale names unknown levels {unknown}; the levels are {list(names)}.")
     return {name: scale.get(name, "level") for name in names}

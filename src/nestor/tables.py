@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from nestor import arguments
 from nestor.errors import DataError, SpecError
-from nestor.index.spelling import as_labels, may_change_labels, note_respelt
+from nestor.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,6 +107,7 @@ def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.D
         if not guessed:
             return table
         texts = pd.read_csv(path, dtype="str", usecols=guessed, **options)
+        table = table.assign(**{n: texts[n] for n in guessed if lost_gaps(table[n])})
         return note_respelt(table, {name: texts[name] for name in guessed}, str(path))
 
 

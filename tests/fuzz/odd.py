@@ -19,7 +19,7 @@ CASES = int(os.environ.get("NESTOR_FUZZ_CASES", "400"))
 
 
 def fuzzed(share):
-    """Run a share of the cases: the same ones each time, or new ones in `make fuzz`; no case has a deadline."""
+    """Run a share of the cases: the same ones each time, new ones in `make fuzz`; none has a deadline."""
     many = "NESTOR_FUZZ_CASES" in os.environ
     return settings(
         max_examples=max(1, round(share * CASES)),

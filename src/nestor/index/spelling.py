@@ -22,6 +22,7 @@ _TRUTH = {w: w.lower() == "true" for w in ("True", "TRUE", "true", "False", "FAL
 # A column of fractions with more different values than this measures something: it labels no groups.
 _MOST_FRACTIONS = 1000
 _LARGEST_EXACT = 2**53
+_GAPS = ("", "NA", "N/A", "n/a", "nan", "NaN", "None", "null", "NULL", "<NA>")
 # Key of `DataFrame.attrs`, which pandas hands on to most tables that are made of one.
 _NOTE = "nestor_respelt"
 
@@ -82,9 +83,18 @@ def _is_plain_number(word: str) -> bool:
 def may_change_labels(guess: pd.Series[Any]) -> bool:
     """Whether a column, as pandas guessed it, could be one of labels that are spelt otherwise."""
     if guess.dtype.kind != "f":
-        return guess.dtype.kind in "biuO"  # objects are truth values with gaps
+        # Objects are truth values with gaps.
+        return guess.dtype == object or guess.dtype.kind in "biu" or lost_gaps(guess)
     present = guess.dropna()
     return bool((present % 1 == 0).all()) or present.nunique() <= _MOST_FRACTIONS
+
+
+def lost_gaps(guess: pd.Series[Any]) -> bool:
+    """Whether words for a missing value stand in a column of text, where they should be missing.
+
+    pandas 3.1 leaves them there beside whole numbers of 64 bits without a sign.
+    """
+    return isinstance(guess.dtype, pd.StringDtype) and bool(guess.isin(_GAPS).any())
 
 
 def note_respelt(
@@ -143,8 +153,8 @@ def refuse_respelt(table: pd.DataFrame, levels: Sequence[str]) -> None:
         return
     for name in levels:
         words = note["columns"].get(name)
-        if not words or name not in table or table[name].dtype.kind not in "biufO":
-            continue  # since then made text
+        if not words or name not in table or isinstance(table[name].dtype, pd.StringDtype):
+            continue  # since then made text, or left out
         if len(words) > 1:
             said = f"has the labels {shown(words[0])} and {shown(words[1])}, which were read as one"
         else:
