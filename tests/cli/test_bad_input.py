@@ -62,7 +62,7 @@ FORMULAS = [
     "y ~ exp(x) + (1 | g", "y ~ x + (1 | g) ~ z", "y ~ open('x') + (1 | g)", "y ~ x^2 + (1|g)",
     "y ~ \0 + (1 | g)", "y ~ `a\0b` + (1 | g)", "y ~ `\ud800` + (1 | g)", "`y\0` ~ x + (1 | g)",
     "y ~ x + (1 | `a/b`)", "y ~ " + "(" * 5000 + "x" + ")" * 5000 + " + (1 | g)",
-    "y ~ " + " + ".join(f"x{i}" for i in range(3000)) + " + (1 | g)",
+    "y ~ " + " + ".join(f"x{i}" for i in range(9000)) + " + (1 | g)",
     "y ~ x + (1 | " + "/".join(f"g{i}" for i in range(3000)) + ")",
     "y ~ " + "*".join(f"x{i}" for i in range(60)) + " + (1 | g)", "y ~ x" + " + (1 | g)" * 20000,
     "y ~ " + "-" * 5000 + "x + (1 | g)", f"y ~ I(x**{HUGE}) + (1 | g)", f"y ~ x + {HUGE} + (1 | g)",

@@ -30,7 +30,8 @@ def test_what_is_refused(text, message):
 
 def test_brackets_and_dots_in_text_and_comments_mean_nothing():
     many = "[" * 200 + "." * 200
-    text = f'a = \'{many}\'\nb = "\\"{many}"\nc = """\n{many}\n"""\nd = \'\'\'{many}\'\'\'\n# {many}\ne = [{"1.5, " * 300}]'
+    text = f'a = \'{many}\'\nb = "\\"{many}"\ne = [{"1.5, " * 300}]\n'
+    text += f"c = \"\"\"\n{many}\n\"\"\"\nd = '''{many}'''\n# {many}"
     assert parse_toml(text, "scenario")["a"] == many
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nestor.formula.parts import GroupTerm
     from nestor.terms.syntax import Syntax
 
+_MOST_PRODUCTS = 1000
+
 
 @dataclass(frozen=True)
 class Walk:
@@ -79,8 +81,9 @@ class Walk:
     def _products(
         self, node: Any, left: tuple[Term, ...], right: tuple[Term, ...]
     ) -> tuple[Term, ...]:
-        if len(left) * len(right) > MOST_TERMS:
-            raise self.syntax.error(f"this multiplies out to more than {MOST_TERMS} terms", node)
+        if len(left) * len(right) > _MOST_PRODUCTS:
+            problem = f"this multiplies out to more than {_MOST_PRODUCTS} terms"
+            raise self.syntax.error(problem, node)
         return tuple(interaction(self.syntax, node, a, b) for a in left for b in right)
 
     def _sum(self, node: Any) -> Sum:

@@ -22,7 +22,7 @@ ALLOWED = (
 
 _CALLS = (*TRANSFORMS, "I", "offset")
 #: Terms of a formula, products multiplied out; and levels of its hierarchy.
-MOST_TERMS, MOST_LEVELS = 1000, 100
+MOST_TERMS, MOST_LEVELS = 5000, 100
 _DEEPEST = MOST_LEVELS
 _MOST_CHARACTERS, _MOST_WORDS = 100_000, 20_000
 _CLOSING = {"LEFT_PAREN": "RIGHT_PAREN", "LEFT_BRACE": "RIGHT_BRACE"}
