@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestor.agreement.criteria import Criteria
@@ -18,6 +17,7 @@ from nestor.runner import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison
