@@ -4,6 +4,7 @@
 VENV ?= .venv
 OUT ?= nestor-out/demo
 PYTEST_ARGS ?=
+FUZZ_CASES ?= 20000
 # Two processes; a file stays in one of them, since its tests share compiled models. Files in their order, so
 # that the many short ones of tests/unit come last and neither process ends long before the other.
 PYTEST_JOBS ?= -n 2 --dist loadfile --no-loadscope-reorder
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types bench figures wheels conformance references study constraints clean
+.PHONY: help demo test fuzz lint format types bench figures wheels conformance references study constraints clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -32,6 +33,9 @@ demo: $(VENV)/.installed-all  ## fit a simulated tree with every engine, compare
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_JOBS) $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev  ## 20,000 new cases of odd tables, files, arguments and paths (a quarter of an hour)
+	NESTOR_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz --timeout 3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style and formatting
 	$(BIN)/ruff check .

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from numbers import Integral
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
-from nestor.errors import SpecError
+from nestor.arguments import MOST_ITERATIONS, number, one_of, whole
 from nestor.offers import (
     Cached,
     Deferred,
@@ -139,26 +138,21 @@ class SamplerConfig:
     metric: Metric | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("chains", 1), ("warmup", 1), ("draws", 1), ("seed", 0)):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
-        for name in ("max_tree_depth", "cores"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _whole(name, getattr(self, name), 1))
-        accept = self.target_accept
-        if accept is not None and not (isinstance(accept, int | float) and 0 < accept < 1):
-            raise SpecError(f"target_accept must lie between 0 and 1, not {self.target_accept!r}.")
-        if self.chain_method not in ("sequential", "parallel", "vectorized"):
-            raise SpecError(
-                f"chain_method must be sequential, parallel or vectorized, not {self.chain_method!r}."
+        checked: dict[str, object] = {
+            name: whole(name, getattr(self, name), least=1, most=MOST_ITERATIONS)
+            for name in ("chains", "warmup", "draws", "max_tree_depth", "cores")
+            if name in ("chains", "warmup", "draws") or getattr(self, name) is not None
+        }
+        checked["seed"] = whole("seed", self.seed, least=0)
+        if self.target_accept is not None:
+            checked["target_accept"] = number(
+                "target_accept", self.target_accept, above=0.0, below=1.0
             )
-        if self.metric not in (None, "diagonal_draws"):
-            raise SpecError(f"metric must be diagonal_draws or None, not {self.metric!r}.")
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}.")
-    return int(value)
+        one_of("chain_method", self.chain_method, get_args(ChainMethod))
+        if self.metric is not None:
+            one_of("metric", self.metric, get_args(Metric))
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)

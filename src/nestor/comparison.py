@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.agreement.verdict import PairResult, Verdict
@@ -14,6 +13,8 @@ from nestor.diagnostics.summaries import QUANTITIES
 from nestor.errors import UnknownContender
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     import xarray as xr
@@ -416,11 +417,12 @@ class Comparison:
         Unsupported
             If matplotlib is not installed.
         """
+        from nestor.arguments import path as as_path
         from nestor.errors import DataError
         from nestor.plots import save_agreement, save_all
         from nestor.plots.save import remove_others
 
-        target = self.folder if folder is None else Path(folder)
+        target = self.folder if folder is None else as_path("folder", folder)
         if target is None:
             raise DataError("say into which folder: this comparison was run without one.")
         if not target.is_dir():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from nestor import registry
+from nestor.arguments import shown
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, UnknownContender, Unsupported
 from nestor.formulation import Centering, Formulation, is_formulation_word
@@ -81,11 +82,11 @@ class Contender:
             If the backend lacks what a word asks for.
         """
         if not isinstance(text, str) or not text.strip():
-            raise SpecError(f"an engine is text such as 'pymc:nutpie@centered', not {text!r}.")
+            raise SpecError(f"an engine is text such as 'pymc:nutpie@centered', not {shown(text)}.")
         engine, at, tail = text.strip().partition("@")
         words = _split(tail, levels) if at else []
         if at and not all(words):
-            raise SpecError(f"cannot read the engine {text!r}: write {_GRAMMAR}.")
+            raise SpecError(f"cannot read the engine {shown(text)}: write {_GRAMMAR}.")
         name, colon, sampler = engine.partition(":")
         entry = registry.get(name)
         device = _one(words, _DEVICES, "cpu", text)
@@ -222,7 +223,7 @@ def _sampler(entry: registry.Entry, asked: str | None) -> str | None:
 def _one(words: Sequence[str], choices: Sequence[str], default: str, text: str) -> str:
     given = {word for word in words if word in choices}
     if len(given) > 1:
-        raise SpecError(f"engine {text!r} says both {' and '.join(sorted(given))}.")
+        raise SpecError(f"engine {shown(text)} says both {' and '.join(sorted(given))}.")
     return given.pop() if given else default
 
 
@@ -254,9 +255,13 @@ def _formulation_words(words: Sequence[str], text: str, levels: Sequence[str]) -
     for word in named:
         if not is_formulation_word(word):
             meant = did_you_mean(word, _all_words(levels))
-            raise SpecError(f"engine {text!r}: unknown word {word!r}.{meant} Write {_GRAMMAR}.")
+            raise SpecError(
+                f"engine {shown(text)}: unknown word {shown(word)}.{meant} Write {_GRAMMAR}."
+            )
     if named and AUTO in left:
-        raise SpecError(f"engine {text!r}: auto chooses the formulation; leave out {named[0]!r}.")
+        raise SpecError(
+            f"engine {shown(text)}: auto chooses the formulation; leave out {named[0]!r}."
+        )
     return named
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from nestor.arguments import shown
 from nestor.errors import SpecError
 from nestor.names import did_you_mean
 
@@ -63,4 +64,4 @@ def family(name: str) -> Family:
     if name in PLANNED:
         raise SpecError(f"family {name!r} is not supported yet. Supported: {known}.")
     meant = did_you_mean(name, (*FAMILIES, *PLANNED))
-    raise SpecError(f"unknown family {name!r}.{meant} Supported: {known}.")
+    raise SpecError(f"unknown family {shown(name)}.{meant} Supported: {known}.")

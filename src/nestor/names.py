@@ -14,6 +14,9 @@ RESERVED = (
     *("beta", "gamma", "X", "Z", "offset", "weights", "leaf"),
 )
 
+#: Longer texts are no names; to look for one that is like them takes time.
+_LONGEST_NAME = 200
+
 
 def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
     """Return " Did you mean 'month'?", with a blank before it, or nothing where no known name is like it.
@@ -29,6 +32,8 @@ def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
     """
     from difflib import get_close_matches
 
+    if len(str(name)) > _LONGEST_NAME:
+        return ""
     lowered: dict[str, str] = {}
     for other in known:
         lowered.setdefault(str(other).lower(), str(other))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from nestor.arguments import path as as_path
 from nestor.errors import SpecError
 from nestor.spec import ModelSpec
+from nestor.toml import read_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +63,8 @@ def read_model(
             raise SpecError("give either FORMULA or --spec, not both.")
         if clash := [name for name, value in options.items() if value is not None]:
             raise SpecError(f"{clash[0]} cannot be combined with --spec: write it into {path}.")
-        return ModelSpec.from_toml(_read(path)).with_priors(given)
+        file = as_path("--spec", path, error=SpecError)
+        return ModelSpec.from_toml(read_toml(file, "model description")).with_priors(given)
     refuse_table(formula)
     if formula is None:
         raise SpecError("say which model: FORMULA, such as 'y ~ x + (x || group)', or --spec FILE.")
@@ -73,14 +76,6 @@ def read_model(
         offset=offset,
         weights=weights,
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError(f"cannot read the model description {path}: {reason}.") from None
 
 
 def _prior(text: str) -> tuple[str, str]:

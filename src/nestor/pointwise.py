@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.arguments import whole
 from nestor.drawn import drawn, family_drawn
-from nestor.errors import SpecError
 from nestor.terminal.working import working_bar
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def log_likelihood(
         If `chunk` is not a positive whole number.
     """
     rows = _Rows(problem, fit)
-    size = rows.chunk if chunk is None else chunk
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise SpecError(f"chunk is a number of rows, at least 1, not {chunk!r}.")
+    size = rows.chunk if chunk is None else whole("chunk", chunk, least=1)
     return (
         rows.labelled(slice(start, min(start + size, problem.n_rows)))
         for start in range(0, problem.n_rows, size)

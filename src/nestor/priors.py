@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import numbers
 import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from nestor.arguments import is_number, shown
 from nestor.errors import SpecError
 from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from scipy.stats import rv_continuous
 
@@ -60,35 +63,67 @@ def _named(name: str) -> Callable[..., Any]:
     return frozen
 
 
-def _half_student_t(nu: float, sigma: float) -> Any:
-    return FoldedAtZero(_stats("t")(nu, 0.0, sigma))
+@lru_cache(maxsize=1)
+def _half_student_t() -> rv_continuous:
+    """Student's t about zero, folded onto the positive numbers, which SciPy lacks.
 
-
-class FoldedAtZero:
-    """A distribution symmetric about zero, folded onto the positive numbers.
-
-    SciPy has no half Student-t; its density is twice the symmetric one (Gelman 2006, Bayesian Analysis 1(3)).
+    Its density is twice the symmetric one (Gelman 2006, Bayesian Analysis 1(3)), and zero at zero itself:
+    the support is open.
     """
+    import numpy as np
+    from scipy import special, stats
 
-    def __init__(self, symmetric: Any) -> None:
-        self._symmetric = symmetric
+    class HalfStudentT(stats.rv_continuous):  # type: ignore[misc] # SciPy has no types
+        def _logpdf(self, x: Any, nu: Any) -> Any:
+            return np.where(x <= 0, -np.inf, math.log(2.0) + stats.t._logpdf(x, nu))  # noqa: SLF001
 
-    def logpdf(self, x: Any) -> Any:
-        """Log density at `x`; minus infinity at and below zero."""
-        import numpy as np
+        def _pdf(self, x: Any, nu: Any) -> Any:
+            return np.exp(self._logpdf(x, nu))
 
-        x = np.asarray(x, dtype=np.float64)
-        return np.where(x <= 0, -np.inf, math.log(2.0) + self._symmetric.logpdf(x))
+        def _cdf(self, x: Any, nu: Any) -> Any:
+            return 1.0 - 2.0 * stats.t.sf(x, nu)
 
-    def rvs(self, size: Any = None, random_state: Any = None) -> Any:
-        """Draw `size` values."""
-        import numpy as np
+        def _sf(self, x: Any, nu: Any) -> Any:
+            return 2.0 * stats.t.sf(x, nu)
 
-        return np.abs(self._symmetric.rvs(size=size, random_state=random_state))
+        def _ppf(self, q: Any, nu: Any) -> Any:
+            return stats.t.ppf((1.0 + q) / 2.0, nu)
 
-    def ppf(self, q: Any) -> Any:
-        """Quantile at probability `q`."""
-        return self._symmetric.ppf((1.0 + q) / 2.0)
+        def _isf(self, q: Any, nu: Any) -> Any:
+            return stats.t.isf(q / 2.0, nu)
+
+        def _rvs(self, nu: Any, size: Any = None, random_state: Any = None) -> Any:
+            return np.abs(random_state.standard_t(nu, size=size))
+
+        def _munp(self, n: Any, nu: Any) -> Any:
+            """E |t|^n, infinite unless n < nu."""
+            with np.errstate(invalid="ignore"):
+                log = special.gammaln((n + 1) / 2) + special.gammaln((nu - n) / 2)
+                log += n / 2 * np.log(nu) - special.gammaln(nu / 2) - math.log(math.pi) / 2
+            return np.where(nu > n, np.exp(log), np.inf)
+
+        def _stats(self, nu: Any) -> Any:
+            mean, square = self._munp(1, nu), self._munp(2, nu)
+            # Of two infinite moments there is no difference: as of SciPy's t, the variance is unknown then.
+            with np.errstate(invalid="ignore"):
+                variance = np.where(nu > 1, square - mean**2, np.nan)
+            return mean, variance, None, None
+
+    return HalfStudentT(a=0.0, name="half_student_t", shapes="nu")
+
+
+@lru_cache(maxsize=1)
+def _gamma() -> rv_continuous:
+    """SciPy's Gamma, whose log density is not NaN where its argument in units of the scale overflows."""
+    import numpy as np
+    from scipy import stats
+
+    class Gamma(type(stats.gamma)):  # type: ignore[misc] # SciPy has no types
+        def _logpdf(self, x: Any, a: Any) -> Any:
+            with np.errstate(invalid="ignore"):
+                return np.where(np.isposinf(x), -np.inf, super()._logpdf(x, a))
+
+    return Gamma(a=0.0, name="gamma")
 
 
 _LIST = (
@@ -104,7 +139,13 @@ _LIST = (
     PriorFamily(
         "HalfNormal", ("sigma",), ("sigma",), "positive", lambda s: _stats("halfnorm")(0.0, s)
     ),
-    PriorFamily("HalfStudentT", ("nu", "sigma"), ("nu", "sigma"), "positive", _half_student_t),
+    PriorFamily(
+        "HalfStudentT",
+        ("nu", "sigma"),
+        ("nu", "sigma"),
+        "positive",
+        lambda nu, s: _half_student_t()(nu, 0.0, s),
+    ),
     PriorFamily(
         "HalfCauchy", ("sigma",), ("sigma",), "positive", lambda s: _stats("halfcauchy")(0.0, s)
     ),
@@ -116,7 +157,7 @@ _LIST = (
         ("shape", "rate"),
         ("shape", "rate"),
         "positive",
-        lambda a, r: _stats("gamma")(a, 0.0, 1.0 / r),
+        lambda a, r: _gamma()(a, 0.0, 1.0 / r),
     ),
     PriorFamily(
         "InverseGamma",
@@ -144,6 +185,8 @@ PRIOR_FAMILIES: Mapping[str, PriorFamily] = {family.name: family for family in _
 
 #: exp of it still fits double precision, and so does its reciprocal.
 _LARGEST_LOG = 700.0
+#: The logarithm of the Gamma function of it fits double precision, too.
+_LARGEST_SHAPE = 1e300
 
 _FORM = re.compile(r"^\s*([A-Za-z]\w*)\s*\((.*)\)\s*$", re.DOTALL)
 
@@ -169,10 +212,17 @@ class Prior:
     args: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.family, str):
+            raise SpecError(
+                f"a prior's family is a name such as 'HalfNormal', not {shown(self.family)}."
+            )
+        # Characters could be numbers, and what has no order has no first parameter.
+        if isinstance(self.args, str | bytes | Mapping | AbstractSet):
+            raise SpecError(f"{self.family[:60]} takes numbers, not {shown(self.args)}.")
         try:
-            object.__setattr__(self, "args", tuple(float(a) for a in self.args))
+            object.__setattr__(self, "args", tuple(map(_as_float, self.args)))
         except (TypeError, ValueError, OverflowError):
-            raise SpecError(f"{self.family} takes numbers, not {self.args!r}.") from None
+            raise SpecError(f"{self.family[:60]} takes numbers, not {shown(self.args)}.") from None
         if self.family == "Fixed":
             names: tuple[str, ...] = ("value",)
         elif self.family in PRIOR_FAMILIES:
@@ -180,7 +230,7 @@ class Prior:
         else:
             known = ", ".join(sorted(PRIOR_FAMILIES))
             meant = did_you_mean(self.family, PRIOR_FAMILIES)
-            raise SpecError(f"unknown prior {self.family!r}.{meant} Known: {known}.")
+            raise SpecError(f"unknown prior {shown(self.family)}.{meant} Known: {known}.")
         if len(self.args) != len(names):
             raise SpecError(
                 f"{self.family}({', '.join(names)}) takes {len(names)} number(s), "
@@ -208,7 +258,10 @@ class Prior:
             return math.isfinite(values["upper"] - values["lower"])
         if self.family == "LogNormal":
             return abs(values["mu"]) < _LARGEST_LOG
-        return "rate" not in values or math.isfinite(1.0 / values["rate"])
+        positive = PRIOR_FAMILIES[self.family].positive
+        if values.get("shape", 1.0) > _LARGEST_SHAPE:
+            return False
+        return all(math.isfinite(1.0 / values[name]) for name in positive)
 
     def __str__(self) -> str:
         return f"{self.family}({', '.join(_number(a) for a in self.args)})"
@@ -227,17 +280,19 @@ class Prior:
         if isinstance(text, Prior):
             return text
         number: Any = text  # also one of NumPy's, which the annotation does not know
-        if isinstance(number, numbers.Real) and not isinstance(text, bool):
-            return cls("Fixed", (number,))  # type: ignore[arg-type]
+        if is_number(number, numbers.Real):
+            return cls("Fixed", (number,))
         if not isinstance(text, str):
-            raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {text!r}.")
+            raise SpecError(f"a prior is text such as 'HalfNormal(2)', not {shown(text)}.")
         try:
             return cls("Fixed", (float(text),))
         except ValueError:
             pass
         match = _FORM.match(text)
         if match is None:
-            raise SpecError(f"cannot read the prior {text!r}: write, for example, HalfNormal(2).")
+            raise SpecError(
+                f"cannot read the prior {shown(text)}: write, for example, HalfNormal(2)."
+            )
         return cls(match[1], tuple(_parse_number(part, text) for part in _split(match[2])))
 
     @property
@@ -285,6 +340,12 @@ def _number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
+def _as_float(value: object) -> float:
+    if not is_number(value, numbers.Real):
+        raise TypeError(value)
+    return float(value)
+
+
 def _split(inner: str) -> list[str]:
     return inner.split(",") if inner.strip() else []
 
@@ -294,6 +355,6 @@ def _parse_number(part: str, text: str) -> float:
         return float(part)
     except ValueError:
         raise SpecError(
-            f"cannot read the prior {text!r}: {part.strip()!r} is not a number; "
+            f"cannot read the prior {shown(text)}: {shown(part.strip())} is not a number; "
             "parameters are numbers in order, such as HalfNormal(2)."
         ) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nestor.arguments import whole
 from nestor.design import (
     LevelDesign,
     Role,
@@ -357,7 +358,7 @@ class Problem:
         times : int
             At least 1.
         """
-        rows = self.rows.repeated(times)
+        rows = self.rows.repeated(whole("times", times, least=1))
         counts = self.index.rows_per_leaf * times
         index = NestedIndex(self.index.levels, counts, rows.order, rows.leaf)
         return self._with_rows(index, rows)

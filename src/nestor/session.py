@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestor.agreement.criteria import Criteria
+from nestor.arguments import path as as_path
+from nestor.arguments import seconds
 from nestor.backend import SamplerConfig
 from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
@@ -18,6 +18,7 @@ from nestor.runner import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from nestor.agreement.verdict import PairResult
     from nestor.comparison import Comparison
@@ -182,8 +183,7 @@ def check_timeout(timeout: object) -> None:
     SpecError
         If it is not.
     """
-    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
-        raise SpecError(f"timeout must be a number of seconds greater than 0, not {timeout!r}.")
+    seconds("timeout", timeout)
 
 
 def check_criteria(criteria: Criteria, config: SamplerConfig) -> None:
@@ -208,7 +208,7 @@ def _folder(out: str | Path | None, problem: Problem) -> Iterator[tuple[Path, se
         with store.scratch_folder() as found:
             yield found
         return
-    folder = Path(out)
+    folder = as_path("out", out)
     store.claim(folder, problem)
     with store.locked(folder):
         yield folder, set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -18,11 +17,13 @@ from pydantic import (
 )
 
 from nestor.addresses import addresses, check_prior
+from nestor.arguments import shown
 from nestor.errors import SpecError
 from nestor.families import family as _family
 from nestor.names import INTERCEPT, did_you_mean
 from nestor.priors import Prior
 from nestor.spec_checks import check_effects, check_names, check_order, check_terms
+from nestor.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,12 @@ class _Frozen(BaseModel):
         except ValidationError as error:
             # A name that is not known first: it is why the one that was meant is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            where = ".".join(str(part) for part in first["loc"]) or "the description"
+            where = ".".join(str(part)[:60] for part in first["loc"]) or "the description"
+            said = first["msg"].removeprefix("Value error, ").rstrip(".")
             meant = ""
             if first["type"] == "extra_forbidden":
                 meant = did_you_mean(first["loc"][-1], type(self).model_fields)
-            raise SpecError(f"model description, {where}: {first['msg']}.{meant}") from None
+            raise SpecError(f"model description, {where}: {said}.{meant}") from None
 
 
 class Level(_Frozen):
@@ -203,7 +205,7 @@ class ModelSpec(_Frozen):
             "family": family,
             "offset": _only_one(parsed.offset, offset),
             "weights": weights,
-            "priors": priors or {},
+            "priors": {} if priors is None else priors,
         }
         return cls(**fields)
 
@@ -236,10 +238,7 @@ class ModelSpec(_Frozen):
         SpecError
             If the text is not TOML or not a model.
         """
-        try:
-            fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SpecError(f"the model description is not valid TOML: {error}.") from None
+        fields = parse_toml(text, "model description")
         if "formula" not in fields:
             return cls(**fields)
         allowed = {"formula", "family", "priors", "scale", "offset", "weights"}
@@ -308,7 +307,9 @@ def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[st
     if isinstance(scale, str):
         return dict.fromkeys(names, scale)
     if not isinstance(scale, Mapping):
-        raise SpecError(f"scale is 'level', 'parent' or one of them for each level, not {scale!r}.")
+        raise SpecError(
+            f"scale is 'level', 'parent' or one of them for each level, not {shown(scale)}."
+        )
     if unknown := [name for name in scale if name not in names]:
         meant = did_you_mean(unknown[0], names)
         raise SpecError(

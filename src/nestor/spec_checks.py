@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nestor.arguments import shown
 from nestor.errors import SpecError, Unsupported
 from nestor.families import family
 from nestor.names import INTERCEPT, RESERVED, did_you_mean, underscored
@@ -77,9 +78,9 @@ def _term(what: str, text: str) -> Term:
     try:
         term = parse_term(text)
     except SpecError as error:
-        raise SpecError(f"{what} {text!r}: {error}") from None
+        raise SpecError(f"{what} {shown(text)}: {error}") from None
     if term.name != text:
-        raise SpecError(f"{what} {text!r} is written {term.name!r}.")
+        raise SpecError(f"{what} {shown(text)} is written {shown(term.name)}.")
     return term
 
 

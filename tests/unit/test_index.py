@@ -348,3 +348,40 @@ def test_long_text_columns(rare: str | None, chunks: int) -> None:
     found = values[index.order]
     found[found == None] = "(missing)"  # noqa: E711
     assert (found == np.array(expected, dtype=object)[index.leaf]).all()
+
+
+@pytest.mark.parametrize(
+    "kind", ["float64[pyarrow]", "float32[pyarrow]", "float64", "Float64", ">f8", "object"]
+)
+def test_zero_is_one_node_and_every_gap_the_same_one(kind):
+    table = pd.DataFrame({"g": pd.Series([0.0, -0.0, 1.0, -0.0, 1.0]).astype(kind)})
+    assert list(build_index(table, ["g"]).levels[0].paths) == ["0", "1"]
+    values = [0.0, float("nan"), None, -0.0, 1.0]
+    arrow = pd.arrays.ArrowExtensionArray(pa.array(values, from_pandas=False))  # NaN beside NA
+    for gaps in (pd.Series(arrow), pd.Series([0.0, np.nan, pd.NA, -0.0, 1.0], dtype=object)):
+        index = build_index(pd.DataFrame({"g": gaps}), ["g"], missing="group")
+        assert list(index.levels[0].paths) == ["0", "1", "(missing)"]
+        assert list(index.rows_per_leaf) == [2, 1, 2]
+
+
+class _Fails:
+    """A label of which nothing can be asked."""
+
+    def __hash__(self):
+        raise RuntimeError("no hash")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b\0"], "null character"),
+        (pd.Categorical(["a", "b\0"]), "null character"),
+        ([_Fails(), _Fails()], "cannot be told apart"),
+        (list(np.zeros(2, dtype=[("a", "i4")])), "column 'g'"),
+        ([[1], [2]], "column 'g'"),
+        ([1 + 2j, 2j], "column 'g'"),
+    ],
+)
+def test_labels_that_cannot_be_written_or_told_apart(labels, message):
+    with pytest.raises(DataError, match=message):
+        build_index(pd.DataFrame({"g": labels}), ["g"])

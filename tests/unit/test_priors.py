@@ -14,7 +14,7 @@ from nestor.errors import SpecError
 from nestor.priors import PRIOR_FAMILIES, Prior
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+POSITIVE = st.floats(min_value=1e-307, allow_infinity=False)  # reciprocals fit, too
 LOG_2 = log(2)
 
 
@@ -210,3 +210,54 @@ def test_a_known_value_and_a_distribution_are_not_mixed_up():
         Prior.parse(3).scipy()
     with pytest.raises(SpecError, match="not a known value"):
         _ = Prior.parse("HalfNormal(3)").value
+
+
+def test_half_student_t_is_one_of_scipys_distributions():
+    # All by quadrature of the density, or exactly: the half Student-t of nu = 4 has mean and variance 1.
+    half = Prior("HalfStudentT", (4, 2.0)).scipy()
+    assert half.mean() == pytest.approx(2.0, rel=1e-12)
+    assert half.std() == pytest.approx(2.0, rel=1e-12)
+    assert half.support() == (0.0, inf)
+    assert half.median() == pytest.approx(half.ppf([0.5, 0.1])[0])
+    assert half.cdf([0.0, half.median()]) == pytest.approx([0.0, 0.5])
+    assert half.sf(3.0) == pytest.approx(quad(half.pdf, 3.0, inf)[0])
+    assert half.cdf(half.interval(0.8)) == pytest.approx([0.1, 0.9])
+    assert half.rvs(5, random_state=1).shape == (5,)
+    assert half.rvs(5, random_state=1) == pytest.approx(half.rvs(5, random_state=1))
+    assert Prior("HalfStudentT", (2, 1)).scipy().std() == inf
+    assert np.isnan(Prior("HalfStudentT", (1, 1)).scipy().std())
+
+
+@pytest.mark.parametrize(
+    "text", ["Gamma(2, 1e16)", "Gamma(0.5, 1e300)", "Exponential(1e16)", "Normal(0, 1e-300)"]
+)
+def test_densities_that_underflow_are_zero_and_not_unknown(text):
+    prior = Prior.parse(text)
+    x = np.array([5e-324, 1e-300, 1e-16, 1.0, 1e10, 1e290, 1e300, 1.7e308])
+    assert not np.isnan(prior.scipy().logpdf(x)).any()
+    assert math.isfinite(prior.scipy().logpdf(prior.scipy().ppf(0.4)))
+
+
+@pytest.mark.parametrize("family", ["HalfNormal", "HalfCauchy", "Exponential"])
+def test_scales_without_a_reciprocal_are_refused(family):
+    with pytest.raises(SpecError, match="too extreme"):
+        Prior(family, (1e-310,))
+
+
+@pytest.mark.parametrize(
+    ("family", "args", "message"),
+    [
+        ({}, "12", "family is a name"),
+        (None, (1,), "family is a name"),
+        ("Normal", "12", "takes numbers, not '12'"),
+        ("Normal", {0: 1, 1: 2}, "takes numbers"),
+        ("Normal", {0, 1}, "takes numbers"),
+        ("Normal", (True, 1), "takes numbers"),
+        ("Normal", (np.array([1]), 1), "takes numbers"),
+        ("x" * 3000, (1,), "unknown prior 'xxx"),
+    ],
+)
+def test_anything_else_is_no_prior(family, args, message):
+    with pytest.raises(SpecError, match=message) as error:
+        Prior(family, args)
+    assert len(str(error.value)) < 400

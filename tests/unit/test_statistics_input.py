@@ -224,7 +224,7 @@ def test_an_empty_path_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
 @pytest.mark.parametrize("batch_rows", ["a", 2.5, None, True, 0, -1])
 def test_batch_rows_is_a_whole_number(tmp_path, batch_rows):
     TABLE.to_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match="batch_rows must be at least 1, and a whole number"):
+    with pytest.raises(DataError, match="batch_rows must be a whole number of at least 1"):
         Problem.from_parquet(SPEC, tmp_path / "rows.parquet", batch_rows=batch_rows)
 
 

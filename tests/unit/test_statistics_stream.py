@@ -423,3 +423,11 @@ def test_automatic_priors_hold_over_the_range_of_doubles(factor):
     whole = Problem(spec, table)
     for address, prior in found.priors.by_address().items():
         assert prior.args == pytest.approx(whole.priors.by_address()[address].args, rel=1e-12)
+
+
+def test_long_whole_numbers_beside_a_gap_keep_their_digits():
+    labels = [2**53, None, 2**53 + 1, 2**53 + 2]
+    table = pd.DataFrame({"g": pd.Series(labels, dtype="Int64"), "y": [1.0, 2.0, 4.0, 8.0]})
+    spec = ModelSpec.from_formula("y ~ 1 + (1 | g)")
+    found = Problem.from_batches(spec, [table.iloc[:2], table.iloc[2:]], missing="group")
+    assert list(found.index.levels[0].paths) == [*map(str, labels[:1] + labels[2:]), "(missing)"]

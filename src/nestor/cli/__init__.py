@@ -16,7 +16,7 @@ from nestor.cli import (
     looking,
     verifying,
 )
-from nestor.cli.arguments import Once
+from nestor.cli.arguments import Once, checks_paths
 from nestor.cli.interrupting import interruptible
 
 EXIT_CODES = """
@@ -76,4 +76,4 @@ for _command in (
 app.add_typer(benching.app, name="bench")
 for _registered in (*app.registered_commands, *benching.app.registered_commands):
     if _registered.callback is not None:
-        _registered.callback = interruptible(_registered.callback)
+        _registered.callback = interruptible(checks_paths(_registered.callback))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +12,8 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from nestor.backend import SamplerConfig
@@ -154,6 +158,26 @@ class Once(TyperCommand):
         return rest
 
 
+def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Return a command whose paths are expanded, and refused where nothing can be asked of them."""
+    parameters = inspect.signature(command).parameters
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from nestor.arguments import path
+
+        for name, value in kwargs.items():
+            option = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+            what = f"--{name.replace('_', '-')}" if option else name.upper()
+            if isinstance(value, Path):
+                kwargs[name] = path(what, value)
+            elif isinstance(value, list):
+                kwargs[name] = [path(what, v) if isinstance(v, Path) else v for v in value]
+        return command(*args, **kwargs)
+
+    return run
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """Make a console; output that goes to a file is not cut at 80 columns."""
     import os
@@ -189,7 +213,7 @@ def make_problem(
     from nestor.problem import Problem
     from nestor.tables import read_table
 
-    return Problem(model, read_table(data), missing=missing)
+    return Problem(model, read_table(data, levels=model.level_names), missing=missing)
 
 
 def read_in_batches(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:

@@ -40,7 +40,7 @@ def index(
         names = [name.strip() for name in levels.split("/")]
     else:
         names = [level.name for level in parse_formula(formula).levels]
-    table = read_table(data)
+    table = read_table(data, levels=names)
     console = make_console()
     console.print(index_view(build_index(table, names, missing=missing)))
     if formula is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nestor.datasets.arguments import generator, number
+from nestor.arguments import number
+from nestor.datasets.plan import generator
+from nestor.errors import DataError
 
 # (degree, state, county, slope, intercept), dollars per month and dollars
 _SERIES = (
@@ -55,7 +57,7 @@ def blog_income(seed: int = 0, *, noise_sd: float = 500.0) -> pd.DataFrame:
         If an argument is out of range.
     """
     random = generator(seed)
-    noise_sd = number("noise_sd", noise_sd, least=0.0)
+    noise_sd = number("noise_sd", noise_sd, least=0.0, error=DataError)
     lines = blog_truth()
     months = random.integers(1, _MOST_MONTHS + 1, size=len(lines))
     table = lines.loc[np.repeat(lines.index, months)].reset_index(drop=True)

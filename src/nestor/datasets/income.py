@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nestor.datasets.arguments import generator
 from nestor.datasets.places import COUNTIES, DEGREES
+from nestor.datasets.plan import generator
 from nestor.datasets.simulate import Simulated
 
 Array = NDArray[np.float64]

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nestor.datasets.arguments import flag, generator
-from nestor.datasets.plan import Plan, family_parameters, row_count, tree_levels, tree_plan
+from nestor.datasets.plan import Plan, check_simulation, generator
 from nestor.datasets.rows import draw_rows
 from nestor.datasets.tree import Shape, ancestors, grow, labels
 from nestor.printing import short_repr
@@ -179,52 +178,26 @@ def simulate_tree(
     beta               logit    Beta(mu phi, (1 - mu) phi): variance mu (1 - mu) / (1 + phi)
     ================== ======== ==================================================================
     """
-    plan = tree_plan(
-        tree_levels(depth, branching, levels),
-        slopes=slopes,
-        intercept=intercept,
-        covariates=covariates,
-        varying=varying,
-        scale=scale,
-        correlation=correlation,
-        beta=beta,
-        tau=tau,
-        gamma=gamma,
-    )
-    used = {"weight": weights, "exposure": exposure, "offset": offset, "trials": trials}
-    extras, parameters = family_parameters(
-        family, used, {"sigma": sigma, "nu": nu, "alpha": alpha, "phi": phi}
-    )
+    made = check_simulation(dict(locals()))  # the arguments: nothing else is there yet
+    plan = made.plan
     random = generator(seed)
-    shape = _shape(plan, rows, rows_per_leaf, imbalance, random)
+    shape = grow(plan.branching, made.rows, made.imbalance, random)
     truth = _coefficients(plan, shape, random)
     leaf = np.repeat(np.arange(len(shape.rows)), shape.rows)
-    if flag("shuffle", shuffle):
+    if shuffle:
         random.shuffle(leaf)
-    columns = _labels(plan, shape, leaf, reused=flag("reuse_labels", reuse_labels))
-    columns |= draw_rows(
-        plan, truth[f"beta_{plan.levels[-1]}"], leaf, extras, family, parameters, random
-    )
+    columns = _labels(plan, shape, leaf, reused=bool(reuse_labels))
+    coefficients = truth[f"beta_{plan.levels[-1]}"]
+    columns |= draw_rows(plan, coefficients, leaf, made.extras, family, made.parameters, random)
     return Simulated(
         table=pd.DataFrame(columns),
-        truth=truth | {name: np.array(value) for name, value in parameters.items()},
-        formula=plan.formula(offset="offset" in extras),
-        arguments=_arguments(family, plan.scale, extras),
+        truth=truth | {name: np.array(value) for name, value in made.parameters.items()},
+        formula=plan.formula(offset="offset" in made.extras),
+        arguments=_arguments(family, plan.scale, made.extras),
         effects=plan.effects,
         parents=dict(zip(plan.levels, shape.parents, strict=True)),
         leaf=leaf,
     )
-
-
-def _shape(
-    plan: Plan,
-    rows: int | None,
-    rows_per_leaf: int | None,
-    imbalance: float,
-    random: np.random.Generator,
-) -> Shape:
-    total, skew = row_count(plan.branching, rows, rows_per_leaf, imbalance)
-    return grow(plan.branching, total, skew, random)
 
 
 def _coefficients(plan: Plan, shape: Shape, random: np.random.Generator) -> dict[str, Array]:

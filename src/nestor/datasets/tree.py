@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from nestor.errors import DataError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,11 +34,6 @@ def grow(
     """Grow a tree with ``prod(branching[:k])`` nodes on level k and `rows` rows in all.
 
     Children and rows are shared out by `apportion`.
-
-    Raises
-    ------
-    DataError
-        If there are fewer rows than leaves.
     """
     parents = []
     n_parents = 1
@@ -48,8 +41,6 @@ def grow(
         counts = apportion(n_parents * children, n_parents, imbalance, random)
         parents.append(np.repeat(np.arange(n_parents), counts))
         n_parents *= children
-    if rows < n_parents:
-        raise DataError(f"rows must be at least the number of leaves, {n_parents}, not {rows}.")
     return Shape(tuple(parents), apportion(rows, n_parents, imbalance, random))
 
 

@@ -10,6 +10,7 @@ from nestor.errors import SpecError
 from nestor.formula.bars import bars_by_level
 from nestor.formula.parts import ParsedLevel, intercept_first
 from nestor.terms import quoted
+from nestor.terms.syntax import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 def chain(groups: Sequence[GroupTerm]) -> tuple[str, ...]:
     """Return the columns of all paths from the top down, or refuse crossed ones."""
+    if (paths := len({group.groups for group in groups})) > MOST_LEVELS:
+        raise SpecError(
+            f"a hierarchy has at most {MOST_LEVELS} levels, and the groups are {paths:,}."
+        )
     crossed = [
         (first, second)
         for first, second in combinations(groups, 2)

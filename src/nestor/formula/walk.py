@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.formula.groups import Sum, group_terms
 from nestor.terms.parse import column_name, interaction, is_intercept, parse_factor
+from nestor.terms.syntax import MOST_TERMS
 from nestor.terms.term import Term
 
 if TYPE_CHECKING:
     from nestor.formula.parts import GroupTerm
     from nestor.terms.syntax import Syntax
 
-_MOST_TERMS = 1000
+_MOST_PRODUCTS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Walk:
     def _products(
         self, node: Any, left: tuple[Term, ...], right: tuple[Term, ...]
     ) -> tuple[Term, ...]:
-        if len(left) * len(right) > _MOST_TERMS:
-            raise self.syntax.error(f"this multiplies out to more than {_MOST_TERMS} terms", node)
+        if len(left) * len(right) > _MOST_PRODUCTS:
+            problem = f"this multiplies out to more than {_MOST_PRODUCTS} terms"
+            raise self.syntax.error(problem, node)
         return tuple(interaction(self.syntax, node, a, b) for a in left for b in right)
 
     def _sum(self, node: Any) -> Sum:
@@ -101,6 +103,8 @@ class Walk:
                 offsets += part.offsets
             if part.intercept is not None:
                 intercept = part.intercept != negative
+            if len(terms) > MOST_TERMS or len(groups) > MOST_TERMS:
+                raise self.syntax.error(f"a formula has at most {MOST_TERMS:,} terms", operand)
         return Sum(tuple(terms), intercept, tuple(groups), tuple(offsets))
 
     def _check_removable(self, part: Sum, terms: dict[Term, None], node: Any) -> None:

@@ -8,20 +8,22 @@ the number of nodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from nestor.arguments import shown
 from nestor.errors import DataError, SpecError
 from nestor.index.columns import Column, encode
 from nestor.index.labels import MISSING_LABEL
 from nestor.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
+from nestor.index.spelling import refuse_respelt
 from nestor.index.tree import LevelIndex, NestedIndex
 from nestor.terms.columns import no_column
+from nestor.terms.syntax import MOST_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
 RESERVED_LEVELS = frozenset({"chain", "draw", "effect", "effect_2", "covariate"})
@@ -62,8 +64,8 @@ def build_index(
         type, so that they could neither be ordered nor told apart in print.
     """
     check_levels(levels)
-    if missing not in ("error", "group"):
-        raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
+    if not isinstance(missing, str) or missing not in ("error", "group"):
+        raise SpecError(f"missing={shown(missing)} is unknown; choose 'error' or 'group'.")
     _check_columns(table, levels)
     columns = [encode(table[name], name) for name in levels]
     if missing == "error":
@@ -83,10 +85,13 @@ def build_index(
 
 def check_levels(levels: Sequence[str]) -> None:
     """Refuse levels that are none, repeated or reserved."""
-    if isinstance(levels, str) or not all(isinstance(name, str) for name in levels):
-        raise SpecError(f"levels must be a list of column names, top down; found {levels!r}.")
-    if not levels:
+    several = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
+    if not several or np.ndim(levels) != 1 or not all(isinstance(name, str) for name in levels):
+        raise SpecError(f"levels must be a list of column names, top down; found {shown(levels)}.")
+    if not len(levels):
         raise SpecError("levels is empty; name at least one grouping column.")
+    if len(levels) > MOST_LEVELS:
+        raise SpecError(f"a hierarchy has at most {MOST_LEVELS} levels, not {len(levels):,}.")
     if repeated := sorted({name for name in levels if list(levels).count(name) > 1}):
         raise SpecError(f"level {repeated[0]!r} stands more than once in {'/'.join(levels)}.")
     if reserved := sorted(RESERVED_LEVELS.intersection(levels)):
@@ -105,6 +110,7 @@ def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
             raise DataError(f"the table has {times} columns {name!r}; rename or drop the others.")
     if table.empty:
         raise DataError("the table has no rows, so there is nothing to index.")
+    refuse_respelt(table, levels)
 
 
 def refuse_missing(levels: Sequence[str], columns: Sequence[Column]) -> None:

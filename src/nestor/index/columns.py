@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from nestor.errors import DataError
+from nestor.arguments import shown
+from nestor.errors import DataError, NestorError
 from nestor.index.labels import as_text
 from nestor.index.ranks import Integers, fits_table, ranked, ranks, recode
 from nestor.index.text import encode_text, sorted_text
@@ -38,32 +40,79 @@ def encode(series: pd.Series[Any], name: str) -> Column:
     Raises
     ------
     DataError
-        The labels have no one type, so could neither be ordered nor told apart in print.
+        The labels have no one type, so could neither be ordered nor told apart in print; or they
+        are no text that a file can hold.
     """
+    try:
+        found = _encode(series, name)
+    except (NestorError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"column {name!r} has labels that cannot be told apart, ordered and printed "
+            f"({type(error).__name__} in doing so). {_fix(name)}"
+        ) from error
+    _refuse_null_characters(found.distinct, name)
+    return found
+
+
+def _encode(series: pd.Series[Any], name: str) -> Column:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _encode_categorical(series, name)
     if isinstance(dtype, pd.SparseDtype):
-        return encode(pd.Series(np.asarray(series)), name)
-    if isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype):
-        plain = pd.ArrowDtype(dtype.pyarrow_dtype.value_type)
-        return encode(series.astype(plain), name)
+        return _encode(pd.Series(np.asarray(series)), name)
+    if isinstance(dtype, pd.ArrowDtype):
+        plain = plain_arrow(pa.chunked_array(pa.array(series.array)))
+        if pa.types.is_dictionary(plain.type):
+            return _encode_categorical(plain.to_pandas(), name)
+        return _encode_plain(pd.Series(pd.arrays.ArrowExtensionArray(plain)), name)
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return _encode_objects(series, name)
+    if isinstance(dtype, np.dtype) and not dtype.isnative:
+        return _encode_plain(series.astype(dtype.newbyteorder("=")), name)
+    return _encode_plain(series, name)
+
+
+def _encode_plain(series: pd.Series[Any], name: str) -> Column:
+    """Code a column of one type."""
     kind = pd.api.types.infer_dtype(series, skipna=True)
     if kind == "string":
         codes, distinct = encode_text(series)
         return Column(codes, distinct, len(distinct))
-    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu":
         return _encode_integers(series.to_numpy())
+    if kind == "floating":
+        return _encode_floats(series)
     return _encode_others(series, name, kind)
+
+
+def plain_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn an Arrow float's NaN into a missing key, as pandas reads it, and minus zero into zero.
+
+    Views of text and floats of 16 bits, for which Arrow has no dictionary, become plain ones.
+    """
+    if pa.types.is_dictionary(column.type):
+        inner = column.type.value_type
+        if column.type.ordered or not pa.types.is_floating(inner):
+            return column
+        # Two entries of the dictionary may be one label now.
+        column = column.cast(inner)
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    if not pa.types.is_floating(column.type):
+        return column
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    column = pc.add(column, pa.scalar(0, column.type))
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def _encode_categorical(series: pd.Series[Any], name: str) -> Column:
     codes = series.cat.codes.to_numpy().astype(np.intp)
     categories = series.cat.categories
     used = np.flatnonzero(np.bincount(codes + 1, minlength=len(categories) + 1)[1:])
-    inner = encode(pd.Series(categories[used]), name)
+    inner = _encode(pd.Series(categories[used]), name)
     distinct, rank = inner.distinct, inner.codes
     if series.cat.ordered:
         distinct, rank = distinct.take(rank), np.arange(len(used), dtype=np.intp)
@@ -80,7 +129,10 @@ def _encode_objects(series: pd.Series[Any], name: str) -> Column:
     # A string equals no value of another type, so text among the distinct labels is text in all
     # rows; of 1, 1.0 and True only one is left, so that the rows of any other kind must be seen.
     if pd.api.types.infer_dtype(labels, skipna=False) != "string":
-        return _encode_others(series, name, pd.api.types.infer_dtype(series, skipna=True))
+        kind = pd.api.types.infer_dtype(series[codes >= 0], skipna=True)
+        if kind == "floating":  # gaps of several kinds are gaps
+            return _encode_floats(series.where(codes >= 0, np.nan).astype(np.float64))
+        return _encode_others(series, name, kind)
     try:
         text = pa.array(labels, type=pa.large_string())
     except UnicodeEncodeError as error:
@@ -102,6 +154,15 @@ def _encode_integers(values: NDArray[Any]) -> Column:
     return Column(codes, pd.Index(distinct), len(distinct))
 
 
+def _encode_floats(series: pd.Series[Any]) -> Column:
+    """Code floats; those that are not numbers are missing, and minus zero is zero."""
+    numpy_type: Any = getattr(series.dtype, "numpy_dtype", series.dtype)
+    width = np.float32 if numpy_type.itemsize <= np.float32().itemsize else np.float64
+    values = series.to_numpy(dtype=width, na_value=np.nan) + width(0)
+    codes, distinct = ranked(*pd.factorize(values))
+    return Column(codes, pd.Index(distinct), len(distinct))
+
+
 def _encode_others(series: pd.Series[Any], name: str, kind: str) -> Column:
     if kind not in _LABEL_KINDS:
         if series.isna().all():
@@ -117,7 +178,7 @@ def _encode_others(series: pd.Series[Any], name: str, kind: str) -> Column:
             f"column {name!r} mixes time zones; convert it, for example with "
             f"pandas.to_datetime(table[{name!r}], utc=True)."
         )
-    if (absent := np.asarray(distinct.isna())).any():  # a NaN inside an Arrow column of floats
+    if (absent := np.asarray(distinct.isna())).any():
         lookup = np.append(np.where(absent, -1, np.cumsum(~absent) - 1), -1)
         codes, distinct = lookup[codes], distinct[~absent]
     _refuse_twins(distinct, name)
@@ -141,7 +202,7 @@ def _no_one_type(series: pd.Series[Any], name: str) -> DataError:
     """Explain labels of several types, or of a type that cannot be ordered and printed."""
     present = series[series.notna().to_numpy()].tolist()
     first = {type(value): value for value in reversed(present)}
-    fix = f"Convert them first, for example table[{name!r}].astype(str)."
+    fix = _fix(name)
     if len(first) == 1:
         what = next(iter(first)).__name__
         return DataError(f"column {name!r} holds labels of type {what}, not text, numbers, "
@@ -154,6 +215,22 @@ def _no_one_type(series: pd.Series[Any], name: str) -> DataError:
     shown = ", ".join(f"{kind.__name__} ({value!r})" for kind, value in kinds)
     twins = f" The label {min(alike)!r} is there in several of them." if alike else ""
     return DataError(f"column {name!r} mixes labels of types {shown}.{twins} {fix}")
+
+
+def _fix(name: str) -> str:
+    return f"Convert them first, for example table[{name!r}].astype(str)."
+
+
+def _refuse_null_characters(distinct: pd.Index[Any], name: str) -> None:
+    """Refuse text that neither NumPy's arrays of text nor netCDF can hold."""
+    if distinct.dtype != object:
+        return
+    bad = next((label for label in distinct if isinstance(label, str) and "\0" in label), None)
+    if bad is not None:
+        raise DataError(
+            f"column {name!r} has the label {shown(bad)}, with a null character, which no file of results "
+            f"can hold. Remove it, for example by table[{name!r}].str.replace('\\0', '')."
+        )
 
 
 def _refuse_twins(distinct: pd.Index[Any], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,14 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nestor.arguments import shown
 from nestor.errors import DataError, SpecError
 from nestor.index.build import build_index, check_levels, leaves, refuse_missing
-from nestor.index.columns import Column
+from nestor.index.columns import Column, plain_arrow
 from nestor.index.ranks import sorted_rows
 from nestor.index.tree import TreeIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,8 +54,11 @@ class GrowingTree:
 
     def __init__(self, levels: Sequence[str], missing: Literal["error", "group"]) -> None:
         check_levels(levels)
-        if missing not in ("error", "group"):  # before any row is read
-            raise SpecError(f"missing={missing!r} is unknown; choose 'error' or 'group'.")
+        if not isinstance(missing, str) or missing not in (
+            "error",
+            "group",
+        ):  # before any row is read
+            raise SpecError(f"missing={shown(missing)} is unknown; choose 'error' or 'group'.")
         self._missing = missing
         self._labels = [_Labels(name) for name in levels]
         self._nodes = [_Nodes() for _ in levels]
@@ -148,7 +153,10 @@ class _Labels:
     def encode(self, column: pa.ChunkedArray) -> Column:
         """Code rows, -1 where missing; `distinct` has the number of each code's label, 0 the last."""
         refuse_labels(column.type, self.name)
-        column = _with_plain_missing(column)
+        with _named(self.name):
+            return self._encode(plain_arrow(column))
+
+    def _encode(self, column: pa.ChunkedArray) -> Column:
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         chunk = column.unify_dictionaries().combine_chunks()
@@ -164,9 +172,15 @@ class _Labels:
 
     def take(self, numbers: NDArray[np.int64]) -> Any:
         """Return labels as a column, of pandas' type for what the file holds."""
+        with _named(self.name):
+            return self._take(numbers)
+
+    def _take(self, numbers: NDArray[np.int64]) -> Any:
         absent = pa.array(numbers - 1, mask=numbers == 0)
         values = self._values if self._values is not None else pa.array([], pa.null())
-        found = values.take(absent).to_pandas()
+        found = values.take(absent).to_pandas(
+            integer_object_nulls=True
+        )  # as floats, long ones would merge
         if self._order is None:
             return found
         return pd.Categorical(found, categories=self._order.to_pandas(), ordered=True)
@@ -204,14 +218,17 @@ class _Labels:
         self._order = distinct
 
 
-def _with_plain_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Turn an Arrow float's NaN into a missing key, as pandas reads it, and minus zero into zero."""
-    if not pa.types.is_floating(column.type):
-        return column
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    column = pc.add(column, pa.scalar(0, column.type))
-    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say of which column labels are that Arrow or pandas cannot hold, such as a time in nanoseconds."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, ArithmeticError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(
+            f"column {name!r} has labels that cannot be told apart, ordered and printed: {said}. Convert "
+            "them first, for example to text."
+        ) from None
 
 
 class _Nodes:

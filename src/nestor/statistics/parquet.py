@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from nestor.arguments import path as as_path
+from nestor.arguments import whole
 from nestor.errors import DataError
 from nestor.index.growing import refuse_labels
 from nestor.statistics.columns import missing_columns, number_columns, refuse_spec, refuse_type
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a column chunk that are read at a time: a row group may be as large as its file.
 _BUFFER = 2**20
+#: What else than Parquet may lie in a folder that is read.
+_MOST_OTHERS = 1000
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def read_parquet(
         of another type than the first file.
     """
     refuse_spec(spec)
-    size = _batch_size(batch_rows)
+    size = whole("batch_rows", batch_rows, least=1, most=None, error=DataError)
     if progress is not None and not callable(progress):
         raise DataError(f"progress must be a function of two numbers, or None, not {progress!r}.")
     numbers = number_columns(spec)
@@ -99,14 +103,6 @@ def read_parquet(
     # No more than there are, since Arrow holds the number in 64 bits.
     batches = _read(files, wanted, spec.level_names, min(size, total))
     return _ahead(batches, total, progress)
-
-
-def _batch_size(batch_rows: object) -> int:
-    whole = isinstance(batch_rows, int | np.integer) and not isinstance(batch_rows, bool)
-    size = int(batch_rows) if whole else 0  # type: ignore[call-overload]
-    if size < 1:
-        raise DataError(f"batch_rows must be at least 1, and a whole number, not {batch_rows!r}.")
-    return size
 
 
 def _ahead(
@@ -129,8 +125,12 @@ def _paths(path: str | Path | Sequence[str | Path]) -> list[Path]:
         return _files(path)
     if isinstance(path, bytes | Mapping) or not isinstance(path, Iterable):
         raise DataError(_no_path(path))
+    try:
+        several = list(path)
+    except TypeError:  # such as an array without dimensions
+        raise DataError(_no_path(path)) from None
     given: list[Path] = []
-    for one in path:
+    for one in several:
         if not isinstance(one, str | os.PathLike):
             raise DataError(_no_path(one))
         given += _files(one)
@@ -147,28 +147,53 @@ def _no_path(found: object) -> str:
 
 
 def _files(path: str | os.PathLike[str]) -> list[Path]:
-    if not os.fspath(path):
-        raise DataError("the path of the Parquet file is empty.")
-    found = Path(path).expanduser()
+    found = as_path("the path of the Parquet file", path)
     if not found.is_dir():
         return [found]
-    if not (inside := [p for p in sorted(found.rglob("*.parquet")) if _is_data(p, found)]):
+    if not (inside := sorted(_data_files(found))):
         raise DataError(
             f'the folder {found} has no files *.parquet (names that begin with "." or "_" are left out).'
         )
     return inside
 
 
-def _is_data(path: Path, folder: Path) -> bool:
-    """Tell files of a data set from what writers leave beside them, as `pyarrow.dataset` does."""
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    # Spark calls the folders of a data set so, too.
-    return not hidden and not path.is_dir()
+def _data_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a data set, without what writers leave beside them, as `pyarrow.dataset` does.
+
+    Raises
+    ------
+    DataError
+        If a folder cannot be read; or most of what is there is something else: then it is no data set's
+        folder, and it could be a whole disk.
+    """
+    others = 0
+    for here, folders, files in os.walk(folder, onerror=_refuse_folder):
+        # In place: what is left out is not walked into. Spark gives folders the names of files.
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in files:
+            if name.startswith((".", "_")):
+                continue
+            if name.endswith(".parquet"):
+                yield Path(here, name)
+            else:
+                others += 1
+        others += len(folders) - sum("=" in n or n.endswith(".parquet") for n in folders)
+        if others > _MOST_OTHERS:
+            raise DataError(
+                f"the folder {folder} has more than {_MOST_OTHERS:,} files and folders that are no Parquet: "
+                "give the folder in it that holds the files *.parquet."
+            )
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}.")
 
 
 def _look(path: Path) -> _File:
     if not path.exists():
         raise DataError(f"there is no file {path}.")
+    if not path.is_file():
+        raise DataError(f"{path} is no regular file.")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes).")
     try:

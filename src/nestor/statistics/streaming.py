@@ -14,6 +14,7 @@ import pyarrow as pa
 from nestor.errors import DataError
 from nestor.index.columns import encode
 from nestor.index.growing import GrowingTree, in_leaf_order
+from nestor.index.spelling import refuse_respelt
 from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve
 from nestor.rows import constant_predictor
@@ -167,14 +168,34 @@ def _arrow(
             f"it must be a pandas DataFrame or a pyarrow Table, not {type(table).__name__}."
         )
     missing_columns(wanted, list(table.columns), list(table.index.names))
+    refuse_respelt(table, levels)
     picked = pd.DataFrame({name: _column(table[name], name in numbers) for name in wanted})
+    for name in levels:
+        column = picked[name]
+        categories = (
+            column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+        )
+        if categories.dtype == object:
+            encode(column, name)  # of mixed types Arrow would make one
+        if (
+            column.dtype == object
+        ):  # as it would make floats of whole numbers beside some kinds of gaps
+            values = column.to_numpy(copy=True)
+            values[column.isna().to_numpy()] = None
+            picked[name] = pd.Series(values, index=column.index, dtype=object)
     try:
         return pa.Table.from_pandas(picked, preserve_index=False)
-    except (pa.ArrowException, UnicodeEncodeError) as error:
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        NotImplementedError,
+    ) as error:
         # Explained as for a table that is not read in batches, which knows labels' own types.
         for name in levels:
             encode(picked[name], name)
-        said = str(error).splitlines()[0]
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(f"its columns cannot become those of an Arrow table: {said}.") from None
 
 

@@ -37,17 +37,33 @@ def numeric_column(columns: Table, name: str) -> NDArray[np.float64]:
 
     raw = _raw_column(columns, name)
     series = raw if isinstance(raw, pd.Series) else pd.Series(raw)
-    kinds = pd.api.types
-    number = kinds.is_numeric_dtype(series.dtype) and not kinds.is_complex_dtype(series.dtype)
-    if not number and not kinds.is_bool_dtype(series.dtype):
+    if not _is_numeric(series):
         raise not_numeric(name, f"dtype {series.dtype}", series)
     if not len(series):
         raise DataError(f"column {name!r} has no rows.")
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ArithmeticError, TypeError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"column {name!r} (dtype {series.dtype}) cannot be converted to double precision "
+            f"({type(error).__name__}: {str(error)[:200]}). Convert it to floats first."
+        ) from None
     subject = f"column {name!r} has"
     refuse(np.isnan(values), subject, "missing", "Drop or impute them first.")
     refuse(np.isinf(values), subject, "infinite", "Drop or replace them first.")
     return values
+
+
+def _is_numeric(series: pd.Series[Any]) -> bool:
+    """Whether a column's dtype is one of real numbers or truth values."""
+    import pandas as pd
+
+    kinds = pd.api.types
+    try:
+        number = kinds.is_numeric_dtype(series.dtype) and not kinds.is_complex_dtype(series.dtype)
+        return number or kinds.is_bool_dtype(series.dtype)
+    except NotImplementedError:  # pandas knows no counterpart of some of Arrow's types
+        return False
 
 
 def row_count(columns: Table) -> int:

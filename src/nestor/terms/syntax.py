@@ -22,7 +22,10 @@ ALLOWED = (
 )
 
 _CALLS = (*TRANSFORMS, "I", "offset")
-_DEEPEST = 100
+#: Terms of a formula, products multiplied out; and levels of its hierarchy.
+MOST_TERMS, MOST_LEVELS = 5000, 100
+_DEEPEST = MOST_LEVELS
+_MOST_CHARACTERS, _MOST_WORDS = 100_000, 20_000
 _CLOSING = {"LEFT_PAREN": "RIGHT_PAREN", "LEFT_BRACE": "RIGHT_BRACE"}
 _OPERATORS = {"PLUS", "MINUS", "STAR", "STAR_STAR", "SLASH", "COLON", "PIPE", "TILDE"}
 _KINDS = _OPERATORS | {"IDENTIFIER", "BQNAME", "NUMBER", *_CLOSING, *_CLOSING.values()}
@@ -113,9 +116,13 @@ def parse_syntax(text: object) -> Syntax:
     """
     if not isinstance(text, str):
         raise SpecError(f"a formula is a string, not {type(text).__name__}.")
+    if len(text) > _MOST_CHARACTERS:
+        raise SpecError(f"the formula is longer than {_MOST_CHARACTERS:,} characters.")
     if not text.strip():
         raise SpecError("the formula is empty. Write one such as 'y ~ x + (1 + x || a/b)'.")
     syntax = Syntax(text, tuple(_joined_bars(text, _scan(text))))
+    if len(syntax.tokens) > _MOST_WORDS:
+        raise SpecError(f"the formula has more than {_MOST_WORDS:,} words and signs.")
     _check_words(syntax)
     _check_brackets(syntax)
     _check_depth(syntax)

@@ -22,7 +22,8 @@ def quoted(name: str) -> str:
     SpecError
         If the name is empty or holds a backquote: no formula can write it.
     """
-    if not name or "`" in name:
+    # Neither a null character nor half a pair of surrogates can be written to a file of results.
+    if not name or {"`", "\0"} & set(name) or any("\ud800" <= c <= "\udfff" for c in name):
         raise SpecError(f"a formula cannot name the column {name!r}: rename it")
     plain = (name[0].isalpha() or name[0] == "_") and all(c.isalnum() or c in "._" for c in name)
     return name if plain and name not in _NO_NAMES else f"`{name}`"
