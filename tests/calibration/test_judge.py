@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nestor.calibration.job import Record
 from nestor.calibration.api import RANKED_DRAWS, SIMULATIONS
+from nestor.calibration.job import Record
 from nestor.calibration.judge import Calibrated, describe_ranks, foregone, judge
 from nestor.calibration.power import (
     detectable,

@@ -112,8 +112,8 @@ def foregone(simulations: int, ranked_draws: int, quantities: int) -> str:
     if simulations >= needed:
         return ""
     return (
-        f"{_simulations(simulations)} cannot end in CALIBRATED. Of {quantities} quantities that takes at least "
-        f"{needed}, which find a posterior mean off by {FLOOR_SHIFT:g} posterior sd, or an sd "
+        f"{_simulations(simulations)} cannot end in CALIBRATED. Of {quantities} quantities that takes at "
+        f"least {needed}, which find a posterior mean off by {FLOOR_SHIFT:g} posterior sd, or an sd "
         f"{FLOOR_FACTOR:g} times too large or too small, with 90% probability."
     )
 
