@@ -167,6 +167,23 @@ def test_the_quantity_is_folded_where_a_reader_would(bench_table):
     ]
 
 
+def test_figures_without_an_interval_are_told_with_the_runs_that_are_needed(bench_table):
+    larger = bench_table(seeds=(1, 2), change=lambda row: row | {"peak_bytes": 315_000_000})
+    old = bench_table(seeds=(1,), change=lambda row: row | {"peak_bytes": 277_000_000})
+    text = _text(regression_view(compare_tables(old, larger)), 300)
+    assert "1.14 (no interval: 1 run)" in text
+    assert "not judged" in text
+    assert "5 of 5 figures have no interval" in text
+    assert "needed are 2 more of the old ones and 1 more of the new ones" in text
+    assert text.splitlines()[-1].startswith("INCONCLUSIVE  0 of 5 figures")
+
+
+def test_what_an_interval_leaves_open_is_told(bench_table):
+    noisy = bench_table(noise=0.4, stream=3)
+    text = _text(regression_view(compare_tables(bench_table(noise=0.4), noisy)), 300)
+    assert "may be so by more than 1.1 times" in text
+
+
 @pytest.mark.parametrize("width", [240, 160, 60])
 def test_lines_of_a_file_have_no_trailing_blanks(bench_table, end_run, width):
     table = bench_table([CPU, GPU], sweep="rows", sizes=SIZES)
@@ -347,7 +364,7 @@ def test_reasons_of_a_regression_are_cut_as_well(bench_table, end_run):
 
 def test_no_regression_is_told_as_well(bench_table):
     text = _text(regression_view(compare_tables(bench_table(), bench_table())))
-    assert text.startswith("no regression  0 of 5 figures of 1 groups")
+    assert text.startswith("NO REGRESSION  0 of 5 figures of 1 group are")
 
 
 def test_ratios_and_intervals_in_words():

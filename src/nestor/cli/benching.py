@@ -168,7 +168,10 @@ def compare(
     ] = 1.1,
     json: Json = False,
 ) -> None:
-    """Compare two sets of results: ratios with bootstrap intervals; exit code 1 on a regression."""
+    """Compare two sets of results: ratios with bootstrap intervals.
+
+    Exit code 1 on a regression, 3 while a figure has too few runs for an interval.
+    """
     from nestor.bench.regression import compare_tables
     from nestor.bench.table import read_tables
     from nestor.terminal.benching import regression_view
@@ -180,7 +183,7 @@ def compare(
         typer.echo(json_module.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
         make_console().print(regression_view(found))
-    raise typer.Exit(1 if found.any else 0)
+    raise typer.Exit(found.exit_code)
 
 
 def report(
