@@ -8,7 +8,9 @@ from rich.console import Console
 from nestor.bench.aggregate import aggregate
 from nestor.bench.bootstrap import Estimate, Ratio
 from nestor.bench.growth import crossovers, growth
+from nestor.bench.place import is_loaded, load_note
 from nestor.bench.regression import compare_tables
+from nestor.terminal.bench_running import print_figures
 from nestor.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
 from nestor.terminal.benching import (
     crossover_view,
@@ -411,3 +413,24 @@ def test_no_word_of_a_benchmark_is_broken(bench_table, end_run, assert_whole, co
         regression_view(compare_tables(old, new)),
     ):
         assert_whole(view, columns)
+
+
+def test_a_load_of_other_processes_is_told_above_the_figures(bench_table):
+    # The machine has four cores; a benchmark by itself leaves a load of at most one for each.
+    table = bench_table(change=lambda row: row | {"load": 4.4 + (row["seed"] > 3)})
+    stream = StringIO()
+    print_figures(table, Console(file=stream, width=160, color_system=None))
+    first = stream.getvalue().splitlines()[0]
+    assert first.startswith(
+        "Other processes were busy: a load of 5.4 before 2 of 5 runs, on 4 cores."
+    )
+    assert load_note(bench_table(change=lambda row: row | {"load": 4.4})) == ""
+    assert load_note(bench_table()) == ""
+
+
+def test_what_counts_as_a_load():
+    assert is_loaded(5.6, 2)
+    # The largest load that one of the committed runs began with, on two cores and nothing else running.
+    assert not is_loaded(2.24, 2)
+    assert not is_loaded(None, 2)
+    assert not is_loaded(9.0, None)

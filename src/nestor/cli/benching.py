@@ -62,7 +62,10 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
+    """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report.
+
+    Times to a target ESS are all in: from the import of an engine's libraries to the draws on the host.
+    """
     from nestor.bench.plan import plan
     from nestor.bench.session import check_budget
     from nestor.bench.shipped import load_scenario
