@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nestor import registry
 from nestor.agreement.density import DensityCheck, compare_densities
 from nestor.agreement.oracle import Oracle
@@ -270,14 +272,39 @@ class Lineup:
     def _is_anew_cheaper(
         self, row: EngineRow, pairs: Sequence[PairResult], able: Sequence[EngineRow]
     ) -> bool:
-        """Whether a fresh run takes no longer than the partners whose chains can go on, to their budget."""
-        others = {n for p in pairs if row.name in (p.a, p.b) for n in (p.a, p.b)} - {row.name}
+        """Whether a fresh run takes no longer than the partners whose chains can go on, to their budget.
+
+        Those that could use up their budget and still not decide the pair do not count.
+        """
+        others = {
+            name
+            for pair in pairs
+            for name in {pair.a, pair.b} - {row.name}
+            if row.name in (pair.a, pair.b) and self._is_enough_alone(self.rows[name], row, pair)
+        }
         partners = [one for one in able if one.name in others]
         if not partners:
             return True
         budget = self._criteria.until_verdict or 0
         to_budget = sum(self._seconds_per_draw(one) * (budget - one.looks[-1]) for one in partners)
         return self._seconds_anew(row, self._draws_anew(row, pairs)) <= to_budget
+
+    def _is_enough_alone(self, row: EngineRow, stuck: EngineRow, pair: PairResult) -> bool:
+        """Whether one side's draws may decide a pair while the other's stay: true where nobody can say.
+
+        The variance of a difference of means is the sum of 1 / ESS of both sides; it has to shrink by the
+        factor by which both sides' draws would have to grow.
+        """
+        budget = self._criteria.until_verdict
+        if (
+            pair.draw_factor is None
+            or row.summaries is None
+            or stuck.summaries is None
+            or not budget
+        ):
+            return True
+        own, other = (1 / np.nanmedian(one.summaries.ess[0]) for one in (row, stuck))
+        return bool(own * row.looks[-1] / budget + other <= (own + other) / pair.draw_factor)
 
     def _draws_anew(self, row: EngineRow, pairs: Sequence[PairResult]) -> int:
         """Draws per chain of a fresh run: the first look that has those said to be missing."""

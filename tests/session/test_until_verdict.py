@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -131,11 +132,16 @@ class Decisions(Lineup):
         self.taken.append((row.contender.backend, "take"))
 
 
-def decide(problem, a, b, *, budget=1200, missing=100, timeout=None):
+def decide(problem, a, b, *, budget=1200, missing=100, timeout=None, draw_factor=None):
     """What is decided of a pair of rows that lack `missing` draws each, and the rows after it."""
     lineup = Decisions(problem, [a, b], budget, timeout)
     pair = PairResult(
-        a.name, b.name, Verdict.INCONCLUSIVE, ("why",), missing_draws=(missing, missing)
+        a.name,
+        b.name,
+        Verdict.INCONCLUSIVE,
+        ("why",),
+        missing_draws=(missing, missing),
+        draw_factor=draw_factor,
     )
     went = lineup.go_on([pair])
     (event,) = lineup.events or [None]
@@ -173,6 +179,20 @@ def test_a_dear_engine_is_started_anew_when_the_other_has_used_its_budget(small_
     event, lineup = decide(small_problem, stuck, used)
     assert (event.going_on, event.anew) == ((), ((stuck.name, 300),))
     assert lineup.taken == [("exact", 300), ("exact", "take")]
+
+
+def test_a_partner_that_cannot_decide_the_pair_alone_is_not_waited_for(small_problem):
+    # Equal sides of 150 draws, of which the one goes on to 1,200: the variance shrinks to
+    # (150 / 1,200 + 1) / 2 = 0.5625 of what it was, which is enough for a factor of 1.7 and not of 1.8.
+    equal = SimpleNamespace(ess=np.full((5, 3), 600.0))
+    stuck = row(
+        small_problem, "exact", total=60.0, sampling=1.0, cannot_extend="never", summaries=equal
+    )
+    other = row(small_problem, "growing", total=9.0, sampling=5.0, summaries=equal)
+    for factor, anew in ((1.7, False), (1.8, True)):
+        event, _ = decide(small_problem, stuck, other, draw_factor=factor)
+        assert event.going_on == (other.name,)
+        assert bool(event.anew) == anew
 
 
 def test_seconds_that_are_not_told_apart_are_shared_by_all_iterations(small_problem):
