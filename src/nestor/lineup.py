@@ -296,14 +296,10 @@ class Lineup:
         factor by which both sides' draws would have to grow.
         """
         budget = self._criteria.until_verdict
-        if (
-            pair.draw_factor is None
-            or row.summaries is None
-            or stuck.summaries is None
-            or not budget
-        ):
+        ours, theirs = row.summaries, stuck.summaries
+        if pair.draw_factor is None or ours is None or theirs is None or not budget:
             return True
-        own, other = (1 / np.nanmedian(one.summaries.ess[0]) for one in (row, stuck))
+        own, other = (1 / np.nanmedian(found.ess[0]) for found in (ours, theirs))
         return bool(own * row.looks[-1] / budget + other <= (own + other) / pair.draw_factor)
 
     def _draws_anew(self, row: EngineRow, pairs: Sequence[PairResult]) -> int:
