@@ -101,7 +101,9 @@ class EngineRow:
     looks : tuple of int
         Draws per chain at each look at its chains; empty where they were looked at once.
     cannot_extend : str
-        Why its chains could not go on, where that was asked for.
+        Why its chains could not go on from where they stood, where that was asked for.
+    restarts : int
+        How often it was started anew with more draws instead.
     """
 
     contender: Contender
@@ -127,6 +129,7 @@ class EngineRow:
     recovery: RecoveryCheck | None = None
     looks: tuple[int, ...] = ()
     cannot_extend: str = ""
+    restarts: int = 0
 
     def __repr__(self) -> str:
         why = f": {self.message}" if self.message else ""

@@ -98,7 +98,10 @@ class TimingsDocument(_Document):
     )
     postprocess_s: float | None = Field(description="Conversion to canonical variables")
     transfer_s: float | None = Field(description="Device to host")
-    total_s: float | None = Field(description="Import to draws on the host, by the process's clock")
+    total_s: float | None = Field(
+        description="All in: import of the engine's libraries to the last draw on the host, by the "
+        "process's clock"
+    )
     unaccounted_s: float | None = Field(
         default=None,
         description="Of total_s, in no phase; negative where the phases are longer than it; null where "
@@ -189,6 +192,9 @@ class EngineDocument(_Document):
     )
     looks: list[int] = Field(description="Draws per chain at each look; empty: one look at the end")
     cannot_extend: str = Field(description="Why its chains could not go on, where that was asked")
+    restarts: int = Field(
+        default=0, description="How often it was started anew with more draws instead"
+    )
     draws: str | None = Field(description="netCDF file in the run directory")
     log: str | None = Field(description="Log file in the run directory")
 
@@ -273,6 +279,7 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "recovery": None if row.recovery is None else row.recovery.to_dict(),
         "looks": list(row.looks),
         "cannot_extend": row.cannot_extend,
+        "restarts": row.restarts,
         "draws": f"{contender.file_stem}.nc" if keep and row.has_draws else None,
         "log": f"{contender.file_stem}.log" if keep and sampled else None,
     }

@@ -36,11 +36,15 @@ class EngineFinished:
 
 @dataclass(frozen=True)
 class LookFinished:
-    """All pairs have been judged at so many draws per chain, and some contenders' chains go on."""
+    """All pairs have been judged at so many draws per chain, and some contenders' chains go on.
+
+    Those in `anew` cannot go on from where they stand, and are started again with so many draws per chain.
+    """
 
     look: int
     draws: int
     going_on: tuple[str, ...]
+    anew: tuple[tuple[str, int], ...] = ()
 
 
 Event = WorkerEvent | DensityFinished | EngineFinished | LookFinished

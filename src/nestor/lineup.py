@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nestor import registry
 from nestor.agreement.density import DensityCheck, compare_densities
 from nestor.agreement.oracle import Oracle
@@ -155,11 +157,14 @@ class Lineup:
         self._start(contender)
         self._take(EngineRow(contender, "ok"))
 
-    def _start(self, contender: Contender) -> None:
-        """Set up the contender's chains; they start when they are asked for draws."""
+    def _start(self, contender: Contender, draws: int | None = None) -> None:
+        """Set up the contender's chains, for `draws` at their first look; they start when asked for draws."""
         name, config = contender.name, contender.config(self._config)
         log = self._path(contender, ".log")
         looks = self._criteria.looks(config.draws)
+        if draws is not None:
+            config = replace(config, draws=draws)
+            looks = tuple(look for look in looks if look >= draws)
 
         def listen(event: dict[str, Any]) -> None:
             self._listen(WorkerEvent(name, "sample", event))
@@ -196,7 +201,9 @@ class Lineup:
         if self._criteria.until_verdict is not None:
             looks = (*row.looks, int(tree["posterior"].sizes["draw"]))
         reason = str(outcome.result.get("cannot_extend", ""))
-        fresh = EngineRow(row.contender, "ok", looks=looks, cannot_extend=reason)
+        fresh = EngineRow(
+            row.contender, "ok", looks=looks, cannot_extend=reason, restarts=row.restarts
+        )
         tree.attrs["looks"] = json.dumps(looks)
         try:
             self._measure(fresh, tree)  # first: it writes the gates into the attributes
@@ -214,30 +221,135 @@ class Lineup:
         self._finish(replace(found, status="density_failed", message=what) if what else found)
 
     def go_on(self, pairs: Sequence[PairResult]) -> bool:
-        """Let the chains of inconclusive pairs go on where they can; return whether any did."""
-        budget = self._criteria.until_verdict
-        wanted = {n for p in pairs if p.verdict is Verdict.INCONCLUSIVE for n in (p.a, p.b)}
-        able = [self.rows[name] for name in self.rows if name in wanted and self._can_go_on(name)]
-        if budget is None or not able:
+        """Get more draws for inconclusive pairs where that can decide them; return whether there are any.
+
+        Chains go on from where they stand. Where they cannot, the contender is started anew with more
+        draws: at once if that takes no longer than its partners would to their budget, and otherwise when
+        those have used it up.
+        """
+        if self._criteria.until_verdict is None:
             return False
-        draws = max(row.looks[-1] for row in able)
-        self._listen(LookFinished(self.look, draws, tuple(row.name for row in able)))
+        open_pairs = [pair for pair in pairs if self._draws_may_decide(pair)]
+        names = {name for pair in open_pairs for name in (pair.a, pair.b)}
+        wanted = [self.rows[name] for name in self.rows if name in names and self._has_budget(name)]
+        able = [row for row in wanted if not row.cannot_extend]
+        anew = {}
+        for row in wanted:
+            if row.cannot_extend and self._is_anew_cheaper(row, open_pairs, able):
+                anew[row.name] = self._draws_anew(row, open_pairs)
+        for row in wanted:
+            if row.name in anew and (late := self._too_late(row, anew[row.name])):
+                self.rows[row.name] = replace(row, cannot_extend=late)
+                del anew[row.name]
+        if not able and not anew:
+            return False
+        draws = max(self.rows[name].looks[-1] for name in names if self.rows[name].looks)
+        going_on = tuple(row.name for row in able)
+        self._listen(LookFinished(self.look, draws, going_on, tuple(anew.items())))
         self.look += 1
-        for row in able:
-            self._take(row)
+        for row in wanted:
+            if row.name in anew:
+                self._close(row.name)
+                self._start(row.contender, anew[row.name])
+                self._take(replace(row, restarts=row.restarts + 1))
+            elif row in able:
+                self._take(row)
         return True
 
-    def _can_go_on(self, name: str) -> bool:
+    def _draws_may_decide(self, pair: PairResult) -> bool:
+        """Whether a pair is inconclusive for want of draws, and not because one side has none."""
+        rows = self.rows[pair.a], self.rows[pair.b]
+        return (
+            pair.verdict is Verdict.INCONCLUSIVE
+            and not self._criteria.foregone(self._config.chains, self._config.draws)
+            and all(row.has_draws and row.status != "density_failed" for row in rows)
+        )
+
+    def _has_budget(self, name: str) -> bool:
         row, budget = self.rows[name], self._criteria.until_verdict
-        if budget is None or row.cannot_extend or not row.has_draws or not row.looks:
-            return False
-        return row.status != "density_failed" and row.looks[-1] < budget
+        return budget is not None and bool(row.looks) and row.looks[-1] < budget
+
+    def _is_anew_cheaper(
+        self, row: EngineRow, pairs: Sequence[PairResult], able: Sequence[EngineRow]
+    ) -> bool:
+        """Whether a fresh run takes no longer than the partners whose chains can go on, to their budget.
+
+        Those that could use up their budget and still not decide the pair do not count.
+        """
+        others = {
+            name
+            for pair in pairs
+            for name in {pair.a, pair.b} - {row.name}
+            if row.name in (pair.a, pair.b) and self._is_enough_alone(self.rows[name], row, pair)
+        }
+        partners = [one for one in able if one.name in others]
+        if not partners:
+            return True
+        budget = self._criteria.until_verdict or 0
+        to_budget = sum(self._seconds_per_draw(one) * (budget - one.looks[-1]) for one in partners)
+        return self._seconds_anew(row, self._draws_anew(row, pairs)) <= to_budget
+
+    def _is_enough_alone(self, row: EngineRow, stuck: EngineRow, pair: PairResult) -> bool:
+        """Whether one side's draws may decide a pair while the other's stay: true where nobody can say.
+
+        The variance of a difference of means is the sum of 1 / ESS of both sides; it has to shrink by the
+        factor by which both sides' draws would have to grow.
+        """
+        budget = self._criteria.until_verdict
+        ours, theirs = row.summaries, stuck.summaries
+        if pair.draw_factor is None or ours is None or theirs is None or not budget:
+            return True
+        own, other = (1 / np.nanmedian(found.ess[0]) for found in (ours, theirs))
+        return bool(own * row.looks[-1] / budget + other <= (own + other) / pair.draw_factor)
+
+    def _draws_anew(self, row: EngineRow, pairs: Sequence[PairResult]) -> int:
+        """Draws per chain of a fresh run: the first look that has those said to be missing."""
+        missing = [
+            pair.missing_draws[0 if row.name == pair.a else 1]
+            for pair in pairs
+            if row.name in (pair.a, pair.b) and pair.missing_draws is not None
+        ]
+        later = [n for n in self._criteria.looks(self._config.draws) if n > row.looks[-1]]
+        wanted = row.looks[-1] + max(missing, default=0)
+        return next((n for n in later if n >= wanted), later[-1])
+
+    def _seconds_anew(self, row: EngineRow, draws: int) -> float:
+        """Seconds that a fresh run of so many draws takes, by what the last one took."""
+        more = self._seconds_per_draw(row) * (draws - row.looks[-1])
+        return (row.timings["total_s"] or 0.0) + more
+
+    def _seconds_per_draw(self, row: EngineRow) -> float:
+        """Seconds for one more draw of every chain.
+
+        Where warmup and sampling are not told apart, or are not believed, a draw takes its share of all
+        iterations' time.
+        """
+        known = row.timings
+        if known["sampling_s"] is not None and not row.speed_void:
+            return known["sampling_s"] / row.looks[-1]
+        fixed = sum(known[name] or 0.0 for name in ("import_s", "upload_s", "compile_s"))
+        iterations = row.looks[-1] + self._config.warmup
+        return max((known["total_s"] or 0.0) - fixed, 0.0) / iterations
+
+    def _too_late(self, row: EngineRow, draws: int) -> str:
+        """Say that a fresh run would not end within the timeout; empty if it would."""
+        seconds = self._seconds_anew(row, draws)
+        if self._timeout is None or seconds <= self._timeout:
+            return ""
+        return (
+            f"{row.cannot_extend.rstrip('.')}; and a fresh run of {draws} draws would take about "
+            f"{seconds:.0f} s, longer than the timeout"
+        )
+
+    def _close(self, name: str) -> None:
+        """End a contender's chains, if they still rest."""
+        if isinstance(chains := self._chains.pop(name, None), Generator):
+            chains.close()
 
     def close(self) -> None:
         """End all chains that still rest."""
-        for chains in self._chains.values():
-            if isinstance(chains, Generator):
-                chains.close()
+        for name in list(self._chains):
+            self._close(name)
 
     def finish(self) -> None:
         """Mark what was drawn in looks as finished: the same comparison uses it again."""

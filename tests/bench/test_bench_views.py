@@ -8,7 +8,9 @@ from rich.console import Console
 from nestor.bench.aggregate import aggregate
 from nestor.bench.bootstrap import Estimate, Ratio
 from nestor.bench.growth import crossovers, growth
+from nestor.bench.place import is_loaded, load_note
 from nestor.bench.regression import compare_tables
+from nestor.terminal.bench_running import print_figures
 from nestor.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
 from nestor.terminal.benching import (
     crossover_view,
@@ -165,6 +167,23 @@ def test_the_quantity_is_folded_where_a_reader_would(bench_table):
         "Intercept]",
         "(bulk)",
     ]
+
+
+def test_figures_without_an_interval_are_told_with_the_runs_that_are_needed(bench_table):
+    larger = bench_table(seeds=(1, 2), change=lambda row: row | {"peak_bytes": 315_000_000})
+    old = bench_table(seeds=(1,), change=lambda row: row | {"peak_bytes": 277_000_000})
+    text = _text(regression_view(compare_tables(old, larger)), 300)
+    assert "1.14 (no interval: 1 run)" in text
+    assert "not judged" in text
+    assert "5 of 5 figures have no interval" in text
+    assert "needed are 2 more of the old ones and 1 more of the new ones" in text
+    assert text.splitlines()[-1].startswith("INCONCLUSIVE  0 of 5 figures")
+
+
+def test_what_an_interval_leaves_open_is_told(bench_table):
+    noisy = bench_table(noise=0.4, stream=3)
+    text = _text(regression_view(compare_tables(bench_table(noise=0.4), noisy)), 300)
+    assert "may be so by more than 1.1 times" in text
 
 
 @pytest.mark.parametrize("width", [240, 160, 60])
@@ -347,7 +366,7 @@ def test_reasons_of_a_regression_are_cut_as_well(bench_table, end_run):
 
 def test_no_regression_is_told_as_well(bench_table):
     text = _text(regression_view(compare_tables(bench_table(), bench_table())))
-    assert text.startswith("no regression  0 of 5 figures of 1 groups")
+    assert text.startswith("NO REGRESSION  0 of 5 figures of 1 group are")
 
 
 def test_ratios_and_intervals_in_words():
@@ -394,3 +413,24 @@ def test_no_word_of_a_benchmark_is_broken(bench_table, end_run, assert_whole, co
         regression_view(compare_tables(old, new)),
     ):
         assert_whole(view, columns)
+
+
+def test_a_load_of_other_processes_is_told_above_the_figures(bench_table):
+    # The machine has four cores; a benchmark by itself leaves a load of at most one for each.
+    table = bench_table(change=lambda row: row | {"load": 4.4 + (row["seed"] > 3)})
+    stream = StringIO()
+    print_figures(table, Console(file=stream, width=160, color_system=None))
+    first = stream.getvalue().splitlines()[0]
+    assert first.startswith(
+        "Other processes were busy: a load of 5.4 before 2 of 5 runs, on 4 cores."
+    )
+    assert load_note(bench_table(change=lambda row: row | {"load": 4.4})) == ""
+    assert load_note(bench_table()) == ""
+
+
+def test_what_counts_as_a_load():
+    assert is_loaded(5.6, 2)
+    # The largest load that one of the committed runs began with, on two cores and nothing else running.
+    assert not is_loaded(2.24, 2)
+    assert not is_loaded(None, 2)
+    assert not is_loaded(9.0, None)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from nestor.bench.bootstrap import Runs, ratio
+from nestor.bench.changes import Outcome
+from nestor.bench.counting import RATES
 from nestor.bench.regression import compare_tables
 from nestor.errors import DataError, SpecError
 
@@ -67,20 +69,53 @@ def test_false_alarms_are_rare_and_a_real_slowdown_is_found(bench_table):
     assert 88 <= len(found.worse) <= 100
 
 
-def test_the_ratio_alone_would_give_false_alarms(bench_table):
-    # One run against one: P(z > log 1.1 / (0.05 sqrt 2)) = 8.9%, and 500 comparisons, some of them
-    # of figures that share their noise.
+def test_without_an_interval_nothing_is_judged(bench_table):
+    # One run against one: P(z > log 1.1 / (0.05 sqrt 2)) = 8.9% of ratios are beyond 1.1 by chance.
     names = [f"a:b@{i}" for i in range(100)]
     old, same = bench_table(names, seeds=(1,)), bench_table(names, seeds=(1,), stream=1)
     found = compare_tables(old, same)
-    assert 5 <= len(found.worse) <= 60
-    assert not any(change.has_interval for change in found.changes)
+    assert 5 <= sum(change.ratio.value > 1.1 for change in found.changes) <= 100
+    assert len(found.unjudged) == 500
+    assert (found.outcome, found.exit_code) == (Outcome.INCONCLUSIVE, 3)
+    assert found.missing == (2, 2)
 
 
-def test_with_few_runs_the_ratio_decides_and_it_says_so(bench_table):
-    slow = bench_table(seeds=(1, 2), change=_scaled(compile_s=2))
-    (change,) = compare_tables(bench_table(seeds=(1, 2)), slow).worse
-    assert (change.metric, change.has_interval, change.ratio.low) == ("compile_s", False, None)
+@pytest.mark.parametrize("metric", ["compile_s", "peak_bytes", "ess_per_s_sampling"])
+def test_two_runs_are_too_few_and_three_are_not(bench_table, metric):
+    def compare(old, new):
+        slow = _scaled(**{metric: 0.5 if metric in RATES else 2})
+        tables = bench_table(seeds=old), bench_table(seeds=new, change=slow)
+        return compare_tables(*tables, metrics=[metric])
+
+    few = compare((1, 2), (1, 2, 3))
+    (change,) = few.unjudged
+    assert (change.word, change.has_interval, change.ratio.low) == ("", False, None)
+    assert (few.outcome, few.missing) == (Outcome.INCONCLUSIVE, (1, 0))
+    document = few.to_dict()
+    assert (document["verdict"], document["any"]) == ("INCONCLUSIVE", False)
+    assert (document["runs_needed"], document["runs_missing"]) == (3, {"old": 1, "new": 0})
+    enough = compare((1, 2, 3), (1, 2, 3))
+    assert (enough.outcome, enough.exit_code, enough.missing) == (Outcome.REGRESSION, 1, (0, 0))
+
+
+def test_a_regression_is_one_beside_figures_that_are_not_judged(bench_table, end_run):
+    def change(row):
+        late = row["contender"] == PYMC and row["seed"] > 2
+        return None if late else row | {"compile_s": 2 * row["compile_s"]}
+
+    found = compare_tables(bench_table([NUTPIE, PYMC]), bench_table([NUTPIE, PYMC], change=change))
+    assert [one.key.contender for one in found.worse] == [NUTPIE]
+    assert {one.key.contender for one in found.unjudged} == {PYMC}
+    assert (found.outcome, found.missing) == (Outcome.REGRESSION, (0, 3 - 2))
+
+
+def test_runs_of_a_group_that_fails_as_before_are_not_asked_for(bench_table, end_run):
+    def fails(row):
+        return end_run(row, "gates_failed", "R-hat") if row["contender"] == PYMC else row
+
+    table = bench_table([NUTPIE, PYMC], change=fails)
+    found = compare_tables(table, table)
+    assert (found.outcome, found.unjudged) == (Outcome.NO_REGRESSION, ())
 
 
 @pytest.mark.parametrize(
@@ -142,7 +177,7 @@ def test_what_was_measured_and_is_skipped_now_is_a_regression(bench_table, end_r
         ("ess_per_gradient", 0.04, 0.02, "worse"),
     ],
 )
-@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("seeds", [(1, 2, 3), (1, 2, 3, 4, 5)])
 def test_differences_that_nobody_notices_are_none(bench_table, metric, old, new, word, seeds):
     before, after = (
         bench_table(seeds=seeds, change=lambda row, value=value: row | {metric: value})
@@ -155,7 +190,9 @@ def test_a_time_that_is_no_more_reached_is_not_below_the_floor(bench_table, end_
     # It takes at least twice as long, and nobody knows how much longer.
     old = bench_table(seeds=(1,), change=lambda row: row | {"time_to_ess_s": 0.01})
     new = bench_table(seeds=(1,), change=lambda row: end_run(row, "timeout", at=0.02))
-    assert _words(compare_tables(old, new, metrics=["time_to_ess_s"])) == {"time_to_ess_s": "worse"}
+    found = compare_tables(old, new, metrics=["time_to_ess_s"])
+    assert [(end.was, end.now) for end in found.broken] == [("ok", "failing")]
+    assert (found.outcome, found.unjudged) == (Outcome.REGRESSION, ())
 
 
 def test_groups_on_one_side_only_are_listed(bench_table):

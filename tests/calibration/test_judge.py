@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nestor.calibration.api import RANKED_DRAWS, SIMULATIONS
 from nestor.calibration.job import Record
-from nestor.calibration.judge import Calibrated, describe_ranks, judge
-from nestor.calibration.power import detectable, probability_inside, rank_probabilities
+from nestor.calibration.judge import Calibrated, describe_ranks, foregone, judge
+from nestor.calibration.power import (
+    detectable,
+    probability_inside,
+    rank_probabilities,
+    simulations_needed,
+)
 from nestor.calibration.ranking import rank, thin
 from nestor.ecdf import uniform_band, uniform_test
 
@@ -53,6 +59,47 @@ def test_more_simulations_find_less():
     assert detectable(20, 9, 100_000, 0.01).wide is None
 
 
+@pytest.mark.parametrize(("ranked", "quantities"), [(L, 7), (63, 22), (9, 500)])
+def test_the_floor_is_what_is_detectable(ranked, quantities):
+    """Enough simulations find half a posterior sd and a factor of two; one fewer does not."""
+    needed = simulations_needed(ranked, quantities, 0.01)
+
+    def coarsest(n):
+        found = detectable(n, ranked, quantities, 0.01)
+        return max(found.shift / 0.5, np.log2(1 / found.narrow), np.log2(found.wide))
+
+    # `detectable` ends its bisection 8 / 2^16 above the shift with the power wanted.
+    assert coarsest(needed) < 1 + 1e-3
+    assert coarsest(needed - 1) > 1
+
+
+def test_the_default_number_of_simulations_is_enough():
+    """Of a million quantities too, with the fewest ranked draws there may be, and a fifth lost."""
+    assert simulations_needed(9, 1_000_000, 0.01) < 0.8 * SIMULATIONS
+    assert not foregone(SIMULATIONS, RANKED_DRAWS, 1_000_000)
+
+
+def test_uniform_ranks_of_few_simulations_are_inconclusive():
+    ranks = _ranks(np.random.default_rng(4), 150, 7)
+    needed = simulations_needed(L, 7, 0.01)
+    judged = _judge(ranks[: needed - 1])
+    assert judged.verdict is Calibrated.INCONCLUSIVE
+    assert (judged.needed, judged.missing) == (needed, 1)
+    assert "off by 0.5 posterior sd" in judged.reasons[0]
+    assert judged.reasons[0].endswith("1 more is needed")
+    judged = _judge(ranks[:40], 1)
+    assert judged.reasons[0].endswith(f"{needed - 40} more are needed")
+    assert "1 timed out" in judged.reasons[1]
+    judged = _judge(ranks[:needed])
+    assert (judged.verdict, judged.missing) == (Calibrated.CALIBRATED, 0)
+
+
+def test_few_simulations_can_still_show_a_fault():
+    judged = _judge(_ranks(np.random.default_rng(4), 40, 7, shift=2.0))
+    assert judged.verdict is Calibrated.NOT_CALIBRATED
+    assert judged.missing == simulations_needed(L, 7, 0.01) - 40
+
+
 def test_rank_probabilities_and_the_band_are_exact_where_that_is_known():
     assert rank_probabilities(L, 0.0, 1.0) == pytest.approx(np.full(L + 1, 1 / (L + 1)), rel=1e-9)
     # Half the draws' distribution above the truth's whole range: all ranks are 0.
@@ -95,9 +142,9 @@ def test_few_simulations_are_inconclusive_even_if_all_ranks_are_wrong():
 
 
 def test_many_failures_are_inconclusive_and_few_are_not():
-    ranks = _ranks(np.random.default_rng(1), 100, 4)
+    ranks = _ranks(np.random.default_rng(1), 120, 4)
     allowed = _judge(ranks).failures_allowed
-    # The 99% band of 100 simulations is about 0.2 wide to each side: a quarter of it is 5 of 100.
+    # The 99% band of 120 simulations is about 0.2 wide to each side: a quarter of it is 6 of 120.
     assert 2 <= allowed <= 8
     assert _judge(ranks, allowed).verdict is Calibrated.CALIBRATED
     judged = _judge(ranks, allowed + 1)

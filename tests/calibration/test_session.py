@@ -36,7 +36,10 @@ def _lines(folder):
 
 def test_ranks_do_not_depend_on_the_processes(run, make_job, rank_all):
     found = run(simulations=21, jobs=2)
-    assert found.verdict is Calibrated.CALIBRATED
+    assert found.judgement.reasons[0].endswith("95 more are needed")  # 116 of 7 quantities
+    document = found.to_dict()
+    assert (document["simulations_needed"], document["simulations_missing"]) == (116, 95)
+    assert "95 more are needed" in found._repr_html_()
     alone = rank_all(make_job("conjugate"), 21)
     assert [record.number for record in found.records] == list(range(21))
     assert [record.ranks for record in found.records] == [record.ranks for record in alone]

@@ -33,24 +33,25 @@ def here(tmp_path, monkeypatch, add_engines):
 
 def test_a_calibrated_engine(call, here):
     code, out, err = call(
-        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25"
+        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "120"
     )
     assert code == 0, err
-    assert "CALIBRATED  conjugate:iid@noncentered,sequential, 25 simulations from the prior" in out
+    assert "CALIBRATED  conjugate:iid@noncentered,sequential, 120 simulations from the prior" in out
     assert "would have been found with 90% probability" in out
+    assert "cannot end in CALIBRATED" not in err
     assert "Compiled once for each process" in out
-    assert "25/25 simulations" in err
+    assert "120/120 simulations" in err
     assert "\x1b" not in out + err
     (folder,) = (here / "nestor-out").glob("*/calibration/*")
     assert {"calibration.json", "ranks.png", "ranks-nodes.png"} <= {
         p.name for p in folder.iterdir()
     }
     document = json.loads((folder / "calibration.json").read_text())
-    assert [len(one["ranks"]) for one in document["quantities"]] == [25] * 7
+    assert [len(one["ranks"]) for one in document["quantities"]] == [120] * 7
     code, out, err = call(
-        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "25", "--json"
+        "calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "120", "--json"
     )
-    assert "25/25 simulations, 25 of them before" in err
+    assert "120/120 simulations, 120 of them before" in err
     again = json.loads(out)
     assert (code, again["verdict"]) == (0, "CALIBRATED")
     assert again["quantities"] == document["quantities"]
@@ -70,7 +71,17 @@ def test_too_few_simulations(call):
     code, out, _ = call("calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--simulations", "2")
     assert code == 3
     assert "INCONCLUSIVE" in out
-    assert "fewer than 20 can show nothing" in out
+    assert "fewer than 20 can show nothing, and CALIBRATED takes 116: 114 more" in out
+
+
+def test_uniform_ranks_of_too_few_simulations(call):
+    code, out, err = call("calibrate", *MODEL, *QUICK, *GOOD)
+    assert code == 3, err
+    assert "INCONCLUSIVE" in out
+    assert "91 more are needed" in " ".join(out.split())
+    said = err.index("25 simulations cannot end in CALIBRATED")
+    assert "at least 116" in err[said:]
+    assert said < err.index("0/25 simulations")  # before anything runs
 
 
 def test_an_engine_that_fails(call):

@@ -323,7 +323,23 @@ def thousand(seed=4):
     return table(rows)
 
 
+LONG = "numpyro:nuts@region=centered,school=noncentered,classroom=centered,statistics,gpu,float32,vectorized"
+
+
+def long_names():
+    """Contenders, and words of what became of their runs, that take several lines."""
+    rows = []
+    for name in (LONG, "pymc:nutpie@centered"):
+        own = {"contender": name, "chains": 4, "cores": 2}
+        rows.append(cell(seed=1, time_is_bound=True, **own))
+        for seed, status in ((2, "gates_failed"), (3, "timeout"), (4, "out_of_memory")):
+            rows.append(cell(seed=seed, **{**lost(status, "ESS <= 400"), **own}))
+        rows.append(cell(seed=1, verdict="INCONCLUSIVE", **{**own, "chains": 8, "cores": 16}))
+    return table(rows)
+
+
 AWKWARD = {
+    "long names": long_names,
     "all failed": all_failed,
     "only skipped": only_skipped,
     "one run": one_run,

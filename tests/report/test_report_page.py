@@ -353,3 +353,109 @@ def test_the_synthetic_tables_have_the_columns_of_real_ones():
     for make in (report_tables.rich, *report_tables.AWKWARD.values()):
         if make is not report_tables.thousand:
             assert list(make().columns) == list(COLUMNS)
+
+
+def headlines(*rows):
+    page = Elements(report_html(table(list(rows)), []))
+    return [" ".join(e["text"].split()) for e in page.all("p", **{"class": "headline"})]
+
+
+def timed(contender, seconds, seeds=(1, 2, 3), **more):
+    return [
+        cell(contender=contender, seed=s, time_to_ess_s=t, **more)
+        for s, t in zip(seeds, seconds, strict=True)
+    ]
+
+
+def test_the_headline_says_who_is_fastest_by_how_much_and_whether_it_is_right():
+    slow, quick = (
+        timed("b:c@centered", [20.0, 22.0, 21.0]),
+        timed("a:b@centered", [9.0, 10.0, 11.0]),
+    )
+    wrong = timed("x:y@centered", [1.0, 1.0, 1.0], verdict="DISAGREE")
+    late = [cell(contender="z:z@centered", seed=s, **lost("timeout", "late")) for s in (1, 2, 3)]
+    (said,) = headlines(*slow, *quick, *wrong, *late)
+    # Paired resamples of three: medians of both at the same seeds, 20 / 9 to 22 / 10 and 21 / 11.
+    assert said == (
+        "a:b@centered (AGREE, 10.0 s) is the fastest to 400 effective draws, 2.1 times (95% interval "
+        "1.91 to 2.22) as fast as b:c@centered (AGREE, 21.0 s). Of the others 1 did not reach it, 1 gave a "
+        "wrong answer."
+    )
+
+
+def test_the_headline_does_not_say_more_than_the_runs_do():
+    near = timed("b:c@centered", [9.0, 12.0, 10.1])
+    (said,) = headlines(*timed("a:b@centered", [10.0, 9.5, 10.0]), *near)
+    assert "is not told apart from b:c@centered" in said
+    two = timed("b:c@centered", [20.0, 22.0], seeds=(1, 2))
+    (said,) = headlines(*timed("a:b@centered", [10.0, 9.5], seeds=(1, 2)), *two)
+    assert "(no interval: 2 runs)" in said
+    assert "95%" not in said
+    (said,) = headlines(*two)
+    assert said.endswith("and the only one that reached it with an answer known to be right.")
+    (said,) = headlines(cell(verdict="INCONCLUSIVE"))
+    assert (
+        said == "No contender reached 400 effective draws with an answer that is known to be right."
+    )
+
+
+def test_two_runs_have_no_interval_in_any_caption():
+    def captions(runs):
+        return [e["text"] for e in Elements(report_html(runs, [])).all("figcaption")]
+
+    two = captions(table([cell(seed=1), cell(seed=2)]))
+    assert two
+    assert not any("95%" in text for text in two)
+    assert any("95%" in text for text in captions(table([cell(seed=s) for s in (1, 2, 3)])))
+
+
+def test_priors_have_four_digits_and_one_of_a_kind_is_no_plural():
+    info = ScenarioInfo(
+        name="trees",
+        priors={"beta": "Normal(0, 12.345678)", "tau": "HalfNormal(2)", "sigma": "= 0.00012345678"},
+    )
+    run = cell(rows=1, leaves=1, nodes=1, depth=1, effects=1, scalars=1)
+    text = " ".join("".join(Elements(report_html(table([run]), [info])).text).split())
+    assert "beta Normal(0, 12.35)" in text
+    assert "tau HalfNormal(2)" in text
+    assert "sigma = 0.0001235" in text
+    assert "1 row, 1 leaf, 1 node, 1 level, 1 effect, 1 random scalar" in text
+
+
+def test_upper_bounds_are_marked_in_plots_ratios_and_headline():
+    quick = timed("a:b@centered", [5.0, 5.0, 5.0])
+    bound = timed("b:c@centered", [20.0, 20.0, 20.0], time_is_bound=True)
+    page = Elements(report_html(table(quick + bound), []))
+    cells = {row["data-contender"]: c for row, c in rows_of(page)}
+    assert cells["b:c@centered"]["ratio"]["text"].startswith("≤ 4.00")
+    texts = [t for plot in plots(page) for t in strings(plot["data"])]
+    assert " ≤ 20.0 s" in texts
+    assert " 5.00 s" in texts or " 5.0 s" in texts
+    assert any(t.endswith("median of 3 runs") and "≤ 20.0 s" in t for t in texts)
+    assert "b:c@centered (AGREE, ≤ 20.0 s)" in headlines(*quick, *bound)[0]
+    # A bound below: what it is compared with may take less still.
+    turned = timed("a:b@centered", [5.0, 5.0, 5.0], time_is_bound=True)
+    page = Elements(report_html(table(turned + timed("b:c@centered", [20.0, 20.0, 20.0])), []))
+    cells = {row["data-contender"]: c for row, c in rows_of(page)}
+    assert cells["b:c@centered"]["ratio"]["text"].startswith("≥ 4.00")
+
+
+def test_signs_of_less_or_equal_in_texts_are_kept():
+    name = "x:y@a<=b,c≤d"
+    page = Elements(report_html(table([cell(contender=name, reason="x <= 1 ≤ 2")]), []))
+    assert "x <= 1 ≤ 2" in "".join(page.text)
+    labels = [t for plot in plots(page) for t in strings(plot)]
+    assert any("a&lt;=b,c≤d" in text for text in labels)
+
+
+def test_a_load_of_other_processes_is_said_beside_the_figures():
+    runs = [cell(seed=s, machine_cores=2, load=load) for s, load in ((1, 1.9), (2, 5.0), (3, 6.2))]
+    notes = [
+        e["text"] for e in Elements(report_html(table(runs), [])).all("p", **{"class": "note"})
+    ]
+    (note,) = notes
+    assert note.startswith(
+        "Other processes were busy: a load of 5.0 to 6.2 before 2 of 3 runs, on 2 cores."
+    )
+    quiet = Elements(report_html(table(runs[:1]), []))
+    assert not quiet.all("p", **{"class": "note"})

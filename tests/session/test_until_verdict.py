@@ -1,7 +1,9 @@
 """Going on until there is a verdict: chains that rest, look by look."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -10,8 +12,12 @@ import pytest
 import nestor
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.verdict import PairResult
+from nestor.comparison import TIMINGS, EngineRow
+from nestor.contender import Contender
 from nestor.errors import SpecError
 from nestor.events import LookFinished
+from nestor.lineup import Lineup
 from nestor.session import compare
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -78,18 +84,167 @@ def test_the_same_command_uses_everything_again(small_problem, tmp_path):
     assert not any(row.reused for row in other.rows)
 
 
-def test_chains_that_cannot_go_on_say_why(small_problem):
-    found = go_on(small_problem, ["exact", "exact2"])
+def test_engines_that_cannot_go_on_are_started_anew(small_problem, tmp_path):
+    events = []
+    found = go_on(small_problem, ["exact", "exact2"], out=tmp_path / "out", listener=events.append)
+    assert found.verdict is Verdict.AGREE
+    looks = [event for event in events if isinstance(event, LookFinished)]
+    assert looks
+    assert all(event.going_on == () for event in looks)
+    for row in found.rows:
+        assert row.looks[0] == 150
+        assert row.restarts == len(row.looks) - 1 == len(looks)
+        assert [dict(event.anew)[row.name] for event in looks] == list(row.looks[1:])
+        assert "does not offer it" in row.cannot_extend
+    # The draws of a run that asks for so many at once.
+    draws = found.rows[0].looks[-1]
+    once = compare(small_problem, ["exact", "exact2"], config=replace(CONFIG, draws=draws))
+    assert np.array_equal(*(c.rows[0].tree["posterior"]["beta"].values for c in (found, once)))
+    assert found.to_dict()["engines"][0]["restarts"] == found.rows[0].restarts
+    again = go_on(small_problem, ["exact", "exact2"], out=tmp_path / "out")
+    assert [(row.reused, row.looks) for row in again.rows] == [
+        (True, row.looks) for row in found.rows
+    ]
+
+
+def test_draws_of_an_earlier_run_are_drawn_anew(small_problem, tmp_path):
+    first = go_on(small_problem, PAIR, out=tmp_path / "out")
+    found = go_on(small_problem, [*PAIR, "exact"], out=tmp_path / "out", budget=1200)
+    assert found.verdict is Verdict.AGREE
+    row = found.rows[0]
+    assert (row.looks[: len(first.rows[0].looks)], row.restarts) == (first.rows[0].looks, 1)
+    assert not row.reused
+
+
+class Decisions(Lineup):
+    """What a comparison decides after a look, from rows as they are given, without running anything."""
+
+    def __init__(self, problem, rows, budget, timeout=None):
+        self.events, self.taken = [], []
+        criteria = Criteria(until_verdict=budget)
+        super().__init__(problem, CONFIG, criteria, None, timeout, self.events.append, keep=False)
+        self.rows = {row.name: row for row in rows}
+
+    def _start(self, contender, draws=None):
+        self.taken.append((contender.backend, draws))
+
+    def _take(self, row):
+        self.taken.append((row.contender.backend, "take"))
+
+
+def decide(problem, a, b, *, budget=1200, missing=100, timeout=None, draw_factor=None):
+    """What is decided of a pair of rows that lack `missing` draws each, and the rows after it."""
+    lineup = Decisions(problem, [a, b], budget, timeout)
+    pair = PairResult(
+        a.name,
+        b.name,
+        Verdict.INCONCLUSIVE,
+        ("why",),
+        missing_draws=(missing, missing),
+        draw_factor=draw_factor,
+    )
+    went = lineup.go_on([pair])
+    (event,) = lineup.events or [None]
+    assert went == (event is not None)
+    return event, lineup
+
+
+def row(problem, engine, look=150, *, total, sampling=None, **more):
+    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    timings = dict.fromkeys(TIMINGS) | {"total_s": total, "sampling_s": sampling}
+    more = {"looks": (look,), "tree": "draws", "timings": timings} | more
+    return EngineRow(contender, "ok", **more)
+
+
+def test_a_cheap_engine_is_started_anew_while_the_other_goes_on(small_problem):
+    # A fresh run of 300 draws: 2 + 1; the other's 1,050 draws to its budget: 1,050 / 150 * 5 = 35 s.
+    stuck = row(small_problem, "exact", total=2.0, sampling=1.0, cannot_extend="never")
+    other = row(small_problem, "growing", total=9.0, sampling=5.0)
+    event, lineup = decide(small_problem, stuck, other)
+    assert (event.going_on, event.anew) == ((other.name,), ((stuck.name, 300),))
+    assert lineup.taken == [("exact", 300), ("exact", "take"), ("growing", "take")]
+    # As many draws as are missing: the first look with 150 + 500 of them.
+    event, _ = decide(small_problem, stuck, other, missing=500)
+    assert event.anew == ((stuck.name, 1200),)
+
+
+def test_a_dear_engine_is_started_anew_when_the_other_has_used_its_budget(small_problem):
+    # A fresh run: 60 + 1 s, against 35.
+    stuck = row(small_problem, "exact", total=60.0, sampling=1.0, cannot_extend="never")
+    other = row(small_problem, "growing", total=9.0, sampling=5.0)
+    event, lineup = decide(small_problem, stuck, other)
+    assert (event.going_on, event.anew) == ((other.name,), ())
+    assert lineup.taken == [("growing", "take")]
+    used = row(small_problem, "growing", 1200, total=44.0, sampling=40.0)
+    event, lineup = decide(small_problem, stuck, used)
+    assert (event.going_on, event.anew) == ((), ((stuck.name, 300),))
+    assert lineup.taken == [("exact", 300), ("exact", "take")]
+
+
+def test_a_partner_that_cannot_decide_the_pair_alone_is_not_waited_for(small_problem):
+    # Equal sides of 150 draws, of which the one goes on to 1,200: the variance shrinks to
+    # (150 / 1,200 + 1) / 2 = 0.5625 of what it was, which is enough for a factor of 1.7 and not of 1.8.
+    equal = SimpleNamespace(ess=np.full((5, 3), 600.0))
+    stuck = row(
+        small_problem, "exact", total=60.0, sampling=1.0, cannot_extend="never", summaries=equal
+    )
+    other = row(small_problem, "growing", total=9.0, sampling=5.0, summaries=equal)
+    for factor, anew in ((1.7, False), (1.8, True)):
+        event, _ = decide(small_problem, stuck, other, draw_factor=factor)
+        assert event.going_on == (other.name,)
+        assert bool(event.anew) == anew
+
+
+def test_seconds_that_are_not_told_apart_are_shared_by_all_iterations(small_problem):
+    # 150 draws and 10 of warmup in 16 s: 105 s to the budget. A fresh run of 300 takes 16 + 15 s.
+    other = row(small_problem, "growing", total=16.0)
+    for seconds, anew in ((85.0, True), (95.0, False)):
+        stuck = row(small_problem, "exact", total=seconds, cannot_extend="never")
+        # Its own 150 more draws take 150 / 160 of its time: 165 and 184 s; so compare with a known pace.
+        known = row(small_problem, "exact", total=seconds, sampling=15.0, cannot_extend="never")
+        event, _ = decide(small_problem, known, other)
+        assert bool(event.anew) == anew
+        event, _ = decide(small_problem, stuck, other)
+        assert not event.anew
+
+
+def test_at_the_end_of_both_budgets_nobody_goes_on(small_problem):
+    used = [row(small_problem, e, 1200, total=9.0, sampling=5.0) for e in PAIR]
+    assert decide(small_problem, *used)[0] is None
+
+
+def test_a_fresh_run_that_would_take_longer_than_the_timeout_is_not_begun(small_problem):
+    pair = [
+        row(small_problem, e, total=50.0, sampling=40.0, cannot_extend="never: independent.")
+        for e in ("exact", "exact2")
+    ]
+    event, lineup = decide(small_problem, *pair, timeout=60)
+    assert event is None
+    why = lineup.rows[pair[0].name].cannot_extend
+    assert why == (
+        "never: independent; and a fresh run of 300 draws would take about 90 s, longer than the timeout"
+    )
+    assert decide(small_problem, *pair, timeout=100)[0] is not None
+
+
+def test_the_words_say_what_cannot_go_on_and_not_that_a_budget_is_used_up(small_problem):
+    found = go_on(small_problem, ["exact", "exact2"], budget=200)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.rows[0].looks == (150,)
-    assert "does not offer it" in found.rows[0].cannot_extend
-    assert "does not offer it" in " ".join(str(found).split())
+    text = " ".join(str(found).split())
+    assert "does not offer it; it was started anew once, at last with 200 draws." in text
+    assert "The budget of 200 draws per chain is used up." in text
+    rows = (found.rows[0], replace(found.rows[1], looks=(150,), restarts=0))
+    text = " ".join(str(replace(found, rows=rows)).split())
+    assert f"{rows[0].name} used up the budget of 200 draws per chain." in text
+    assert "is used up" not in text
 
 
-def test_one_side_goes_on_where_the_other_cannot(small_problem):
-    found = go_on(small_problem, ["exact", "growing"], budget=600)
-    assert found.rows[0].looks == (150,)
-    assert found.rows[1].looks[:2] == (150, 300)
+def test_more_draws_are_not_drawn_for_a_pair_that_they_cannot_decide(small_problem):
+    events = []
+    found = go_on(small_problem, ["crash", "growing"], listener=events.append)
+    assert found.rows[1].looks == (150,)
+    assert not [event for event in events if isinstance(event, LookFinished)]
+    assert "budget" not in str(found)
 
 
 def test_an_exhausted_budget_is_said(small_problem):

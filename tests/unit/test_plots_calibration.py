@@ -60,7 +60,8 @@ def test_nodes_share_the_panel_of_their_level_and_effect_and_the_worst_is_named(
         "beta_h[x]",
     ]
     (axis,) = (a for a in picture.axes if a.get_title(loc="left") == "beta_h[x]")
-    assert "6 nodes, worst b/x" in axis.texts[0].get_text()
+    assert "6 nodes, 1 not uniform" in axis.texts[0].get_text()
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["b/x"]
     assert to_hex(axis.lines[-1].get_color()) == "#d55e00"
     assert len(axis.lines) == 6 + 2
 

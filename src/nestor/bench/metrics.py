@@ -22,13 +22,13 @@ class Metrics:
     ess_kind, ess_quantity : str
         Which of the two, and whose.
     time_to_ess_s, time_to_ess_warm_s : float or None
-        Seconds to the target with empty and with warm caches, import excluded; see `time_to_ess`.
+        Seconds to the target, all in, with empty and with warm caches; see `time_to_ess`.
     time_is_bound : bool
         Whether these are upper bounds.
     censored : bool
         Whether the target was not reached by draws that can be trusted.
     censored_at_s : float or None
-        Seconds without the target, import excluded.
+        Seconds without the target, all in.
     ess_per_s_sampling, ess_per_s : float or None
         Per second of sampling, and of warmup and sampling.
     ess_per_gradient, gradients_per_s : float or None
@@ -58,7 +58,7 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
     if record.status == "skipped":
         return Metrics()
     seconds, found = record.seconds, record.diagnostics
-    spent = None if seconds is None else _without_import(seconds)
+    spent = None if seconds is None else _all_in(seconds)
     if seconds is None or found is None:
         return Metrics(censored=True, censored_at_s=spent)
     if void_speed(vars(seconds)):
@@ -103,10 +103,10 @@ def worst_ess(found: DiagnosticsDocument) -> tuple[float | None, str, str]:
 def time_to_ess(
     seconds: SecondsDocument, ess: float | None, target: float, compile_s: float | None
 ) -> tuple[float | None, bool]:
-    """Seconds until `target` effective draws are on the host, import excluded.
+    """Seconds from the import of the engine's libraries until `target` effective draws are on the host.
 
-    Upload, compilation and warmup are paid once; sampling, conversion and transfer grow with the draws,
-    and effective draws with them: the run's own are scaled by target / ess.
+    Import, upload, compilation and warmup are paid once; sampling, conversion and transfer grow with the
+    draws, and effective draws with them: the run's own are scaled by target / ess.
 
     Parameters
     ----------
@@ -126,27 +126,24 @@ def time_to_ess(
     bound : bool
         Whether it is an upper bound: warmup and sampling could not be told apart, and all of them count.
     """
-    if ess is None or not ess > 0 or compile_s is None:
+    if ess is None or not ess > 0 or compile_s is None or seconds.import_s is None:
         return None, False
-    fixed = (seconds.upload_s or 0.0) + compile_s
+    fixed = seconds.import_s + (seconds.upload_s or 0.0) + compile_s
     growing = (seconds.postprocess_s or 0.0) + (seconds.transfer_s or 0.0)
     if seconds.warmup_s is not None and seconds.sampling_s is not None:
         return fixed + seconds.warmup_s + (seconds.sampling_s + growing) * target / ess, False
     if seconds.total_s is None or seconds.compile_s is None:
         return None, False
     # All that is neither import nor compilation, for draws of which there are at least as many as needed.
-    rest = (
-        seconds.total_s - (seconds.import_s or 0.0) - seconds.compile_s - (seconds.upload_s or 0.0)
-    )
+    rest = seconds.total_s - seconds.import_s - seconds.compile_s - (seconds.upload_s or 0.0)
     if rest < 0:  # compilation longer than the whole process: void, too
         return None, False
     return fixed + rest * max(1.0, target / ess), True
 
 
-def _without_import(seconds: SecondsDocument) -> float:
-    if seconds.total_s is None:
-        return seconds.elapsed_s
-    return seconds.total_s - (seconds.import_s or 0.0)
+def _all_in(seconds: SecondsDocument) -> float:
+    """Seconds of a run, or of its process where it did not come to its end."""
+    return seconds.elapsed_s if seconds.total_s is None else seconds.total_s
 
 
 def _ratio(amount: float | None, over: float | None) -> float | None:

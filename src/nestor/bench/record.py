@@ -94,7 +94,10 @@ class SecondsDocument(_Document):
         default=None, description="Conversion to canonical variables"
     )
     transfer_s: float | None = Field(default=None, description="Device to host")
-    total_s: float | None = Field(default=None, description="Import to draws on the host")
+    total_s: float | None = Field(
+        default=None,
+        description="All in: import of the engine's libraries to the last draw on the host",
+    )
     unaccounted_s: float | None = Field(
         default=None,
         description="Of total_s, in no phase; negative where the phases are longer than it; null where "

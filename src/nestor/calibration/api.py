@@ -53,7 +53,9 @@ def calibrate(
     engine : str
         Contender, such as ``"numpyro@centered"``. Chains run one after another, simulations side by side.
     simulations : int
-        Number of simulations. More of them go on from what an earlier run left in `out`.
+        Number of simulations. More of them go on from what an earlier run left in `out`. Too few to find
+        a mean that is off by half a posterior sd, or an sd twice or half as large, with 90% probability
+        (113 for 7 quantities, 211 for 5,000) cannot end in CALIBRATED.
     around : {"prior", "posterior"}
         Whether parameters come from the priors, or from the engine's own posterior given the data, whose
         outcomes are then observed beside the simulated ones (Säilynoja et al. 2025). A fault that it
@@ -112,12 +114,13 @@ def calibrate(
         return run(lambda _: None)
     from rich.console import Console
 
-    from nestor.terminal.calibrating import Bar
+    from nestor.terminal.calibrating import Bar, print_foregone
     from nestor.terminal.words import chosen_lines, note_lines
 
     console = Console(stderr=True, emoji=False)
     for line in (*note_lines(problem, [contender]), *chosen_lines([contender])):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_foregone(problem, simulations, ranked_draws, console)
     bar = Bar(console, contender.name)
     with bar.bars:
         return run(bar)

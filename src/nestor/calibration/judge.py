@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.holm import holm
-from nestor.calibration.power import Detectable, detectable
+from nestor.calibration.power import (
+    FLOOR_FACTOR,
+    FLOOR_SHIFT,
+    Detectable,
+    detectable,
+    simulations_needed,
+)
 from nestor.ecdf import uniform_band, uniform_test
 from nestor.printing import short_repr
 
@@ -83,6 +89,10 @@ class Judgement:
         What the study would have found; None where there are too few simulations.
     failures_allowed : int
         Simulations without ranks that would still have been few.
+    needed : int
+        The fewest simulations with ranks that can end in CALIBRATED.
+    missing : int
+        How many more than there are that takes; 0 where there are enough.
     """
 
     verdict: Calibrated
@@ -92,6 +102,20 @@ class Judgement:
     p_adjusted: FloatArray
     detectable: Detectable | None
     failures_allowed: int
+    needed: int
+    missing: int
+
+
+def foregone(simulations: int, ranked_draws: int, quantities: int) -> str:
+    """Say why so few simulations cannot end in CALIBRATED; empty where they can."""
+    needed = simulations_needed(ranked_draws, quantities, LEVEL)
+    if simulations >= needed:
+        return ""
+    return (
+        f"{_simulations(simulations)} cannot end in CALIBRATED. Of {quantities} quantities that takes at "
+        f"least {needed}, which find a posterior mean off by {FLOOR_SHIFT:g} posterior sd, or an sd "
+        f"{FLOOR_FACTOR:g} times too large or too small, with 90% probability."
+    )
 
     __repr__ = short_repr
 
@@ -117,11 +141,18 @@ def judge(
         Of the quantities.
     """
     n, quantities = ranks.shape
+    needed = simulations_needed(ranked_draws, quantities, LEVEL)
+    missing = max(needed - n, 0)
     if n < FEWEST:
-        reason = f"{n} simulation{'' if n == 1 else 's'} ended well; fewer than {FEWEST} can show nothing"
+        reason = (
+            f"{_simulations(n)} ended well; fewer than {FEWEST} can show nothing, and CALIBRATED takes "
+            f"{needed}: {missing} more"
+        )
         empty = np.empty(0)
         reasons = (reason, *_reasons_of(failures))
-        return Judgement(Calibrated.INCONCLUSIVE, reasons, (), empty, empty, None, 0)
+        return Judgement(
+            Calibrated.INCONCLUSIVE, reasons, (), empty, empty, None, 0, needed, missing
+        )
     test = uniform_test(ranks, ranked_draws + 1)
     adjusted = holm(test.p_values)
     rejected = tuple(
@@ -138,7 +169,7 @@ def judge(
         if adjusted[i] <= LEVEL
     )
     allowed = _failures_allowed(n, ranked_draws, quantities)
-    verdict, reasons = _verdict(n, rejected, failures, allowed, quantities)
+    verdict, reasons = _verdict(n, rejected, failures, allowed, quantities, needed)
     return Judgement(
         verdict,
         reasons,
@@ -147,6 +178,8 @@ def judge(
         adjusted,
         detectable(n, ranked_draws, quantities, LEVEL),
         allowed,
+        needed,
+        missing,
     )
 
 
@@ -156,6 +189,7 @@ def _verdict(
     failures: Sequence[Record],
     allowed: int,
     quantities: int,
+    needed: int,
 ) -> tuple[Calibrated, tuple[str, ...]]:
     if len(failures) > allowed:
         reason = (
@@ -169,10 +203,22 @@ def _verdict(
             f"(family-wise level {LEVEL:g})"
         )
         return Calibrated.NOT_CALIBRATED, (reason,)
+    if n < needed:
+        reason = (
+            f"the ranks of all {quantities} quantities look uniform, but {_simulations(n)} cannot tell: "
+            f"{needed} with ranks find a posterior mean off by {FLOOR_SHIFT:g} posterior sd, or an sd "
+            f"{FLOOR_FACTOR:g} times too large or too small, with 90% probability; {needed - n} more "
+            f"{'is' if needed - n == 1 else 'are'} needed"
+        )
+        return Calibrated.INCONCLUSIVE, (reason, *_reasons_of(failures))
     reason = (
         f"the ranks of all {quantities} quantities are uniform as far as {n} simulations can tell"
     )
     return Calibrated.CALIBRATED, (reason,)
+
+
+def _simulations(n: int) -> str:
+    return f"{n} simulation{'' if n == 1 else 's'}"
 
 
 def _reasons_of(failures: Sequence[Record]) -> list[str]:

@@ -130,6 +130,8 @@ class Calibration:
                 ],
                 "failures_allowed": found.failures_allowed,
                 "log": None if self.log is None else str(self.log),
+                "simulations_needed": found.needed,
+                "simulations_missing": found.missing,
                 "settings": self._settings(),
                 "problem": self._problem(),
                 "versions": {**self.versions, "nestor": version("nestor")},
@@ -219,6 +221,11 @@ class Calibration:
         from nestor.terminal.calibrating import calibration_view
 
         return calibration_view(self)
+
+    def _repr_html_(self) -> str:
+        from nestor.terminal.html import calibration_html
+
+        return calibration_html(self)
 
     def __repr__(self) -> str:
         return f"Calibration({self.verdict.value}: {self.contender.name}, {len(self.records)} simulations)"

@@ -112,7 +112,8 @@ UntilVerdict = Annotated[
     int | None,
     typer.Option(
         metavar="DRAWS",
-        help="While a pair is inconclusive go on drawing, doubling, up to so many draws per chain.",
+        help="While a pair is inconclusive go on drawing, doubling, up to so many draws per chain; an "
+        "engine whose chains cannot go on is started anew with more.",
     ),
 ]
 Out = Annotated[

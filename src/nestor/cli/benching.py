@@ -62,7 +62,10 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report."""
+    """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report.
+
+    Times to a target ESS are all in: from the import of an engine's libraries to the draws on the host.
+    """
     from nestor.bench.plan import plan
     from nestor.bench.session import check_budget
     from nestor.bench.shipped import load_scenario
@@ -168,7 +171,10 @@ def compare(
     ] = 1.1,
     json: Json = False,
 ) -> None:
-    """Compare two sets of results: ratios with bootstrap intervals; exit code 1 on a regression."""
+    """Compare two sets of results: ratios with bootstrap intervals.
+
+    Exit code 1 on a regression, 3 while a figure has too few runs for an interval.
+    """
     from nestor.bench.regression import compare_tables
     from nestor.bench.table import read_tables
     from nestor.terminal.benching import regression_view
@@ -180,7 +186,7 @@ def compare(
         typer.echo(json_module.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
         make_console().print(regression_view(found))
-    raise typer.Exit(1 if found.any else 0)
+    raise typer.Exit(found.exit_code)
 
 
 def report(

@@ -34,7 +34,11 @@ def calibrate(
     *,
     engine: OneEngine,
     simulations: Annotated[
-        int, typer.Option(help="Number of simulations; a later run with more goes on.")
+        int,
+        typer.Option(
+            help="Number of simulations; a later run with more goes on. About 110 to 300, by the number of "
+            "quantities, are the fewest that can end in CALIBRATED."
+        ),
     ] = 500,
     around: Annotated[
         Literal["prior", "posterior"],

@@ -70,7 +70,10 @@ def compare(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Run one model on several engines: do they agree, and what does each cost?"""
+    """Run one model on several engines: do they agree, and what does each cost?
+
+    "All in" is from the import of an engine's libraries to its last draw on the host.
+    """
     from nestor.agreement.criteria import Criteria
     from nestor.contender import Contender
     from nestor.options import read_model

@@ -14,7 +14,7 @@ from nestor.ecdf import ecdf_difference, two_sample_band
 from nestor.errors import DataError
 from nestor.plots.canvas import INK, MUTED, PANEL, Picture, look, new_picture, number_axis
 from nestor.plots.heading import Heading
-from nestor.plots.text import label, one_line, shorten
+from nestor.plots.text import label_lines, one_line, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ LINE, REJECTED = "#0072B2", "#D55E00"
 _INNER, _OUTER = "#d5d5d5", "#ececec"
 _WIDTH, _HEIGHT = 3.1, 2.05  # inches of a panel
 _LABEL = 32
+_LINE = 0.17  # inches of each further line of a name
 
 
 def rank_ecdf(
@@ -57,13 +58,15 @@ def rank_ecdf(
         heading = _heading(names, shape, worst.size)
         width = max(6.5, 0.6 + across * _WIDTH)
         top = heading.height(width)
-        picture = new_picture(width, top + 0.4 + down * _HEIGHT, panels_below=top)
+        titles = {i: label_lines(labels[i], _LABEL) for i in worst.tolist()}
+        taller = _LINE * max(title.count("\n") for title in titles.values())
+        picture = new_picture(width, top + 0.4 + down * (_HEIGHT + taller), panels_below=top)
         heading.draw(picture)
         axes = picture.subplots(down, across, squeeze=False, sharex=True).ravel()
         for axis, i in zip(axes, worst.tolist(), strict=False):
             n = int(shape.n[i])
             found = ecdf_difference(thin(one, n, [i]), thin(other, n, [i]))
-            _panel(axis, found, n, shape, i, labels[i])
+            _panel(axis, found, n, shape, i, titles[i])
         for k, axis in enumerate(axes):
             axis.set_visible(k < worst.size)
             if worst.size - across <= k < worst.size:
@@ -105,7 +108,7 @@ def _panel(
     n: int,
     shape: ShapeResult,
     i: int,
-    name: str,
+    title: str,
 ) -> None:
     points, difference = found
     family = two_sample_band(n, shape.level / shape.n_tests)
@@ -117,7 +120,7 @@ def _panel(
     axis.plot(points, difference, color=REJECTED if rejected else LINE, lw=1.2)
     p = shape.p_adjusted[i]
     words = f"adjusted p = {p:.2g}" if p >= 1e-10 else "adjusted p < 1e-10"
-    axis.set_title(label(name, _LABEL), loc="left", size=PANEL, weight="bold", pad=13)
+    axis.set_title(title, loc="left", size=PANEL, weight="bold", pad=13)
     axis.annotate(
         f"{words},  {n:,} draws a side",
         (0, 1),

@@ -15,7 +15,7 @@ from nestor.errors import DataError
 from nestor.plots.canvas import MUTED, PANEL, Picture, look, new_picture, number_axis
 from nestor.plots.heading import Heading, describe
 from nestor.plots.save import write
-from nestor.plots.text import label
+from nestor.plots.text import label_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 _PANEL = (3.2, 2.1)  # inches
+_SMALL, _LINE = PANEL - 1.5, 11.0  # points of a name in a panel, and from line to line of them
+_NAME = 38
 _MOST = 30
 _FINE, _WRONG, _BAND = "#0072B2", "#D55E00", "#dfe6ec"
 _ONE = 0.05
+#: Curves of a panel that are named, each by its own dashes: the worst, and the next that are not uniform.
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def plot_ranks(found: Calibration, *, nodes: bool = False) -> Picture:
     Each panel has the simultaneous band that one right quantity leaves with a probability of 5% (filled),
     and the one that any of all quantities leaves with a probability of 1% (lines), which the verdict
     follows. Quantities of the nodes of one level (or of one scale for each parent) share a panel, in which
-    the one with the smallest p-value is named.
+    the one with the smallest p-value is named, and up to two more that are not uniform.
 
     Parameters
     ----------
@@ -82,7 +86,8 @@ def plot_ranks(found: Calibration, *, nodes: bool = False) -> Picture:
         down = -(-len(shown) // across)
         width = max(7.2, across * _PANEL[0])
         top = heading.height(width)
-        picture = new_picture(width, top + down * _PANEL[1] + 0.25, panels_below=top)
+        taller = max(_names_height(found, panel) for panel in shown) / 72
+        picture = new_picture(width, top + down * (_PANEL[1] + taller) + 0.25, panels_below=top)
         heading.draw(picture)
         axes = picture.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for axis, panel in zip(axes.ravel(), shown, strict=False):
@@ -145,17 +150,34 @@ def _draw(axis: Any, found: Calibration, panel: _Panel) -> None:
     _draw_bands(axis, one, family)
     judged = found.judgement
     order = sorted(panel.positions, key=lambda i: -judged.p_values[i])
+    named = _named(found, panel)
+    dashes = dict(zip(named, _DASHES, strict=False))
+    drawn = {}
     for i in order:
         wrong = judged.p_adjusted[i] <= LEVEL
-        last = i == order[-1]
-        axis.plot(
+        (drawn[i],) = axis.plot(
             one.points,
             _difference(found.ranks[:, i], n_ranks),
             color=_WRONG if wrong else _FINE,
-            lw=1.6 if last else 0.7,
-            alpha=1.0 if last else 0.7 if wrong else max(0.05, min(0.35, 12 / len(order))),
+            lw=1.6 if i in dashes else 0.7,
+            ls=dashes.get(i, "-"),
+            alpha=1.0 if i in dashes else 0.7 if wrong else max(0.05, min(0.35, 12 / len(order))),
         )
-    _write_title(axis, found, panel, order[-1])
+    _write_title(axis, found, panel, named)
+    if len(panel.positions) > 1:
+        legend = axis.legend(
+            [drawn[i] for i in named],
+            [_node(found, i) for i in named],
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0.1,
+            borderpad=0,
+            labelspacing=0.15,
+            handlelength=2.6,
+            fontsize=_SMALL,
+            frameon=False,
+        )
+        legend.set_in_layout(False)  # the title keeps its room free
     axis.set_xlim(0, 1)
     axis.grid(axis="y")
     number_axis(axis.xaxis, 3)
@@ -177,23 +199,46 @@ def _draw_bands(axis: Any, one: Band, family: Band) -> None:
         axis.plot(family.points, bound - family.points, color=MUTED, lw=0.9, ls=(0, (4, 2)))
 
 
-def _write_title(axis: Any, found: Calibration, panel: _Panel, worst: int) -> None:
-    p_value = found.judgement.p_adjusted[worst]
-    chance = f"corrected p {p_value:.2g}"
-    axis.set_title(label(panel.title, 40), loc="left", size=PANEL, weight="bold", pad=16)
+def _named(found: Calibration, panel: _Panel) -> list[int]:
+    """Quantities of a panel that are named, the worst first: it, and further ones that are not uniform."""
+    judged = found.judgement
+    worst, *others = sorted(panel.positions, key=lambda i: judged.p_values[i])[: len(_DASHES)]
+    return [worst, *(i for i in others if judged.p_adjusted[i] <= LEVEL)]
+
+
+def _node(found: Calibration, i: int) -> str:
+    """The node, or parent, that a quantity of a shared panel belongs to, in lines."""
+    name = found.quantities.labels[i].partition("[")[2].rpartition(",")[0]
+    return label_lines(name, _NAME)
+
+
+def _names_height(found: Calibration, panel: _Panel) -> float:
+    """Points that the names of a shared panel's curves take above it."""
+    if len(panel.positions) < 2:
+        return 0.0
+    return _LINE * sum(1 + _node(found, i).count("\n") for i in _named(found, panel))
+
+
+def _write_title(axis: Any, found: Calibration, panel: _Panel, named: Sequence[int]) -> None:
+    judged, above = found.judgement, _names_height(found, panel)
+    chance = f"corrected p {judged.p_adjusted[named[0]]:.2g}"
     if len(panel.positions) > 1:
-        name = found.quantities.labels[worst].partition("[")[2].rpartition(",")[0]
-        chance = f"{len(panel.positions)} {panel.noun}s, worst {label(name, 22)}: p {p_value:.2g}"
-    axis.annotate(
+        wrong = int(np.sum(judged.p_adjusted[list(panel.positions)] <= LEVEL))
+        words = f"{wrong} not uniform" if wrong else "the worst"
+        chance = f"{len(panel.positions)} {panel.noun}s, {words}, {chance}"
+    title = label_lines(panel.title, 40)
+    axis.set_title(title, loc="left", size=PANEL, weight="bold", pad=16 + above)
+    text = axis.annotate(
         chance,
         (0, 1),
-        (0, 4),
+        (0, 4 + above),
         xycoords="axes fraction",
         textcoords="offset points",
         size=PANEL - 1,
         color=MUTED,
         va="bottom",
     )
+    text.set_in_layout(False)
 
 
 def _lines(found: Calibration, shown: Sequence[_Panel], panels: Sequence[_Panel]) -> list[str]:

@@ -43,7 +43,7 @@ _PHASES = {
     "transfer_s": ("transfer", "#AAAA00"),
 }
 _REST = "not told apart"
-_RATES = {"ess_per_s_sampling": ("sampling alone", 0.0), "ess_per_s_total": ("all-in", 0.5)}
+_RATES = {"ess_per_s_sampling": ("sampling alone", 0.0), "ess_per_s_total": ("all in", 0.5)}
 _WITH_DRAWS = ("ok", "gates_failed")
 _STATUS = {
     "gates_failed": "did not pass the convergence checks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,19 @@ def label(text: object, width: int = 40) -> str:
     ``\$`` as a plain sign.
     """
     return literal(shorten(one_line(text), width))
+
+
+def label_lines(text: object, width: int = 32, most: int = 4) -> str:
+    r"""Return `text` as at most `most` lines of at most `width` columns, broken at blanks and signs.
+
+    What is longer is cut in the middle of its last line; ``$`` is escaped as in `label`.
+    """
+    lines = [""]
+    for piece in re.findall(r"[^\s/\[,@=]*[\s/\[,@=]*", one_line(text)):
+        if lines[-1] and columns((lines[-1] + piece).rstrip()) > width and len(lines) < most:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(literal(shorten(line.strip(), width)) for line in lines)
 
 
 def literal(text: str) -> str:

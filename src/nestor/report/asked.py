@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from nestor.report.headline import headline
 from nestor.report.markup import Content, Html, breakable, label, tag
 from nestor.report.wording import count
 
@@ -19,23 +21,26 @@ _TRACKS = {
     "matched": "the same target acceptance, depth, warmup, draws and kind of metric for all",
 }
 _SIZES = {
-    "rows": "rows",
-    "leaves": "leaves",
-    "nodes": "nodes",
-    "depth": "levels",
-    "effects": "effects",
-    "scalars": "random scalars",
+    "rows": ("row", "rows"),
+    "leaves": ("leaf", "leaves"),
+    "nodes": ("node", "nodes"),
+    "depth": ("level", "levels"),
+    "effects": ("effect", "effects"),
+    "scalars": ("random scalar", "random scalars"),
 }
+#: A number of a prior that has a fraction or an exponent.
+_FRACTION = re.compile(r"(?<![\w.])\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?![\w.])")
 RULES = (
     "Every run has a process of its own, with its own memory, threads and caches; a crash costs one line.",
     (
-        "Seconds exclude the import of libraries. “Empty caches” compiles from nothing; “caches filled” "
-        "does so in a second process that finds what the first one left."
+        "Seconds are all in: from the import of the engine’s libraries to the last draw on the host; the "
+        "start of Python, and writing draws to disk, are not among them. “Empty caches” compiles from "
+        "nothing; “caches filled” does so in a second process that finds what the first one left."
     ),
     (
-        "Time to the target is upload, compilation and warmup, and as much of sampling, conversion and "
-        "transfer as brings the asked-for effective draws. “≤” marks upper bounds: warmup and sampling could "
-        "not be told apart."
+        "Time to the target is import, upload, compilation and warmup, and as much of sampling, conversion "
+        "and transfer as brings the asked-for effective draws. “≤” marks upper bounds: warmup and sampling "
+        "could not be told apart."
     ),
     (
         "Effective draws (ESS) are those of the worst quantity: the smaller of bulk and tail, over all "
@@ -74,7 +79,7 @@ def asked(section: Section) -> Html:
     facts: list[tuple[str, Content]] = [
         ("Formula", tag("code", label(info.formula)) if info.formula else None),
         ("Data", label(info.data) if info.data else None),
-        ("Priors", _pairs(info.priors)),
+        ("Priors", _pairs({name: _rounded(text) for name, text in info.priors.items()})),
         *_from_cells(section),
         ("Tracks", _tracks(section)),
     ]
@@ -87,6 +92,7 @@ def asked(section: Section) -> Html:
             [
                 tag("h2", label(info.title or info.name), " ", _badge(quick=quick)),
                 about or "",
+                headline(section) or "",
                 tag("p", note, class_="note") if quick else "",
                 tag("dl", [Html(pair) for pair in found], class_="facts") if found else "",
             ]
@@ -101,8 +107,8 @@ def _badge(*, quick: bool) -> Html | None:
 def _from_cells(section: Section) -> list[tuple[str, Content]]:
     cells = section.cells
     sizes = [
-        f"{_range(cells[name])} {noun}"
-        for name, noun in _SIZES.items()
+        f"{_range(cells[name])} {nouns[int(cells[name].max() != 1)]}"
+        for name, nouns in _SIZES.items()
         if cells[name].notna().any()
     ]
     swept = [
@@ -118,6 +124,11 @@ def _from_cells(section: Section) -> list[tuple[str, Content]]:
         ("Seeds", ", ".join(str(int(seed)) for seed in sorted(cells["seed"].dropna().unique()))),
         ("Target", ", ".join(f"{_value(float(t))} effective draws" for t in sorted(target))),
     ]
+
+
+def _rounded(text: str) -> str:
+    """A prior with four digits of each number, as the terminal writes it."""
+    return _FRACTION.sub(lambda found: f"{float(found[0]):.4g}", text)
 
 
 def _range(column: pd.Series[float]) -> str:

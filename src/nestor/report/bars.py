@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestor.report.figure import FONT, beside, layout, legend_height, plotly, whiskers
-from nestor.report.wording import NAME_WIDTH, NARROW, STATUS, estimate, in_plot, interval
+from nestor.plots.text import columns
+from nestor.report.figure import FONT, beside, both, layout, legend_height, plotly, whiskers
+from nestor.report.wording import (
+    NARROW,
+    STATUS,
+    WIDE,
+    estimate,
+    in_plot,
+    interval,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,10 +24,11 @@ if TYPE_CHECKING:
     from nestor.report.lines import Line
 
 # Heights in pixels, and as parts of a row's.
-_NAME, _BAR, _GAP = 19, 15, 10
+_BAR, _GAP = 15, 10
+_LINE, _BELOW = 14, 5
 _MUTED = 0.45
-# Columns of a name that are left in any case.
-_LEAST = 14
+# Width of a small letter, in columns of a bold one.
+_SMALL = 0.8
 _GREY = "#8a8f98"
 _ABOVE = "target not reached: at least"
 
@@ -64,6 +74,9 @@ class _Bar:
     def open(self) -> bool:
         return self.found.value is None
 
+    def words(self, write: Callable[[float], str]) -> str:
+        return estimate(self.found, write, bound=self.line.is_bound(self.series.metric))
+
     @property
     def opacity(self) -> float:
         return 1.0 if self.line.speed == "shown" or self.series.metric.endswith("bytes") else _MUTED
@@ -97,65 +110,101 @@ def bars(
     ticks : callable
         Given the longest bar, what is to be said of the axis' ticks, where plotly's do not read well.
     """
-    row = _NAME + _BAR * len(series) + _GAP
-    found = [bar for i, line in enumerate(lines) for bar in _row(line, i, series, row)]
+    return both(lambda narrow: _bars(lines, series, write, unit, ticks, narrow=narrow))
+
+
+def _bars(
+    lines: Sequence[Line],
+    series: Sequence[Series],
+    write: Callable[[float], str],
+    unit: str,
+    ticks: Callable[[float], dict[str, Any]],
+    *,
+    narrow: bool,
+) -> tuple[list[Any], dict[str, Any]]:
+    titles = [title(line, narrow=narrow) for line in lines]
+    above = name_height(titles)
+    row = above + _BAR * len(series) + _GAP
+    found = [bar for i, line in enumerate(lines) for bar in _row(line, i, series, row, above)]
     longest = max((bar.end for bar in found), default=0.0)
     traces = [trace for s in series for trace in _series(s, found, write)]
     traces += _open(found, write)
     names = [trace.name for trace in traces if trace.showlegend]
     height = row * len(lines) + 44 + legend_height(names)
     made = layout(height, bargap=0, barmode="overlay", showlegend=len(names) > 1, dragmode=False)
-    made["annotations"], made["meta"] = name_rows(lines)
-    made["annotations"] += [
-        beside(why_none(li), y, "middle", 0.75) for li, y in _empty(lines, found, row)
+    made["annotations"] = name_rows(titles, above / row) + [
+        beside(why_none(li), y, "middle", 0.75) for li, y in _empty(lines, found, row, above)
     ]
     made["xaxis"] = {
-        "range": [0, 1.28 * longest or 1.0],
+        # Room for what is written beside the longest bar.
+        "range": [0, (1.5 if narrow else 1.28) * longest or 1.0],
         "title": {"text": unit, "standoff": 6} if unit else None,
         "tickformat": ",",
         "fixedrange": True,
         "zeroline": True,
         "showticklabels": longest > 0,
         "automargin": True,
-        "nticks": 6,
+        "nticks": 4 if narrow else 6,
         **ticks(longest),
     }
     made["yaxis"] = {"range": [len(lines) - 0.5, -0.5], "visible": False, "fixedrange": True}
     return traces, made
 
 
-def _row(line: Line, i: int, series: Sequence[Series], row: int) -> list[_Bar]:
+def _row(line: Line, i: int, series: Sequence[Series], row: int, above: int) -> list[_Bar]:
     if line.speed == "none" and not series[0].metric.endswith("bytes"):
         return []
     made = []
     for k, one in enumerate(series):
         found = line.estimate(one.metric)
         if found.value is not None or found.at_least is not None:
-            y = i - 0.5 + (_NAME + _BAR * (k + 0.5)) / row
+            y = i - 0.5 + (above + _BAR * (k + 0.5)) / row
             made.append(_Bar(line, one, found, y, (_BAR - 2) / row))
     return made
 
 
-def title(line: Line, columns: int | None = None) -> str:
-    """Return a line's name and verdict, and what is not ok, for a label of plotly's.
+def title(line: Line, *, narrow: bool = False) -> str:
+    """Return a line's name and verdict, and what is not ok, for a label of plotly's, in lines that fit."""
+    width = NARROW if narrow else WIDE
+    names = wrapped(line.key.contender, width)
+    made, used = [f"<b>{in_plot(name, width)}</b>" for name in names], float(columns(names[-1]))
+    for between, words, scale in ((", ", _details(line), 1.0), ("  ", _states(line), _SMALL)):
+        separator = between
+        for word in words:
+            needed = scale * columns(separator + word)
+            if used + needed > width:
+                made.append("")
+                separator, used = "", 0.0
+            made[-1] += separator + (in_plot(word) if scale == 1.0 else _small(word))
+            used += scale * columns(separator + word)
+            separator = ", "
+    return "<br>".join(made)
 
-    With `columns`, the name is cut so that all of it fits into so many, and runs are not counted.
-    """
+
+def _details(line: Line) -> list[str]:
+    return line.detail.split(", ") if line.detail else []
+
+
+def _states(line: Line) -> list[str]:
+    """The verdict, and how many runs are not ok."""
     words = [line.verdict] if not line.summary.skipped else []
     if line.speed != "none":
-        of = "" if columns else f" of {line.summary.n}"
-        words += [f"{n}{of} {status}" for status, n in _not_ok(line)]
-    detail, state = (f", {line.detail}" if line.detail else ""), ", ".join(words)
-    width = max(_LEAST, columns - len(detail) - int(0.8 * len(state))) if columns else NAME_WIDTH
-    name = f"<b>{in_plot(line.key.contender, width)}</b>{in_plot(detail) if detail else ''}"
-    return f'{name}  <span style="font-size:{FONT - 2}px">{state}</span>'
+        words += [f"{n} of {line.summary.n} {status}" for status, n in _not_ok(line)]
+    return words
 
 
-def name_rows(lines: Sequence[Line]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the names of all rows as annotations, and their texts for a wide and a narrow screen."""
-    made = [beside(title(line), i - 0.5) for i, line in enumerate(lines)]
-    narrow = [title(line, NARROW) for line in lines]
-    return made, {"wide": [one["text"] for one in made], "narrow": narrow}
+def _small(text: str) -> str:
+    return f'<span style="font-size:{FONT - 2}px">{text}</span>'
+
+
+def name_height(titles: Sequence[str]) -> int:
+    """Pixels that each row needs for its name: all rows are alike, as their axis is."""
+    return _LINE * max((1 + text.count("<br>") for text in titles), default=1) + _BELOW
+
+
+def name_rows(titles: Sequence[str], share: float) -> list[dict[str, Any]]:
+    """Return the names of all rows as annotations that end at this share of their row, above its bars."""
+    return [beside(text, i - 0.5 + share, "bottom") for i, text in enumerate(titles)]
 
 
 def _not_ok(line: Line) -> list[tuple[str, int]]:
@@ -163,10 +212,12 @@ def _not_ok(line: Line) -> list[tuple[str, int]]:
     return [(STATUS.get(name, in_plot(name)), n) for name, n in statuses.items() if name != "ok"]
 
 
-def _empty(lines: Sequence[Line], found: Sequence[_Bar], row: int) -> list[tuple[Line, float]]:
+def _empty(
+    lines: Sequence[Line], found: Sequence[_Bar], row: int, above: int
+) -> list[tuple[Line, float]]:
     drawn = {bar.line.key for bar in found}
     return [
-        (line, i - 0.5 + (_NAME + _BAR / 2) / row)
+        (line, i - 0.5 + (above + _BAR / 2) / row)
         for i, line in enumerate(lines)
         if line.key not in drawn
     ]
@@ -194,7 +245,7 @@ def _series(series: Series, found: Sequence[_Bar], write: Callable[[float], str]
             error_x=whiskers([bar.found for bar in own], [bar.length for bar in own]),
             hovertext=[_hover(bar, write) for bar in own],
         ),
-        _texts(own, [estimate(bar.found, write) for bar in own], series.title),
+        _texts(own, [bar.words(write) for bar in own], series.title),
     ]
 
 
@@ -219,7 +270,7 @@ def _open(found: Sequence[_Bar], write: Callable[[float], str]) -> list[Any]:
             },
             hovertext=[_hover(bar, write) for bar in own],
         ),
-        _texts(own, [f"▶ {estimate(bar.found, write)}" for bar in own], _ABOVE),
+        _texts(own, [f"▶ {bar.words(write)}" for bar in own], _ABOVE),
     ]
 
 
@@ -264,7 +315,7 @@ def _texts(own: Sequence[_Bar], texts: list[str], group: str) -> Any:
 
 def _hover(bar: _Bar, write: Callable[[float], str]) -> str:
     found, lines = bar.found, [title(bar.line)]
-    lines.append(f"{bar.series.title}: {estimate(found, write)}")
+    lines.append(f"{bar.series.title}: {bar.words(write)}")
     if text := interval(found.low, found.high, write):
         lines.append(f"95% interval {text}")
     runs = f"median of {found.n} run{'' if found.n == 1 else 's'}"

@@ -160,7 +160,7 @@ def _hover(name: str, x: float, line: Line, found: Estimate, axes: Axes) -> str:
     rows = [
         f"<b>{name}</b>  {line.verdict}",
         f"{in_plot(axes.x_title)} {count(x) if x == round(x) else f'{x:g}'}",
-        f"{axes.y_title}: {estimate(found, axes.write)}",
+        f"{axes.y_title}: {estimate(found, axes.write, bound=line.is_bound(axes.metric))}",
     ]
     if text := interval(found.low, found.high, axes.write):
         rows.append(f"95% interval {text}")

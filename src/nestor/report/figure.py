@@ -8,7 +8,7 @@ from nestor.errors import Unsupported
 from nestor.report.markup import Html, json_data, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nestor.bench.bootstrap import Estimate
 
@@ -85,6 +85,24 @@ def beside(text: str, y: float, anchor: str = "top", opacity: float = 1.0) -> di
         "borderpad": 0,
         "opacity": opacity,
     }
+
+
+def both(
+    make: Callable[[bool], tuple[list[Any], dict[str, Any]]],
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return a figure for a wide screen, with that for a narrow one in its layout's ``meta``.
+
+    Parameters
+    ----------
+    make : callable
+        Given whether the screen is narrow, returns traces and layout.
+    """
+    import json
+
+    traces, made = make(False)
+    figure = plotly().Figure(*make(True))
+    made["meta"] = {"narrow": json.loads(figure.to_json(engine="json"))}
+    return traces, made
 
 
 def legend_height(names: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nestor.bench.aggregate import aggregate, relative
+from nestor.bench.counting import TIMES
 from nestor.report.palette import Pen, pens
 from nestor.report.scenario import ScenarioInfo
 
@@ -60,6 +61,10 @@ class Line:
         if self.summary.skipped:
             return "skipped"
         return self.summary.verdict or "not judged"
+
+    def is_bound(self, metric: str) -> bool:
+        """Whether a metric is an upper bound: a time, where warmup and sampling were not told apart."""
+        return self.summary.time_is_bound and metric in TIMES
 
     def estimate(self, metric: str) -> Estimate:
         """Return the median of a metric."""

@@ -33,16 +33,22 @@
     for (const trace of data) {
       for (const bars of [trace.error_x, trace.error_y]) if (bars) bars.color = ink;
     }
-    const texts = narrow ? layout.meta?.narrow : layout.meta?.wide;
-    texts?.forEach((text, i) => Object.assign(layout.annotations[i], { text }));
     if (coarse.matches) layout.dragmode = false; // a finger scrolls the page
+  }
+
+  // The form of a plot for the figure's width; some have names in more lines on a narrow screen.
+  function formOf(figure, plot) {
+    const form = (isNarrow(figure) && plot.layout.meta?.narrow) || plot;
+    dress(figure, form);
+    figure.querySelector(".canvas").style.height = `${form.layout.height}px`;
+    return form;
   }
 
   function redraw(figure) {
     const spec = drawn.get(figure);
-    dress(figure, spec.plot);
     spec.narrow = isNarrow(figure);
-    Plotly.react(figure.querySelector(".canvas"), spec.plot.data, spec.plot.layout, config);
+    const { data, layout } = formOf(figure, spec.plot);
+    Plotly.react(figure.querySelector(".canvas"), data, layout, config);
   }
 
   const visible = (element) => element.offsetParent !== null;
@@ -50,10 +56,10 @@
   async function draw(figure) {
     const box = figure.querySelector(".canvas");
     const plot = JSON.parse(figure.querySelector("script").textContent);
-    dress(figure, plot);
+    const { data, layout } = formOf(figure, plot);
     drawn.set(figure, { plot, narrow: isNarrow(figure) });
     try {
-      await Plotly.newPlot(box, plot.data, plot.layout, config);
+      await Plotly.newPlot(box, data, layout, config);
     } catch (error) {
       box.textContent = `This plot could not be drawn: ${error}`;
       console.error(error);

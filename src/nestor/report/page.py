@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from nestor.bench.columns import SKIPPED
+from nestor.bench.place import load_note
 from nestor.report.asked import asked, rules
 from nestor.report.environment import environment
 from nestor.report.failures import failures
@@ -108,6 +109,7 @@ def _section(i: int, section: Section) -> Html:
     nothing = tag("p", "No run of this scenario is in the table.", class_="note")
     parts = [
         asked(section),
+        tag("p", text, class_="note") if (text := load_note(section.cells)) else "",
         track_panels(f"s{i}", section) if section.tracks else nothing,
         failures(section),
         environment(section.cells),

@@ -16,6 +16,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cros
 
 # Paul Tol's light scheme, as in nestor.plots.speed: none of them is a contender's colour.
 PHASES: Final = {
+    "import_s": ("import", "#DDDDDD"),
     "upload_s": ("upload", "#99DDFF"),
     "compile_s": ("compile", "#FFAABB"),
     "warmup_s": ("warmup", "#EEDD88"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nestor.report.bars import name_rows, title, why_none
-from nestor.report.figure import beside, layout, legend_height, plotly
+from nestor.report.bars import name_height, name_rows, title, why_none
+from nestor.report.figure import beside, both, layout, legend_height, plotly
 from nestor.report.palette import PHASES, REST
 from nestor.report.wording import duration
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nestor.report.lines import Line
 
-_NAME, _BAR, _GAP = 19, 17, 10
+_BAR, _GAP = 17, 10
 _CACHES = ("empty caches", "caches filled")
 
 
@@ -24,21 +24,50 @@ def phases(lines: Sequence[Line]) -> tuple[list[Any], dict[str, Any]] | None:
         (i, k, line, _pieces(line, warm=bool(k))) for i, line in enumerate(lines) for k in (0, 1)
     ]
     drawn = [bar for bar in bars if bar[3]]
-    if not drawn:
-        return None
-    height = _NAME + 2 * _BAR + _GAP
+    return both(lambda narrow: _phases(lines, drawn, narrow=narrow)) if drawn else None
+
+
+def _phases(
+    lines: Sequence[Line],
+    drawn: Sequence[tuple[int, int, Line, dict[str, float]]],
+    *,
+    narrow: bool,
+) -> tuple[list[Any], dict[str, Any]]:
+    titles = [title(line, narrow=narrow) for line in lines]
+    above = name_height(titles)
+    height = above + 2 * _BAR + _GAP
+
+    def at(i: int, k: int) -> float:
+        """Where bar k of row i lies."""
+        return i - 0.5 + (above + _BAR * (k + 0.5)) / height
+
     traces = []
     for phase, (name, colour) in {**PHASES, "rest": REST}.items():
         own = [(i, k, line, pieces[phase]) for i, k, line, pieces in drawn if phase in pieces]
         if any(seconds for *_, seconds in own):
-            traces.append(_trace(name, colour, own, height))
-    totals = [(_y(i, k, height), sum(pieces.values())) for i, k, _, pieces in drawn]
+            places = [at(i, k) for i, k, *_ in own]
+            traces.append(_trace(name, colour, own, places, (_BAR - 3) / height))
+    totals = [(at(i, k), sum(pieces.values())) for i, k, _, pieces in drawn]
+    shown = [trace.name for trace in traces]
     traces.append(_totals(totals))
-    return traces, _layout(lines, drawn, totals, height, [t.name for t in traces[:-1]])
-
-
-def _y(i: int, k: int, height: int) -> float:
-    return i - 0.5 + (_NAME + _BAR * (k + 0.5)) / height
+    made = layout(height * len(lines) + 44 + legend_height(shown), barmode="stack", dragmode=False)
+    there = {i for i, *_ in drawn}
+    made["annotations"] = name_rows(titles, above / height) + [
+        beside(why_none(line), i - 0.5 + above / height, opacity=0.75)
+        for i, line in enumerate(lines)
+        if i not in there
+    ]
+    longest = max(total for _, total in totals)
+    made["xaxis"] = {
+        "range": [0, (1.5 if narrow else 1.25) * longest or 1.0],
+        "fixedrange": True,
+        "nticks": 4 if narrow else 6,
+        "tickformat": ",",
+        "automargin": True,
+        "title": {"text": "seconds", "standoff": 6},
+    }
+    made["yaxis"] = {"range": [len(lines) - 0.5, -0.5], "visible": False, "fixedrange": True}
+    return traces, made
 
 
 def _pieces(line: Line, *, warm: bool) -> dict[str, float]:
@@ -62,15 +91,21 @@ def _rest(line: Line) -> float | None:
     total = line.estimate("total_s").value
     if total is None:
         return None
-    measured = [line.estimate(name).value or 0.0 for name in ("import_s", *PHASES)]
+    measured = [line.estimate(name).value or 0.0 for name in PHASES]
     return max(0.0, total - sum(measured))
 
 
-def _trace(name: str, colour: str, own: Sequence[tuple[int, int, Line, float]], height: int) -> Any:
+def _trace(
+    name: str,
+    colour: str,
+    own: Sequence[tuple[int, int, Line, float]],
+    places: Sequence[float],
+    width: float,
+) -> Any:
     return plotly().Bar(
         x=[seconds for *_, seconds in own],
-        y=[_y(i, k, height) for i, k, _, _ in own],
-        width=(_BAR - 3) / height,
+        y=places,
+        width=width,
         orientation="h",
         name=name,
         marker={"color": colour, "line": {"width": 0}},
@@ -93,27 +128,3 @@ def _totals(totals: Sequence[tuple[float, float]]) -> Any:
         hoverinfo="skip",
         cliponaxis=False,
     )
-
-
-def _layout(
-    lines: Sequence[Line],
-    drawn: Sequence[tuple[int, int, Line, dict[str, float]]],
-    totals: Sequence[tuple[float, float]],
-    height: int,
-    names: Sequence[str],
-) -> dict[str, Any]:
-    there = {i for i, *_ in drawn}
-    made = layout(height * len(lines) + 44 + legend_height(names), barmode="stack", dragmode=False)
-    made["annotations"], made["meta"] = name_rows(lines)
-    made["annotations"] += [
-        beside(why_none(line), i - 0.5 + _NAME / height, opacity=0.75)
-        for i, line in enumerate(lines)
-        if i not in there
-    ]
-    longest = max(total for _, total in totals)
-    made["xaxis"] = {"range": [0, 1.25 * longest or 1.0], "fixedrange": True, "nticks": 6}
-    made["xaxis"]["tickformat"] = ","
-    made["xaxis"]["automargin"] = True
-    made["xaxis"]["title"] = {"text": "seconds, import excluded", "standoff": 6}
-    made["yaxis"] = {"range": [len(lines) - 0.5, -0.5], "visible": False, "fixedrange": True}
-    return made

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nestor.bench.bootstrap import Estimate, Ratio
+    from nestor.bench.grouping import GroupKey
     from nestor.report.lines import Line, Track
 
 #: Characters of a reason that are shown before it is opened.
@@ -63,6 +64,7 @@ def _columns(lines: tuple[Line, ...]) -> tuple[Column, ...]:
 def summary_table(track: Track) -> Html:
     """Return the table of a track: a line for each size and contender."""
     columns, judge = _columns(track.lines), _one_judge(track)
+    bounds = {line.key for line in track.lines if line.summary.time_is_bound}
     heads = [
         tag("th", "Contender", class_="first"),
         _verdict_head(judge),
@@ -74,7 +76,7 @@ def summary_table(track: Track) -> Html:
     heads += [tag("th", "Worst quantity")]
     bodies = []
     for size in track.sizes:
-        rows = [_row(line, columns, judge) for line in track.of_size(size)]
+        rows = [_row(line, columns, judge, bounds) for line in track.of_size(size)]
         if size is not None:
             title = tag("th", tag("span", label(size_text(track.sweep, size))), colspan=len(heads))
             rows.insert(0, tag("tr", title, class_="group"))
@@ -100,11 +102,11 @@ def _verdict_head(judge: str) -> Html:
     return tag("th", "Verdict", against)
 
 
-def _row(line: Line, columns: tuple[Column, ...], judge: str) -> Html:
+def _row(line: Line, columns: tuple[Column, ...], judge: str, bounds: set[GroupKey]) -> Html:
     name = tag("th", _dot(line), breakable(line.key.contender), _small(line.detail), class_="first")
     cells = [name, _verdict(line, judge), _runs(line)]
     cells += [_figure(line, c) for c in columns[:1]]
-    cells += [_times(line)]
+    cells += [_times(line, bounds)]
     cells += [_figure(line, c) for c in columns[1:]]
     cells += [_worst(line)]
     key = line.key
@@ -137,7 +139,9 @@ def _verdict(line: Line, judge: str) -> Html:
     if verdict and len(line.summary.verdicts) > 1:
         found = ", ".join(f"{n} {word}" for word, n in line.summary.verdicts.items())
         parts.append(tag("small", f"single runs: {found}"))
-    parts.append(_reason("; ".join(line.summary.reasons)))
+    # Whose reason it is stands at the line's head.
+    own = f"{line.key.contender}: "
+    parts.append(_reason("; ".join(why.removeprefix(own) for why in line.summary.reasons)))
     return tag("td", parts, class_="judged")
 
 
@@ -157,9 +161,7 @@ def _figure(line: Line, column: Column) -> Html:
     found = line.estimate(column.metric)
     if column.is_speed and line.speed == "none":
         return tag("td", MISSING, class_="num", data_metric=column.metric)
-    text = estimate(found, column.write)
-    if line.summary.time_is_bound and column.metric.startswith("time_") and found.value is not None:
-        text = f"≤ {text}"
+    text = estimate(found, column.write, bound=line.is_bound(column.metric))
     return tag(
         "td",
         text,
@@ -180,7 +182,7 @@ def _interval(found: Estimate | Ratio, write: Callable[[float], str]) -> Html | 
     return tag("small", parts[0], [[tag("wbr"), part] for part in parts[1:]])
 
 
-def _times(line: Line) -> Html:
+def _times(line: Line, bounds: set[GroupKey]) -> Html:
     found = line.relative.ratio
     if found is None or line.speed == "none":
         return tag("td", MISSING, class_="num")
@@ -188,11 +190,18 @@ def _times(line: Line) -> Html:
         return tag("td", "1", class_="num pale" if line.speed == "muted" else "num")
     return tag(
         "td",
-        _ratio(found),
+        f"{_sign(line.key in bounds, line.relative.baseline in bounds)}{_ratio(found)}",
         _interval(found, _factor),
         class_="num pale" if line.speed == "muted" else "num",
         data_metric="ratio",
         data_value=found.value,
+    )
+
+
+def _sign(over: bool, under: bool) -> str:
+    """What a ratio is where its numerator, its denominator or both are upper bounds."""
+    return {(False, False): "", (True, False): "≤ ", (False, True): "≥ "}.get(
+        (over, under), "about "
     )
 
 

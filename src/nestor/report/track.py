@@ -96,8 +96,11 @@ def _times(lines: Sequence[Line]) -> Html:
     target = (
         f"{' or '.join(count(t) for t in targets)} effective draws" if targets else "the target"
     )
+    found = [line.estimate(one.metric) for line in lines for one in series]
+    whiskers = any(one.low is not None or one.high is not None for one in found)
     note = (
-        "Compile and warmup included, import excluded. Medians with 95% intervals; less is better."
+        "All in: import, compile and warmup included. "
+        f"Medians{' with 95% intervals' if whiskers else ''}; less is better."
     )
     if any(line.speed == "muted" for line in lines):
         note += " Pale: not known to be a right answer."

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from nestor.plots.text import one_line, shorten
+from nestor.plots.text import columns, one_line, shorten
 from nestor.report.markup import clean
 from nestor.terminal.words import count, duration, number
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from nestor.bench.bootstrap import Estimate
 
 MISSING = "–"
-#: Columns of a name in a plot; of a row's whole title on a telephone's screen; of a legend's line there.
-NAME_WIDTH, NARROW, LEGEND = 60, 50, 38
+#: Columns of a line in a plot; on a telephone's screen (bold names, 340 pixels); of a legend's line there.
+WIDE, NARROW, LEGEND = 60, 40, 38
+#: Lines that a name may take: what is longer is cut in its middle.
+_MOST_LINES = 4
 STATUS = {
     "gates_failed": "not converged",
     "density_failed": "wrong log density",
@@ -56,7 +58,7 @@ def memory(value: float) -> str:
     return f"{value:.0f} B"
 
 
-def in_plot(text: object, width: int = NAME_WIDTH) -> str:
+def in_plot(text: object, width: int = WIDE) -> str:
     """Return text of the user's for a label of plotly's, which reads tags, entities and ``%{x}`` in it."""
     line = shorten(one_line(clean(text)), width)
     if any(unicodedata.bidirectional(c) in _TURNS for c in line):
@@ -66,18 +68,26 @@ def in_plot(text: object, width: int = NAME_WIDTH) -> str:
 
 def in_legend(text: str) -> str:
     """Return a name as lines, in plotly's markup, that fit on a telephone's screen."""
+    return "<br>".join(in_plot(line) for line in wrapped(text, LEGEND))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a name into lines of at most `width` columns, after the signs between its words if it can be."""
     lines = [""]
-    for word in re.split("(?<=[@,:=])", shorten(one_line(clean(text)), 2 * LEGEND)):
-        if lines[-1] and len(lines[-1]) + len(word) > LEGEND:
+    for word in re.split("(?<=[@,:=])", shorten(one_line(clean(text)), _MOST_LINES * width)):
+        if lines[-1] and columns(lines[-1] + word) > width:
             lines.append("")
-        lines[-1] += word
-    return "<br>".join(in_plot(line) for line in lines)
+        for character in word:
+            if columns(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
-def estimate(found: Estimate, write: Callable[[float], str]) -> str:
-    """Return a median in words: its value, or what it is known to exceed."""
+def estimate(found: Estimate, write: Callable[[float], str], *, bound: bool = False) -> str:
+    """Return a median in words: its value, marked where that is an upper bound, or what it exceeds."""
     if found.value is not None:
-        return write(found.value)
+        return f"{'≤ ' if bound else ''}{write(found.value)}"
     if found.at_least is not None:
         return f"> {write(found.at_least)}"
     return MISSING

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from nestor.bench.metrics import metrics_of
+from nestor.bench.place import is_loaded
 from nestor.terminal.words import chosen_lines, count, duration
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class GridProgress:
         self._said: set[tuple[str, Formulation]] = set()
         self._noted: set[str] = set()
         self._total, self._done = 0, 0
+        self._loaded = False
         self._spent = self._foreseen = self._begun = 0.0
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -98,6 +100,16 @@ class GridProgress:
 
     def _ended(self, cell: Cell, record: BenchRecord) -> None:
         self._done += 1
+        if not self._loaded and is_loaded(record.load, record.environment.get("machine_cores")):
+            self._loaded = True
+            self.bars.console.print(
+                f"note: other processes are busy: the load is {record.load:.1f} on "
+                f"{record.environment['machine_cores']} cores. Times may be too long; runs that begin like "
+                "this are counted beside the figures.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
         foreseen = self._left.pop(cell.id, 0.0)
         if record.status != "skipped":
             self._spent += time.monotonic() - self._begun

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nestor.bench.columns import SKIPPED
 from nestor.bench.estimate import total
+from nestor.bench.place import load_note
 from nestor.bench.plan import plan
 from nestor.bench.session import run_bench
 from nestor.bench.store import TABLE
@@ -209,6 +210,8 @@ def print_figures(table: pd.DataFrame, console: Console) -> None:
     from nestor.terminal.benching import groups_view, notes_view
 
     summaries = aggregate(table)
+    if note := load_note(table):
+        console.print(Text(note, "yellow"), soft_wrap=True)
     # A group of which nothing ran has no figures: the notes say why.
     run = [summary for summary in summaries if not summary.skipped]
     console.print(groups_view(run or summaries), notes_view(summaries))

@@ -8,9 +8,10 @@ from rich.console import Group
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from nestor.calibration.judge import Calibrated
+from nestor.calibration.judge import Calibrated, foregone
 from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
+from nestor.quantities import Quantities
 from nestor.runner import store
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.live import bars, shows_bars
@@ -112,6 +113,7 @@ def calibrate_and_print(
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
     printed.print(Unpadded(Group(problem_view(problem, [contender]), *chosen_view([contender]))))
+    print_foregone(problem, simulations, ranked_draws, progress)
     try:
         bar = Bar(progress, contender.name)
         with bar.bars:
@@ -134,6 +136,12 @@ def calibrate_and_print(
     printed.print(Unpadded(calibration_view(found)))
     _print_files(found, printed)
     return found
+
+
+def print_foregone(problem: Problem, simulations: int, ranked_draws: int, console: Console) -> None:
+    """Say before anything runs that so few simulations cannot end in CALIBRATED, where that is so."""
+    if text := foregone(simulations, ranked_draws, len(Quantities(problem))):
+        console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_files(found: Calibration, console: Console) -> None:
@@ -160,7 +168,7 @@ def calibration_view(found: Calibration) -> RenderableType:
     ]
     if judged.rejected:
         parts += [_table(found), Text("")]
-    parts += [Prose(line, 2) for line in (*_power(found), *_cost(found))]
+    parts += [Prose(line, 2) for line in (*power_lines(found), *cost_lines(found))]
     return Group(*parts)
 
 
@@ -186,7 +194,8 @@ def _table(found: Calibration) -> RenderableType:
     return Group(Fitted(columns, rows), *([Text(f"and {more} more")] if more > 0 else []))
 
 
-def _power(found: Calibration) -> Iterator[str]:
+def power_lines(found: Calibration) -> Iterator[str]:
+    """What a study of this size would have found."""
     power = found.judgement.detectable
     if power is None:
         return
@@ -209,7 +218,8 @@ def _power(found: Calibration) -> Iterator[str]:
         )
 
 
-def _cost(found: Calibration) -> Iterator[str]:
+def cost_lines(found: Calibration) -> Iterator[str]:
+    """What the study took."""
     good = [record for record in found.records if record.status == "ok"]
     if good:
         divergences = sum(record.divergences for record in good)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nestor.agreement.verdict import PairResult
+    from nestor.calibration import Calibration
     from nestor.comparison import Comparison
     from nestor.index import TreeIndex
     from nestor.problem import Problem
@@ -43,7 +44,13 @@ if TYPE_CHECKING:
     from nestor.spec import ModelSpec
 
 # White on each of these has a contrast of 4.5 or more (WCAG AA).
-_GROUNDS = {"AGREE": "#1a7f37", "DISAGREE": "#c0242f", "INCONCLUSIVE": "#8a5a00"}
+_GROUNDS = {
+    "AGREE": "#1a7f37",
+    "DISAGREE": "#c0242f",
+    "INCONCLUSIVE": "#8a5a00",
+    "CALIBRATED": "#1a7f37",
+    "NOT CALIBRATED": "#c0242f",
+}
 _STYLE = """
 .nestor-view { line-height: 1.45; max-width: 100%; }
 .nestor-view p { margin: .4em 0; overflow-wrap: anywhere; }
@@ -172,6 +179,25 @@ def pair_html(pair: PairResult) -> str:
     reasons = f"{pair.a} and {pair.b}: {'; '.join(pair.reasons)}"
     sentences = [sentence(text) for text in (reasons, *pair.notes)]
     return _view(*_pair(pair, sentences))
+
+
+def calibration_html(found: Calibration) -> str:
+    """Return HTML of a calibration: the verdict, why, the quantities that are wrong, what would be found."""
+    from nestor.terminal.calibrating import cost_lines, power_lines
+
+    judged = found.judgement
+    head = (
+        f" {found.contender.name}, {count(len(found.records))} simulations from the {found.around}"
+    )
+    lines = [*(f"{reason}." for reason in judged.reasons), *power_lines(found), *cost_lines(found)]
+    wrong = [[_label(one.label), f"{one.p_adjusted:.1e}", one.how] for one in judged.rejected]
+    return _view(
+        tag("p", _badge(judged.verdict.value, judged.verdict.value), label(head)),
+        [tag("p", label(printable(line[:1].upper() + line[1:]))) for line in lines],
+        _table("Not uniform", ["quantity", "p, corrected", "how"], _cut(wrong, _PRIORS))
+        if wrong
+        else None,
+    )
 
 
 def _problem(problem: Problem) -> list[Content]:

@@ -95,10 +95,11 @@ def status_text(row: EngineRow) -> str:
 
 def look_text(event: LookFinished) -> str:
     """One line about a look after which chains go on."""
-    names = ", ".join(event.going_on)
-    return (
-        f"look {event.look}: inconclusive at {event.draws} draws per chain; going on with {names}"
-    )
+    parts = [f"look {event.look}: inconclusive at {event.draws} draws per chain"]
+    if event.going_on:
+        parts.append(f"going on with {', '.join(event.going_on)}")
+    parts += [f"starting {name} anew with {draws}" for name, draws in event.anew]
+    return "; ".join(parts)
 
 
 def _live(
@@ -206,7 +207,8 @@ class _Lines:
         self._line(f"{row.name}: {status_text(row)}")
 
     def look(self, event: LookFinished) -> None:
-        self._said = {said for said in self._said if said[0] not in event.going_on}
+        again = {*event.going_on, *dict(event.anew)}
+        self._said = {said for said in self._said if said[0] not in again}
         self._line(look_text(event))
 
     def _line(self, text: str) -> None:
@@ -294,6 +296,10 @@ class _Bars:
     def look(self, event: LookFinished) -> None:
         for name in event.going_on:
             self._engines[name].rest(f"inconclusive at {event.draws:,} draws per chain; going on")
+        for name, draws in event.anew:
+            self._engines[name].rest(
+                f"inconclusive at {event.draws:,} draws per chain; anew with {draws:,}"
+            )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widest = max((cell_len(name) for name in self._engines), default=0)

@@ -230,12 +230,24 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     budget = comparison.criteria.until_verdict
     if budget is None:
         return
-    for row in comparison.rows:
-        if row.name in (pair.a, pair.b) and row.cannot_extend:
-            why = row.cannot_extend.removeprefix("never: ")
-            yield f"The chains of {row.name} cannot go on: {sentence(why)}"
-    if any(r.name in (pair.a, pair.b) and budget in r.looks for r in comparison.rows):
+    rows = [row for row in comparison.rows if row.name in (pair.a, pair.b)]
+    for row in rows:
+        if row.cannot_extend:
+            why = row.cannot_extend.removeprefix("never: ").rstrip(".")
+            anew = ""
+            if row.restarts:
+                draws = count(row.looks[-1])
+                anew = f"; it was started anew {_times(row.restarts)}, at last with {draws} draws"
+            yield f"The chains of {row.name} cannot go on: {why}{anew}."
+    used = [row.name for row in rows if budget in row.looks]
+    if len(used) == len(rows):
         yield f"The budget of {count(budget)} draws per chain is used up."
+    elif used:
+        yield f"{' and '.join(used)} used up the budget of {count(budget)} draws per chain."
+
+
+def _times(n: int) -> str:
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
 
 
 def _shape_sentence(shape: ShapeResult) -> str:
