@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
@@ -77,16 +78,10 @@ class Tally:
         self.compared = 0
         self.counts: Counter[str] = Counter()
         self.first: list[str] = []
-        self.gates: Counter[str] = Counter()
-        self.slopes: list[float] = []
 
     def add(self, a: Side, b: Side) -> None:
         """Judge one more pair."""
         self.pairs += 1
-        for side in (a, b):
-            found = side.run.gates
-            self.gates.update(set(found.failed))
-            self.slopes += [] if found.energy_slope is None else [found.energy_slope]
         if not (a.run.gates.passed and b.run.gates.passed):
             return
         self.compared += 1
@@ -97,13 +92,25 @@ class Tally:
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON data."""
         return {
+            "date": datetime.now(UTC).date().isoformat(),
             "pairs": self.pairs,
             "compared": self.compared,
             "counts": dict(self.counts),
-            "gates": {gate: self.gates[gate] for gate in GATES},
-            "smallest_energy_slope": round(min(self.slopes), 3) if self.slopes else None,
             "objections": self.first,
         }
+
+
+def gate_counts(sides: Sequence[Side]) -> dict[str, Any]:
+    """In how many runs each gate objects, and the smallest slope of energies."""
+    counts: Counter[str] = Counter()
+    for side in sides:
+        counts.update(set(side.run.gates.failed))
+    slopes = [s.run.gates.energy_slope for s in sides if s.run.gates.energy_slope is not None]
+    return {
+        "runs": len(sides),
+        "failed": {gate: counts[gate] for gate in GATES},
+        "smallest_energy_slope": round(min(slopes), 3) if slopes else None,
+    }
 
 
 def study(pairs: int) -> Iterator[dict[str, dict[str, Any]]]:
@@ -113,15 +120,17 @@ def study(pairs: int) -> Iterator[dict[str, dict[str, Any]]]:
     """
     of = problem(PROBLEM)
     found: dict[str, dict[str, Any]] = {}
+    gates: dict[str, dict[str, Any]] = {}
     kept: dict[str, list[Side]] = {}
     for text, share in ENGINES.items():
         sides = list(runs(of, text, 2 * pairs * share // 100, first_seed=1_000))
         kept[text] = sides[:pairs]
+        gates[text] = gate_counts(sides)
         found[f"{text} against itself"] = _tally(of, sides[::2], sides[1::2])
-        yield found
+        yield {"engines": found, "gates": gates}
     one, other = DIFFERENT
     found[f"{one} against {other}"] = _tally(of, kept[one], kept[other])
-    yield found
+    yield {"engines": found, "gates": gates}
 
 
 def _tally(of: Problem, one: Sequence[Side], other: Sequence[Side]) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def main() -> int:
     asked = arguments("pairs", 100, "pairs of each real engine against itself")
     settings = {"problem": PROBLEM, "config": vars(CONFIG), "nominal": NOMINAL}
     for found in study(asked):
-        write_record("false-alarms", settings | {"engines": found})
+        write_record("false-alarms", settings | found)
     return 0
 
 

@@ -1,11 +1,15 @@
 """Which step of the procedure catches which wrong engine: ``python studies/mutants.py``.
 
+With ``--add`` the rows of the record stay, and only mutants that it lacks are studied.
+
 Every mutant meets exact draws again and again. Each step is tried as if all steps before it had passed,
 so that the table shows what a step sees by itself; the first that objects is what a user would be told.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import track
 from steps import STEPS, judged, measure
-from writing import arguments, write_record
+from writing import RESULTS, write_record
 
 from nestor.agreement.density import compare_densities, density_points
 from nestor.backend import SamplerConfig
@@ -28,8 +32,8 @@ CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequenti
 _PLACE = {"device": "cpu", "dtype": "float64"}
 
 
-def study(repeats: int) -> dict[str, dict[str, object]]:
-    """Count, for each mutant and step, in how many of the repeats the step objects."""
+def study(repeats: int, known: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Count, for each mutant and step, in how many of the repeats the step objects; add to what is known."""
     of = problem(PROBLEM)
     levels = of.spec.level_names
     formulations = {False: Formulation.parse([], levels), True: Formulation.marginalized(levels)}
@@ -45,6 +49,9 @@ def study(repeats: int) -> dict[str, dict[str, object]]:
         partners.append(measure("exact", of, config, right.sample(config), right.log_density))
     found: dict[str, dict[str, object]] = {}
     for one in MUTANTS:
+        if one.mutant.name in known:
+            found[one.mutant.name] = known[one.mutant.name]
+            continue
         key = one.mutant.marginalizes
         model = one.mutant.compile(of, formulations[key], sampler="exact", **_PLACE)
         values = [model.log_density(point) for point in points]
@@ -63,6 +70,7 @@ def study(repeats: int) -> dict[str, dict[str, object]]:
             tally.update(step for step, objects in seen.items() if objects)
         found[one.mutant.name] = {
             "fault": (one.mutant.__doc__ or "").strip(),
+            "repeats": repeats,
             "counts": {step: tally[step] for step in ("density", *STEPS)},
             "disagrees by draws alone": tally["DISAGREE by draws"],
         }
@@ -71,9 +79,14 @@ def study(repeats: int) -> dict[str, dict[str, object]]:
 
 def main() -> int:
     """Run the study and write its record."""
-    repeats = arguments("repeats", 20, "repeats of each mutant")
-    found = study(repeats)
-    settings = {"problem": PROBLEM, "config": vars(CONFIG), "repeats": repeats}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=20, help="of each mutant; default 20")
+    parser.add_argument("--add", action="store_true", help="study mutants that the record lacks")
+    asked = parser.parse_args()
+    path = RESULTS / "mutants.json"
+    known = json.loads(path.read_text())["mutants"] if asked.add else {}
+    found = study(asked.repeats, known)
+    settings = {"problem": PROBLEM, "config": vars(CONFIG)}
     write_record("mutants", settings | {"mutants": found})
     return 0
 

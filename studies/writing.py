@@ -71,23 +71,25 @@ def interval(count: int, of: int) -> str:
 def mutants_table(record: dict[str, Any]) -> str:
     """Mutant by step: how often the step objects by itself, and which is first."""
     steps = list(next(iter(record["mutants"].values()))["counts"])
-    repeats = record["repeats"]
-    low = 100 * binomtest(repeats, repeats).proportion_ci(0.95).low
+    repeats = {found["repeats"] for found in record["mutants"].values()}
+    most = max(repeats)
+    low = 100 * binomtest(most, most).proportion_ci(0.95).low
     lines = [
         (
-            f"Of {repeats} repeats ({record['config']['chains']} chains of {record['config']['draws']} "
+            f"Of so many runs ({record['config']['chains']} chains of {record['config']['draws']} "
             f"draws, problem `{record['problem']}`, {record['environment']['date']}) the number in which "
-            f"a step objects by itself; {repeats} of {repeats} has the 95% interval {low:.0f} to 100%. In "
+            f"a step objects by itself; {most} of {most} has the 95% interval {low:.0f} to 100%. In "
             "bold the first step that always objects: what a user is told."
         ),
         "",
-        f"| mutant | fault | {' | '.join(steps)} |",
-        f"|---|---|{'---:|' * len(steps)}",
+        f"| mutant | fault | runs | {' | '.join(steps)} |",
+        f"|---|---|---:|{'---:|' * len(steps)}",
     ]
     for name, found in record["mutants"].items():
-        first = next((s for s in steps if found["counts"][s] == repeats), None)
-        cells = [_cell(found["counts"], s, first, repeats) for s in steps]
-        lines.append(f"| {name} | {found['fault']} | {' | '.join(cells)} |")
+        runs = found["repeats"]
+        first = next((s for s in steps if found["counts"][s] == runs), None)
+        cells = [_cell(found["counts"], s, first, runs) for s in steps]
+        lines.append(f"| {name} | {found['fault']} | {runs} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -98,24 +100,39 @@ def _cell(counts: dict[str, int], step: str, first: str | None, repeats: int) ->
 
 
 def alarms_table(record: dict[str, Any]) -> str:
-    """Engine by step: observed rate with its interval, beside the nominal level."""
+    """Engine by step: observed rate with its interval, beside the nominal level; then engine by gate."""
     nominal = record["nominal"]
+    runs = f"{record['config']['chains']} chains of {record['config']['draws']} draws"
     lines = [
         (
-            f"Pairs of runs of {record['config']['chains']} chains of {record['config']['draws']} draws "
-            f"on `{record['problem']}` ({record['environment']['date']}). Of the pairs that were compared, "
-            "because both runs passed their gates, the share to which a step objects, in percent, with "
-            "its 95% interval (Clopper and Pearson)."
+            f"Pairs of runs of {runs} on `{record['problem']}`. Of the pairs that were compared, because "
+            "both runs passed their gates, the share to which a step objects, in percent, with its 95% "
+            "interval (Clopper and Pearson)."
         ),
         "",
-        f"| engines | pairs | compared | {' | '.join(nominal)} | AGREE |",
-        f"|---|---:|---:|{'---|' * (len(nominal) + 1)}",
-        f"| *nominal* | | | {' | '.join(f'{100 * v:g}%' for v in nominal.values())} | |",
+        f"| engines | date | pairs | compared | {' | '.join(nominal)} | AGREE |",
+        f"|---|---|---:|---:|{'---|' * (len(nominal) + 1)}",
+        f"| *nominal* | | | | {' | '.join(f'{100 * v:g}%' for v in nominal.values())} | |",
     ]
     for name, found in record["engines"].items():
         counts, pairs, compared = found["counts"], found["pairs"], found["compared"]
         cells = [interval(counts.get(step, 0), compared) for step in (*nominal, "AGREE")]
-        lines.append(f"| {name} | {pairs} | {compared} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {found['date']} | {pairs} | {compared} | {' | '.join(cells)} |")
+    gates = list(next(iter(record["gates"].values()))["failed"])
+    lines += [
+        "",
+        (
+            f"How many honest runs ({runs}, {record['environment']['date']}) fail each gate, and the "
+            "smallest slope of energies among them (it fails when shown to be below 0.5)."
+        ),
+        "",
+        f"| engine | runs | {' | '.join(gates)} | smallest slope |",
+        f"|---|---:|{'---:|' * (len(gates) + 1)}",
+    ]
+    for name, found in record["gates"].items():
+        slope = found["smallest_energy_slope"]
+        cells = [*(str(found["failed"][g]) for g in gates), "-" if slope is None else f"{slope:g}"]
+        lines.append(f"| {name} | {found['runs']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ warm_compile = false
 [data]
 simulate = { branching = [3, 2], rows_per_leaf = 5 }
 [tracks]
-matched = { chains = 2, warmup = 10, draws = 400 }
+matched = { chains = 2, warmup = 10, draws = 1000 }
 [[grid]]
 engines = ["ENGINES"]
 [limits]
@@ -71,10 +71,10 @@ def test_two_engines_that_agree(bench, tmp_path):
     assert list(table["status"]) == ["ok", "ok"]
     assert list(table["verdict"]) == ["AGREE", "AGREE"]
     assert list(table["against"]) == list(table["contender"])[::-1]
-    # 3 steps for each of 800 draws, and as much warmup as sampling: what the fake engine says.
-    assert list(table["gradients"]) == [2_400, 2_400]
+    # 3 steps for each of 2000 draws, and as much warmup as sampling: what the fake engine says.
+    assert list(table["gradients"]) == [6_000, 6_000]
     seconds = table["sampling_s"]
-    assert list(table["gradients_per_s"] * seconds) == pytest.approx([2_400.0, 2_400.0])
+    assert list(table["gradients_per_s"] * seconds) == pytest.approx([6_000.0, 6_000.0])
     assert list(table["ess_per_s_sampling"] * seconds) == pytest.approx(list(table["ess_min"]))
     expected = table["compile_s"] + seconds + seconds * 400 / table["ess_min"]
     assert list(table["time_to_ess_s"]) == pytest.approx(list(expected))
@@ -83,6 +83,20 @@ def test_two_engines_that_agree(bench, tmp_path):
     ]  # fmt: skip
     stored = pd.read_parquet(tmp_path / "out" / "results.parquet")
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+
+
+def test_a_run_is_judged_by_one_of_an_older_version_that_lacks_the_log_likelihood(bench, tmp_path):
+    bench("exact")
+    results = Results(tmp_path / "out")
+    (record,) = results.records().values()
+    found, labels = results.summary(record.cell.id)
+    assert labels[-1] == "log_likelihood"
+    assert found.n_scalar == len(labels)
+    n = len(labels) - 1
+    results.add(record, found.first(n), labels[:n])
+    table = bench("exact", "exact2")
+    assert list(table["verdict"]) == ["AGREE", "AGREE"]
+    assert len(results.summary(record.cell.id)[1]) == n
 
 
 def test_a_record_says_what_auto_chose_and_why(bench, tmp_path):
@@ -161,7 +175,9 @@ def test_a_wrong_density_is_not_sampled_and_disagrees(bench, tmp_path):
 
 def test_wrong_draws_disagree_and_have_no_speed(bench):
     """With a third engine that tells which of two is wrong, the right ones agree."""
-    rows = by_engine(bench("exact", "shifted", "exact2", changes=[("draws = 400", "draws = 1500")]))
+    rows = by_engine(
+        bench("exact", "shifted", "exact2", changes=[("draws = 1000", "draws = 1500")])
+    )
     assert (rows["shifted"].status, rows["shifted"].verdict) == ("ok", "DISAGREE")
     assert "beta" in rows["shifted"].reason
     assert pd.isna(rows["shifted"].time_to_ess_s)
@@ -172,7 +188,7 @@ def test_wrong_draws_disagree_and_have_no_speed(bench):
 
 
 def test_of_two_that_disagree_nobody_can_say_which_is_wrong(bench):
-    rows = by_engine(bench("exact", "shifted", changes=[("draws = 400", "draws = 1500")]))
+    rows = by_engine(bench("exact", "shifted", changes=[("draws = 1000", "draws = 1500")]))
     assert {row.verdict for row in rows.values()} == {"DISAGREE"}
 
 
@@ -273,16 +289,16 @@ def test_an_interrupted_run_has_a_table_with_verdicts(bench, tmp_path):
 
 
 def test_records_of_an_earlier_form_of_the_scenario_are_put_aside_and_found_again(bench, tmp_path):
-    longer = ("draws = 400", "draws = 500")
+    longer = ("draws = 1000", "draws = 1100")
     bench("exact", changes=[("seeds = [1]", "seeds = [1, 2]")])
     events = []
     table = bench("exact", changes=[longer], listener=events.append)
-    assert list(table["draws"]) == [500]
+    assert list(table["draws"]) == [1100]
     notes = next(e.notes for e in events if e.kind == "planned")
     assert notes[0].startswith("2 records are of an earlier form of this scenario")
     assert len(list((tmp_path / "out" / "superseded" / "cells").glob("*.json"))) == 2
     events = []
-    assert list(bench("exact", listener=events.append)["draws"]) == [400]
+    assert list(bench("exact", listener=events.append)["draws"]) == [1000]
     assert [e.kind for e in events if e.kind == "begin"] == []
 
 

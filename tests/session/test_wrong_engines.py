@@ -65,7 +65,7 @@ def run_here(job, folder, log, *, timeout=None, listener=None, limits=None):
         # Exact draws have no trajectories, for which the track's settings are.
         nothing = dict.fromkeys(("target_accept", "max_tree_depth", "metric"))
         draws = model.sample(replace(job.config, **nothing))
-        check_draws(job.problem, draws, job.config.chains, job.config.draws)
+        draws = check_draws(job.problem, draws, job.config.chains, job.config.draws)
     except Unsupported as error:
         return Outcome("unsupported", str(error))
     except NestorError as error:
