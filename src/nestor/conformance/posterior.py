@@ -77,9 +77,9 @@ def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check
 
 def _of_run(sampler: str, target: Target, how: Formulation, method: Any) -> Iterator[Check]:
     """Yield the checks of a run of some length that are not about its posterior."""
-    for name, run in (
-        ("draws_are_chains", _are_chains),
-        ("phases_add_up_to_the_run", _phases),
+    for name, run, quick in (
+        ("draws_are_chains", _are_chains, True),
+        ("phases_add_up_to_the_run", _phases, False),
     ):
         yield Check(
             "posterior",
@@ -89,7 +89,7 @@ def _of_run(sampler: str, target: Target, how: Formulation, method: Any) -> Iter
             frozenset(
                 {sampler, target.family, "sampling", *words_of(how), method, *target.features}
             ),
-            quick=target.quick,
+            quick=quick,
         )
 
 
