@@ -19,7 +19,9 @@ from nestor.conformance.density import name_of, words_of
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.session import Build
 from nestor.diagnostics import gates, summaries
+from nestor.errors import EngineFailed
 from nestor.formulation import Formulation
+from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -206,6 +208,11 @@ def _are_chains(
     ]
     if said:
         raise ConformanceFailure("; ".join(said))
+    try:
+        # One draw of thousands may leave the support of its prior.
+        check_draws(target.problem(), run.draws, run.config.chains, run.config.draws)
+    except EngineFailed as failure:
+        raise ConformanceFailure(str(failure)) from failure
     if "energy" not in stats:
         return "order and step sizes: not checked, the sampler reports no energies"
     return "; ".join(note for note in found.notes if "not checked" in note)
