@@ -225,7 +225,7 @@ def _phases(session: Session, sampler: str, target: Target, how: Formulation, me
         if run.seconds >= _LONG_ENOUGH_S:
             break
     seconds = run.draws.timings.to_dict()
-    together: Any = seconds.get("warmup_and_sampling")
+    together: Any = seconds["warmup_and_sampling"]
     if together is None and (seconds["warmup"] is None or seconds["sampling"] is None):
         raise NotOffered("optional: the sampler reports no seconds of warmup and sampling")
     walked = max(together or 0.0, (seconds["warmup"] or 0.0) + (seconds["sampling"] or 0.0))  # type: ignore[operator]
