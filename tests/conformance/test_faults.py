@@ -235,6 +235,16 @@ def test_draws_that_are_no_chains_fail(mutant, reason):
     assert reason in said
 
 
+def test_one_scale_below_zero_among_thousands_fails():
+    def one_below_zero(values):
+        values["tau_k1"][2, 700, 0] = -0.1
+        return values
+
+    outcome, said = are_chains(exact(one_below_zero))
+    assert outcome == "failed"
+    assert "tau_k1[Intercept] = -0.1 at draw 700 of chain 2" in said
+
+
 def test_chains_pass_and_say_what_could_not_be_checked():
     assert are_chains(Hamiltonian()) == ("passed", "")
     outcome, said = are_chains(registry.get("reference").backend)

@@ -82,9 +82,7 @@ def test_student_t_by_importance_sampling():
             assert abs(weight @ below - p) < 5 * error, answer
 
 
-@pytest.mark.parametrize(
-    "name", ["gaussian, by quadrature", "priors of nu and sigma, next to no data"]
-)
+@pytest.mark.parametrize("name", ["gaussian, by quadrature", "prior of sigma, next to no data"])
 def test_finer_grids_change_nothing(name):
     (target,) = (t for t in targets.TARGETS if t.name == name)
     for coarse, fine in zip(
@@ -130,10 +128,10 @@ def test_a_shape_with_the_right_mean_and_sd_is_found():
         compare_with_answers(draws, _answers(1), 1e-4)
 
 
-@pytest.mark.parametrize("target", [t for t in targets.TARGETS if t.priors], ids=lambda t: t.name)
-def test_power_to_find_too_wide_a_prior_is_what_is_said(target):
+def test_power_to_find_too_wide_a_prior_is_what_is_said():
     """Independent draws of each scalar from its marginal of the wrong posterior, as quantiles of a
     log-normal with its mean and sd; 60 runs, of which at least the said share, less five sds, must fail."""
+    (target,) = (t for t in targets.TARGETS if "nu" in t.priors)
     rng, level = np.random.default_rng(7), 1e-6
     for address, wrong in target.wider().items():
         means, sds = np.array([(a.mean, a.sd) for a in wrong]).T

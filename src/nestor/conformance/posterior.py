@@ -19,7 +19,9 @@ from nestor.conformance.density import name_of, words_of
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.session import Build
 from nestor.diagnostics import gates, summaries
+from nestor.errors import EngineFailed
 from nestor.formulation import Formulation
+from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,9 +79,9 @@ def _of_target(subject: Subject, sampler: str, target: Target) -> Iterator[Check
 
 def _of_run(sampler: str, target: Target, how: Formulation, method: Any) -> Iterator[Check]:
     """Yield the checks of a run of some length that are not about its posterior."""
-    for name, run in (
-        ("draws_are_chains", _are_chains),
-        ("phases_add_up_to_the_run", _phases),
+    for name, run, quick in (
+        ("draws_are_chains", _are_chains, True),
+        ("phases_add_up_to_the_run", _phases, False),
     ):
         yield Check(
             "posterior",
@@ -89,7 +91,7 @@ def _of_run(sampler: str, target: Target, how: Formulation, method: Any) -> Iter
             frozenset(
                 {sampler, target.family, "sampling", *words_of(how), method, *target.features}
             ),
-            quick=target.quick,
+            quick=quick,
         )
 
 
@@ -206,6 +208,11 @@ def _are_chains(
     ]
     if said:
         raise ConformanceFailure("; ".join(said))
+    try:
+        # One draw of thousands may leave the support of its prior.
+        check_draws(target.problem(), run.draws, run.config.chains, run.config.draws)
+    except EngineFailed as failure:
+        raise ConformanceFailure(str(failure)) from failure
     if "energy" not in stats:
         return "order and step sizes: not checked, the sampler reports no energies"
     return "; ".join(note for note in found.notes if "not checked" in note)
@@ -218,7 +225,7 @@ def _phases(session: Session, sampler: str, target: Target, how: Formulation, me
         if run.seconds >= _LONG_ENOUGH_S:
             break
     seconds = run.draws.timings.to_dict()
-    together: Any = seconds.get("warmup_and_sampling")
+    together: Any = seconds["warmup_and_sampling"]
     if together is None and (seconds["warmup"] is None or seconds["sampling"] is None):
         raise NotOffered("optional: the sampler reports no seconds of warmup and sampling")
     walked = max(together or 0.0, (seconds["warmup"] or 0.0) + (seconds["sampling"] or 0.0))  # type: ignore[operator]
