@@ -243,3 +243,12 @@ def test_pymcs_own_nuts_refuses_with_its_reason(problem):
 def test_a_model_for_densities_only_has_no_looks(engine, problem):
     with pytest.raises(Unsupported, match="densities only"):
         next(_compile(engine, problem, densities=True).sample_in_looks(CONFIG, LOOKS))
+
+
+def test_wall_seconds_that_cannot_be_split_are_stated_whole():
+    from nestor_nutpie.timing import split_wall
+
+    found = split_wall(1.5, [], [], compile_s=0.0, postprocess=0.0)
+    assert (found.warmup, found.sampling, found.warmup_and_sampling) == (None, None, 1.5)
+    split = split_wall(3.0, [1.0], [3.0], compile_s=0.0, postprocess=0.0)
+    assert (split.warmup, split.sampling, split.warmup_and_sampling) == (0.75, 2.25, 3.0)

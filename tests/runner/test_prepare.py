@@ -68,6 +68,24 @@ def test_upload_is_no_part_of_compiling():
     assert _timings(Timings(), 1.0, 10.0, 15.0)["compile_s"] == 10.0
 
 
+def test_warmup_and_sampling_are_known_together_where_each_is_or_their_sum():
+    def together(**seconds):
+        return _timings(Timings(**seconds), 1.0, 10.0, 15.0)["warmup_and_sampling_s"]
+
+    assert together(warmup=1.0, sampling=2.0) == 3.0
+    assert together(warmup_and_sampling=4.0) == 4.0
+    assert together(sampling=2.0) is together() is None
+
+
+def test_seconds_known_together_are_added_up_over_looks():
+    """The first look cannot tell warmup from sampling, the second has no warmup."""
+    first = _timings(Timings(warmup_and_sampling=2.0), 0.0, 0.0, 3.0)
+    second = _timings(Timings(warmup=0.0, sampling=1.0), 0.0, 0.0, 1.0)
+    found = _added([{"timings": first}, {"timings": second}])
+    assert (found["warmup_s"], found["sampling_s"]) == (None, None)
+    assert found["warmup_and_sampling_s"] == 3.0
+
+
 def test_upload_belongs_to_the_first_look():
     looks = [
         {"timings": _timings(Timings(upload=u, sampling=1.0), 0.0, u, 1.0)} for u in (2.0, 0.0)
