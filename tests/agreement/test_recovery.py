@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from nestor.agreement.recovery import check_recovery
+from nestor.agreement.sampled import check_sampled_density
 from nestor.references import problem
 
 N = 250
@@ -83,3 +84,29 @@ def test_the_correlation_that_it_would_find_it_finds_half_the_time(tree):
 
     found = sum(not check(tree, correlated, seed=seed).exact for seed in range(60))
     assert stats.binom.ppf(1e-4, 60, 0.45) <= found <= stats.binom.isf(1e-4, 60, 0.55)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_draws_whose_scales_are_none_are_left_to_the_gates(tree, value):
+    """The reference has nothing to say of them; of the others it has."""
+    values = {name: np.array(array) for name, array in values_of(tree).items()}
+    seen = []
+
+    def whitened(some):
+        seen.append(some["sigma"])
+        rng = np.random.default_rng(1)
+        roles = ("population", "node")
+        return {
+            n: rng.standard_normal(v.shape)
+            for n, v in some.items()
+            if tree.variables[n].role in roles
+        }
+
+    values["sigma"][0, 3:9] = value
+    assert check_recovery(tree, "x", values, whitened).exact
+    assert np.isfinite(seen[0]).all()
+    assert (seen[0] > 0).all()
+    values["sigma"][...] = value
+    assert check_recovery(tree, "x", values, whitened) is None
+    reported = dict.fromkeys(("lp", "log_jacobian"), np.zeros(values["sigma"].shape))
+    assert check_sampled_density(tree, "x", "float64", values, reported, lambda point: 0.0) is None

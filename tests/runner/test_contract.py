@@ -42,7 +42,13 @@ def test_what_the_contract_says_passes_as_it_is(small_problem, draws):
 
 def test_what_is_nearly_it_is_made_plain(small_problem, draws):
     """Other precisions, NumPy's numbers, nested settings: nothing that a library would not return."""
-    settings = {"step": np.float32(0.5), "sizes": np.arange(3), "inf": np.inf, "none": None}
+    settings = {
+        "step": np.float32(0.5),
+        "sizes": np.arange(3),
+        "inf": np.inf,
+        "none": None,
+        "half": "\ud800",
+    }
     given = replace(
         draws,
         values={name: v.astype(np.float32) for name, v in draws.values.items()},
@@ -54,7 +60,7 @@ def test_what_is_nearly_it_is_made_plain(small_problem, draws):
     found = check_draws(small_problem, given, 2, 20)
     assert found.values["beta"].dtype == np.float64
     assert {array.dtype.str for array in found.stats.values()} == {np.dtype("=f8").str}
-    plain = {"step": 0.5, "sizes": [0, 1, 2], "inf": None, "none": None}
+    plain = {"step": 0.5, "sizes": [0, 1, 2], "inf": None, "none": None, "half": "\\ud800"}
     assert json.loads(json.dumps(found.settings)) == {"max_tree_depth": 10, "adapt": plain}
     assert (found.timings.sampling_per_chain, found.device_peak_bytes) == ((0.5, 0.5), 7)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.agreement.sampled import usable_scales
 from nestor.printing import short_repr
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ LEVEL = 1e-6
 N_DRAWS, LEAST_DRAWS, LARGEST = 1000, 100, 20_000_000
 #: Coefficients, evenly spread, siblings side by side, that are looked at.
 N_COEFFICIENTS = 400
+#: Draws without which there is no correlation to test.
+_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def check_recovery(
     values: Mapping[str, FloatArray],
     whitened: Callable[[Mapping[str, FloatArray]], Mapping[str, FloatArray]],
     level: float = LEVEL,
-) -> RecoveryCheck:
+) -> RecoveryCheck | None:
     """Test coefficients that were drawn, given the scales, after these had been sampled.
 
     Parameters
@@ -107,8 +110,16 @@ def check_recovery(
         marginalized coefficients.
     level : float
         False-alarm rate of the whole check.
+
+    Returns
+    -------
+    RecoveryCheck or None
+        None where fewer than three draws have scales that coefficients can be drawn given.
     """
-    noise, labels = _noise(problem, values, whitened)
+    usable = np.flatnonzero(usable_scales(problem, values))
+    if len(usable) < _FEWEST:
+        return None
+    noise, labels = _noise(problem, values, whitened, usable)
     n, n_coefficients = noise.shape
     n_tests = n_coefficients * (n_coefficients + 3) // 2
     detectable = _detectable(n, level / n_tests)
@@ -174,12 +185,13 @@ def _noise(
     problem: Problem,
     values: Mapping[str, FloatArray],
     whitened: Callable[[Mapping[str, FloatArray]], Mapping[str, FloatArray]],
+    usable: NDArray[np.intp],
 ) -> tuple[FloatArray, list[str]]:
-    """Noise of some coefficients in some draws, (draw, coefficient), and their names."""
+    """Noise of some coefficients in some of the usable draws, (draw, coefficient), and their names."""
     scalars = problem.scalars
-    chains, draws = values["beta"].shape[:2]
+    draws = values["beta"].shape[1]
     most = min(N_DRAWS, max(LEAST_DRAWS, LARGEST // len(scalars)))
-    at = np.divmod(_evenly(chains * draws, most), draws)
+    at = np.divmod(usable[_evenly(len(usable), most)], draws)
     some = {name: np.asarray(array)[at][None] for name, array in values.items()}
     noise = scalars.flatten({**some, **whitened(some)})[0]
     coefficients = np.array([v.role in ("population", "node") for v in scalars.variables])

@@ -59,13 +59,17 @@ def check_sampled_density(
     Returns
     -------
     DensityCheck or None
-        None if the sampler does not report ``lp`` and ``log_jacobian``.
+        None if the sampler does not report ``lp`` and ``log_jacobian``, or has no draw with scales that a
+        density is about.
     """
     if not {"lp", "log_jacobian"} <= set(stats):
         return None
     lp = np.asarray(stats["lp"], dtype=np.float64)
     log_jacobian = np.asarray(stats["log_jacobian"], dtype=np.float64)
-    at = _spread(*lp.shape)
+    usable = usable_scales(problem, values)
+    at = [where for where in _spread(*lp.shape) if usable[where]]
+    if not at:
+        return None
     points = [{name: array[where] for name, array in values.items()} for where in at]
     found = [float(lp[where] - log_jacobian[where]) for where in at]
     eps = float(np.finfo(dtype).eps)
@@ -74,6 +78,19 @@ def check_sampled_density(
         own = (_rounding(problem, point, eps) for point in points)
         rounding = [a + b for a, b in zip(rounding, own, strict=True)]
     return compare_densities(contender, dtype, [reference(p) for p in points], found, rounding)
+
+
+def usable_scales(problem: Problem, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """In which draws every scale and family parameter is finite and greater than zero, (chain, draw).
+
+    In others the reference has nothing to say: NaN the gates find, and zero is where rounding ends.
+    """
+    found = np.ones(values["beta"].shape[:2], dtype=bool)
+    for variable in problem.variables.values():
+        if variable.role in ("scale", "family"):
+            array = values[variable.name].reshape(*found.shape, -1)
+            found &= ((array > 0) & np.isfinite(array)).all(axis=-1)
+    return found
 
 
 def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: float) -> float:

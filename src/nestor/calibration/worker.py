@@ -34,6 +34,10 @@ class _Parent:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, event: str, **fields: Any) -> None:
+        from nestor.runner.contract import encodable
+
+        if "message" in fields:
+            fields["message"] = encodable(fields["message"])
         self._answers.write(json.dumps({"event": event, **fields}) + "\n")
 
     def _listen(self) -> None:

@@ -20,7 +20,7 @@ from nestor.agreement.density import TOLERANCE, density_points
 from nestor.agreement.recovery import check_recovery
 from nestor.backend import SamplerConfig
 from nestor.conformance import targets
-from nestor.conformance.check import Check, Subject, expect
+from nestor.conformance.check import Check, ConformanceFailure, Subject, expect
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build
@@ -93,6 +93,8 @@ def _recovered(session: Session, sampler: str, target: Target) -> str:
     expect(what is None, str(what))
     oracle: Any = session.reference(problem, marginalized=True)
     found = check_recovery(problem, sampler, run.draws.values, oracle.whitened, session.level)
+    if found is None:
+        raise ConformanceFailure("hardly a draw has scales that are finite and greater than zero")
     expect(found.exact, found.message)
     return (
         f"{found.n_tests} numbers of {found.n_draws} draws: "

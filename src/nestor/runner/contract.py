@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     type Array = NDArray[Any]
     type Shape = tuple[int, ...]
 
+#: Statistics that are arithmetic's: neither yes nor no, nor whole numbers that wrap around.
+_NUMBERS: Final = ("energy", "lp", "log_jacobian", "acceptance_rate", "step_size")
 #: Statistics that count something; what they count in all chains must fit 64 bits.
 _COUNTS: Final = ("n_steps", "tree_depth")
 _LARGEST_COUNT: Final = 2**40
@@ -89,6 +91,11 @@ def check_draws(
         device_peak_bytes=_bytes(draws.device_peak_bytes),
         deferred=draws.deferred,
     )
+
+
+def encodable(text: str) -> str:
+    """Return text that every stream can write: lone surrogates as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_block(name: str, block: object) -> NDArray[np.float64]:
@@ -277,8 +284,7 @@ class Support:
         """
         for bounds in self._bounds.get(variable, ()):
             found = values if bounds.position is None else values[..., bounds.position]
-            # What is not finite the gates find.
-            outside = ((found < bounds.low) | (found > bounds.high)) & np.isfinite(found)
+            outside = (found < bounds.low) | (found > bounds.high)  # not NaN, which the gates find
             if not outside.any():
                 continue
             where = np.argwhere(outside)
@@ -361,13 +367,14 @@ def _stats(found: object, lead: Shape) -> dict[str, Array]:
             raise EngineFailed(
                 f"the backend returned the statistic {name} with shape {array.shape}, not {lead}."
             )
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in ("iuf" if name in _NUMBERS else "biuf"):
             raise EngineFailed(f"the backend returned the statistic {name} as {array.dtype}.")
         if name in _COUNTS and not np.all((array >= 0) & (array <= _LARGEST_COUNT)):
             raise EngineFailed(f"the backend returned a statistic {name} that counts nothing.")
         if name == "diverging" and not np.isin(array, (0, 1)).all():
             raise EngineFailed("the backend returned a statistic diverging that is not yes or no.")
-        stats[name] = _native(array)
+        whole = name in _NUMBERS and array.dtype.kind != "f"
+        stats[name] = _native(array.astype(np.float64) if whole else array)
     return stats
 
 
@@ -423,7 +430,7 @@ def _settings(found: object) -> dict[str, object]:
                 number = float(value)
                 return number if math.isfinite(number) else None
             case str():
-                return str(value)[:_LONGEST_TEXT]
+                return encodable(value[:_LONGEST_TEXT])
             case Mapping():
                 return {_word(key): plain(item, depth + 1) for key, item in value.items()}
             case list() | tuple() | set() | frozenset():

@@ -38,6 +38,11 @@ class _Channel:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
+    def send_error(self, kind: str, message: str) -> None:
+        from nestor.runner.contract import encodable
+
+        self.send("error", kind=kind, message=encodable(message))
+
     def send(self, event: str, **fields: object) -> None:
         line = json.dumps({"event": event, **fields})
         with self._lock:
@@ -84,17 +89,17 @@ def main(arguments: list[str]) -> int:
             job: Job = pickle.load(stream)  # noqa: S301 - written by our own parent, into a private folder
         channel.send("done", **_run(job, Path(arguments[1]), channel, go_on))
     except NestorError as error:
-        channel.send("error", kind=type(error).__name__, message=str(error))
+        channel.send_error(type(error).__name__, str(error))
         if isinstance(error, EngineFailed):
             _log()
         return 1
     except MemoryError as error:
-        channel.send("error", kind="MemoryError", message=_in_one_line("out of memory", error))
+        channel.send_error("MemoryError", _in_one_line("out of memory", error))
         _log()
         return 1
     except Exception as error:  # noqa: BLE001 - an engine's crash is a row of a table, with its log
         kind = type(error).__name__
-        channel.send("error", kind=kind, message=_in_one_line(kind, error))
+        channel.send_error(kind, _in_one_line(kind, error))
         _log()
         return 1
     return 0
@@ -107,7 +112,10 @@ def _log() -> None:
 
 
 def _in_one_line(what: str, error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    try:
+        text = " ".join(str(error).split())[:300]
+    except Exception:  # noqa: BLE001 - an engine's own exception may not know how to spell itself
+        text = ""
     return f"{what}: {text}" if text else what
 
 
