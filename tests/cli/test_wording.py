@@ -18,7 +18,7 @@ PYTHON = re.compile(
     r"\b(?:Problem|ModelSpec|SamplerConfig|DataFrame|DataTree|read_table|pandas|xarray)\b"
     r"|nestor\.[a-z_]+|\.[a-z_]+\("
 )
-#: What is said of objects in memory, which the command line has none of, or is no message.
+#: What is said of objects in memory, which the command line has none of, names both, or is no message.
 OF_OBJECTS = (
     "draws are wanted as the DataTree",
     "mixes time zones; convert it, for example with pandas",
@@ -30,6 +30,7 @@ OF_OBJECTS = (
     "it must be a pandas DataFrame or a pyarrow Table",
     "It is in the index: table.reset_index()",
     "Columns are named by text",
+    "more are in comparison.json and Comparison.estimates()",
     "Problem({self.spec.to_formula()}",
     "module 'nestor.calibration' has no attribute",
     "Arguments of nestor.datasets.simulate.simulate_tree",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nestor.problem import Problem
 
 _SHOWN = 10
+_AGAIN = "Fit again without them to know"
 
 
 def loo_and_print(
@@ -49,7 +50,7 @@ def loo_and_print(
     if found.unreliable.size:
         may = not (leaves or exact) and not_marginalizable(problem) is None
         do = "--exact leaves them out exactly (in Python leave_one_row_out)" if may else ""
-        printed.print(_unreliable(found, do or "Fit again without them to know"))
+        printed.print(_unreliable(found, do or _AGAIN))
 
 
 def _totals(found: LeaveOneOut) -> RenderableType:
@@ -77,7 +78,7 @@ def _totals(found: LeaveOneOut) -> RenderableType:
     return FirstThatFits([wide, tall])
 
 
-def _unreliable(found: LeaveOneOut, advice: str) -> RenderableType:
+def _unreliable(found: LeaveOneOut, advice: str = _AGAIN) -> RenderableType:
     """Name the units with the largest Pareto k, and what to do."""
     unit = str(found.elpd_i.dims[0])
     worst = found.unreliable[np.argsort(-found.unreliable.values)][:_SHOWN]
