@@ -30,6 +30,9 @@ OF_OBJECTS = (
     "it must be a pandas DataFrame or a pyarrow Table",
     "It is in the index: table.reset_index()",
     "Columns are named by text",
+    "Remove it, for example by table[",
+    "or keep the numbers as labels: table[",
+    "ModelSpec({self.to_formula()}",
     "more are in comparison.json and Comparison.estimates()",
     "Problem({self.spec.to_formula()}",
     "module 'nestor.calibration' has no attribute",
@@ -39,6 +42,7 @@ OF_OBJECTS = (
 ELSEWHERE = (
     *("conformance", "__init__.py", "cli/wording.py", "plots", "report", "datasets"),
     "runner/contract.py",
+    "hierarchy.py",
 )
 
 
