@@ -121,7 +121,7 @@ def views(problem, comparison):
         "verify": scorecard_view(card),
         "index": index_view(problem.index),
         "loo": _totals(left),
-        "loo, unreliable": _unreliable(left),
+        "loo, unreliable": _unreliable(left, "Leave them out one by one: --exact."),
         "calibrate": calibration_view(study),
         "conformance": report_view(ConformanceReport("pymc", {"pymc": "6.0.1"}, results)),
     }
