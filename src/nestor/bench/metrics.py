@@ -63,7 +63,8 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
         return Metrics(censored=True, censored_at_s=spent)
     if void_speed(vars(seconds)):
         # What does not add up to the process's own clock tells nothing apart; the clock remains.
-        seconds = seconds.model_copy(update={"warmup_s": None, "sampling_s": None})
+        unknown = dict.fromkeys(("warmup_s", "sampling_s", "warmup_and_sampling_s"))
+        seconds = seconds.model_copy(update=unknown)
     ess, kind, quantity = worst_ess(found)
     if wrong:
         return Metrics(ess, kind, quantity, censored=True, censored_at_s=spent)
