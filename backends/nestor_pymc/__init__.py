@@ -34,7 +34,7 @@ class PyMCBackend:
     """Nested hierarchical models in PyMC; samplers: nutpie (the default) and PyMC's own NUTS."""
 
     name = "pymc"
-    requires: tuple[str, ...] = ("pymc", "nutpie")
+    requires: tuple[str, ...] = ("pymc", "nutpie", "numba")
     samplers: tuple[str, ...] = ("nutpie", "pymc")
     implementation = "pymc"
 
