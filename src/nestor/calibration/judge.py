@@ -105,6 +105,8 @@ class Judgement:
     needed: int
     missing: int
 
+    __repr__ = short_repr
+
 
 def foregone(simulations: int, ranked_draws: int, quantities: int) -> str:
     """Say why so few simulations cannot end in CALIBRATED; empty where they can."""
@@ -116,8 +118,6 @@ def foregone(simulations: int, ranked_draws: int, quantities: int) -> str:
         f"least {needed}, which find a posterior mean off by {FLOOR_SHIFT:g} posterior sd, or an sd "
         f"{FLOOR_FACTOR:g} times too large or too small, with 90% probability."
     )
-
-    __repr__ = short_repr
 
 
 def judge(
