@@ -241,7 +241,7 @@ def test_python_compare_shows_itself(small_problem, capsys):
     )
     assert repr(found).startswith("Comparison(AGREE: exact:iid@noncentered (ok)")
     assert "AGREE" in str(found)
-    assert "bulk ESS" in str(found)
+    assert "ESS" in str(found)  # its heading may be broken at a blank
     html = found._repr_html_()
     assert "AGREE" in html
     assert "<table" in html

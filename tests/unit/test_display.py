@@ -134,7 +134,7 @@ def views(problem, comparison):
         "index": tables.index_view(problem.index),
         "comparison": tables.comparison_view(comparison),
         "summary": summary_view(problem, row.summaries),
-        "left out": leaving._unreliable(loo_of([*STATES, *COUNTIES])),
+        "left out": leaving._unreliable(loo_of([*STATES, *COUNTIES]), "Fit again"),
     }
 
 

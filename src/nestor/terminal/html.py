@@ -134,7 +134,7 @@ def comparison_html(comparison: Comparison) -> str:
         if row.message
     ]
     notes += [
-        tag("li", tag("b", breakable(printable(row.name))), f" {row.speed_void}")
+        tag("li", tag("b", breakable(printable(row.name))), f" {printable(row.speed_void)}")
         for row in comparison.rows
         if row.speed_void
     ]

@@ -196,7 +196,7 @@ def estimates_view(comparison: Comparison) -> RenderableType:
     cells: list[list[Text | str]] = []
     for quantity, by_engine in list(table.items())[:SHOWN_QUANTITIES]:
         cells.append([Text(quantity, "bold"), *[""] * len(ESTIMATES)])
-        cells += [[f"  {engine}", *figures] for engine, figures in by_engine.items()]
+        cells += [[f"  {printable(engine)}", *figures] for engine, figures in by_engine.items()]
     parts: list[RenderableType] = [Text("Estimates"), Fitted(columns, cells)]
     if (more := len(table) - SHOWN_QUANTITIES) > 0:
         parts.append(
