@@ -65,7 +65,8 @@ def renew(study: str) -> None:
 def interval(count: int, of: int) -> str:
     """A share in percent with its 95% interval (Clopper and Pearson)."""
     low, high = binomtest(count, of).proportion_ci(0.95)
-    return f"{100 * count / of:.3g}% ({100 * low:.2g} to {100 * high:.2g})"
+    ends = (f"{100 * end:.2g}" if end < 0.995 else f"{100 * end:.3g}" for end in (low, high))
+    return f"{100 * count / of:.3g}% ({' to '.join(ends)})"
 
 
 def mutants_table(record: dict[str, Any]) -> str:
