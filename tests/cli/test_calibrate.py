@@ -94,7 +94,7 @@ def test_an_engine_that_fails(call):
     ("arguments", "message"),
     [
         (["--engine", "conjugate", "--simulations", "0"], "simulations must be a whole number"),
-        (["--engine", "conjugate", "--ranked-draws", "2"], "ranked_draws must be a whole number"),
+        (["--engine", "conjugate", "--ranked-draws", "2"], "--ranked-draws must be a whole number"),
         (["--engine", "conjugate", "--jobs", "0"], "jobs must be a whole number"),
         (["--engine", "conjugate", "--timeout", "0"], "timeout must be"),
         (["--engine", "conjugat"], "Did you mean 'conjugate'?"),
