@@ -25,6 +25,25 @@ BOUND: Final = 0.25
 CLOCKS: Final = 0.05
 
 
+def all_in(total_s: float | None, import_s: float | None) -> float | None:
+    """Seconds that a run takes, all in: what `nestor compare`, `verify` and `nestor bench` call so.
+
+    From the end of the import of the engine's libraries to its last draw on the host. Import is left out,
+    and shown by itself: it depends on the disk and on what was read before far more than on the engine.
+
+    Parameters
+    ----------
+    total_s, import_s : float or None
+        Seconds from the first import to the last draw, and of the import.
+
+    Returns
+    -------
+    float or None
+        None where the run did not come to its end.
+    """
+    return None if total_s is None else total_s - (import_s or 0.0)
+
+
 def unaccounted(timings: Mapping[str, Any]) -> float | None:
     """Seconds of the process's clock that no phase accounts for.
 

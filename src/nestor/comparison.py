@@ -51,6 +51,7 @@ TIMINGS = (
     "postprocess_s",
     "transfer_s",
     "total_s",
+    "all_in_s",
     "unaccounted_s",
 )
 

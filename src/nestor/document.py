@@ -99,9 +99,10 @@ class TimingsDocument(_Document):
     postprocess_s: float | None = Field(description="Conversion to canonical variables")
     transfer_s: float | None = Field(description="Device to host")
     total_s: float | None = Field(
-        description="All in: import of the engine's libraries to the last draw on the host, by the "
+        description="First import of the engine's libraries to the last draw on the host, by the "
         "process's clock"
     )
+    all_in_s: float | None = Field(default=None, description="total_s without the import")
     unaccounted_s: float | None = Field(
         default=None,
         description="Of total_s, in no phase; negative where the phases are longer than it; null where "
@@ -128,7 +129,7 @@ class EfficiencyDocument(_Document):
     ess_per_s: float | None = Field(
         default=None, description="Per second of warmup and sampling together"
     )
-    ess_per_s_total: float | None
+    ess_per_s_total: float | None = Field(description="Per second of all_in_s")
     speed_void: str = Field(
         default="",
         description="Why ess_per_s_sampling is not given: the phases do not add up to total_s",

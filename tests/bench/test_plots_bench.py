@@ -89,7 +89,7 @@ def test_the_caption_speaks_of_what_is_there(bench_table, end_run):
         picture = time_bars(_track(bench_table(*args, **kwargs)))
         return " ".join(text.get_text() for text in picture.texts)
 
-    assert "Median of the runs and 95% interval; import, compile" in caption()
+    assert "Median of the runs and 95% interval; compile" in caption()
     assert "interval" not in caption(seeds=(1, 2))
     assert "Hatched" not in caption()
     late = caption(change=lambda row: end_run(row, "timeout"))
@@ -112,7 +112,6 @@ def test_phases_are_stacked_cold_and_warm(bench_table):
     (axis,) = phase_bars(_track(table)).axes
     cold = table[
         [
-            "import_s",
             "upload_s",
             "compile_s",
             "warmup_s",
@@ -124,7 +123,7 @@ def test_phases_are_stacked_cold_and_warm(bench_table):
     warm = cold.assign(compile_s=table.warm_compile_s)
     assert _widths(axis) == pytest.approx([*cold.median(), *warm.median()])
     ends = [bar.get_x() + bar.get_width() for bar in axis.patches]
-    assert ends[6] == pytest.approx(cold.median().sum())
+    assert ends[5] == pytest.approx(cold.median().sum())
 
 
 def test_the_largest_size_that_anybody_managed_is_shown(bench_table, end_run):

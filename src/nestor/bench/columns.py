@@ -45,7 +45,10 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "margin_needed": ("Float64", "Smallest margin at which it would agree, posterior sd"),
     "reason": ("str", "Why the verdict is what it is"),
     # seconds of each phase, missing where one cannot be told from another
-    "import_s": ("Float64", "Importing the engine's libraries"),
+    "import_s": (
+        "Float64",
+        "Importing the engine's libraries; part of no figure below but total_s",
+    ),
     "upload_s": ("Float64", "Data to the device"),
     "compile_s": ("Float64", "Building and compiling, with empty caches"),
     "warm_compile_s": ("Float64", "The same in a new process, with the caches that the first left"),
@@ -59,7 +62,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "transfer_s": ("Float64", "Draws to the host"),
     "total_s": (
         "Float64",
-        "All in, with empty caches: import of the engine's libraries to the last draw on the host",
+        "From the first import of the engine's libraries to the last draw on the host, with empty caches",
     ),
     "unaccounted_s": (
         "Float64",
@@ -80,7 +83,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "target_ess": ("Float64", "Effective draws that the next columns ask for"),
     "time_to_ess_s": (
         "Float64",
-        "Seconds to the target, all in: import, compiling and warmup included; missing if censored",
+        "Seconds to the target, all in: compiling and warmup included, import not; missing if censored",
     ),
     "time_to_ess_warm_s": ("Float64", "The same with the caches of an earlier run"),
     "time_is_bound": (

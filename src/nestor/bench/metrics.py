@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nestor.clock import void_speed
+from nestor.clock import all_in, void_speed
 
 if TYPE_CHECKING:
     from nestor.bench.record import BenchRecord, DiagnosticsDocument, SecondsDocument
@@ -58,7 +58,7 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
     if record.status == "skipped":
         return Metrics()
     seconds, found = record.seconds, record.diagnostics
-    spent = None if seconds is None else _all_in(seconds)
+    spent = None if seconds is None else _spent(seconds)
     if seconds is None or found is None:
         return Metrics(censored=True, censored_at_s=spent)
     if void_speed(vars(seconds)):
@@ -104,10 +104,10 @@ def worst_ess(found: DiagnosticsDocument) -> tuple[float | None, str, str]:
 def time_to_ess(
     seconds: SecondsDocument, ess: float | None, target: float, compile_s: float | None
 ) -> tuple[float | None, bool]:
-    """Seconds from the import of the engine's libraries until `target` effective draws are on the host.
+    """Seconds, all in, until `target` effective draws are on the host; see `nestor.clock.all_in`.
 
-    Import, upload, compilation and warmup are paid once; sampling, conversion and transfer grow with the
-    draws, and effective draws with them: the run's own are scaled by target / ess.
+    Upload, compilation and warmup are paid once; sampling, conversion and transfer grow with the draws,
+    and effective draws with them: the run's own are scaled by target / ess.
 
     Parameters
     ----------
@@ -127,24 +127,26 @@ def time_to_ess(
     bound : bool
         Whether it is an upper bound: warmup and sampling could not be told apart, and all of them count.
     """
-    if ess is None or not ess > 0 or compile_s is None or seconds.import_s is None:
+    if ess is None or not ess > 0 or compile_s is None:
         return None, False
-    fixed = seconds.import_s + (seconds.upload_s or 0.0) + compile_s
+    fixed = (seconds.upload_s or 0.0) + compile_s
     growing = (seconds.postprocess_s or 0.0) + (seconds.transfer_s or 0.0)
     if seconds.warmup_s is not None and seconds.sampling_s is not None:
         return fixed + seconds.warmup_s + (seconds.sampling_s + growing) * target / ess, False
-    if seconds.total_s is None or seconds.compile_s is None:
+    spent = all_in(seconds.total_s, seconds.import_s)
+    if spent is None or seconds.compile_s is None:
         return None, False
     # All that is neither import nor compilation, for draws of which there are at least as many as needed.
-    rest = seconds.total_s - seconds.import_s - seconds.compile_s - (seconds.upload_s or 0.0)
+    rest = spent - seconds.compile_s - (seconds.upload_s or 0.0)
     if rest < 0:  # compilation longer than the whole process: void, too
         return None, False
     return fixed + rest * max(1.0, target / ess), True
 
 
-def _all_in(seconds: SecondsDocument) -> float:
-    """Seconds of a run, or of its process where it did not come to its end."""
-    return seconds.elapsed_s if seconds.total_s is None else seconds.total_s
+def _spent(seconds: SecondsDocument) -> float:
+    """Seconds of a run, all in, or of its process where it did not come to its end."""
+    spent = all_in(seconds.total_s, seconds.import_s)
+    return seconds.elapsed_s if spent is None else spent
 
 
 def _ratio(amount: float | None, over: float | None) -> float | None:

@@ -96,7 +96,7 @@ class SecondsDocument(_Document):
     transfer_s: float | None = Field(default=None, description="Device to host")
     total_s: float | None = Field(
         default=None,
-        description="All in: import of the engine's libraries to the last draw on the host",
+        description="First import of the engine's libraries to the last draw on the host",
     )
     unaccounted_s: float | None = Field(
         default=None,

@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Run a scenario's grid, or what is left of it: table, Parquet file and HTML report.
 
-    Times to a target ESS are all in: from the import of an engine's libraries to the draws on the host.
+    Times to a target ESS are all in: compiling and warmup included, the import of an engine's libraries not.
     """
     from nestor.bench.plan import plan
     from nestor.bench.session import check_budget

@@ -72,7 +72,8 @@ def compare(
 ) -> None:
     """Run one model on several engines: do they agree, and what does each cost?
 
-    "All in" is from the import of an engine's libraries to its last draw on the host.
+    "All in" is all that an engine takes to its last draw, compiling and warmup included, the import of its
+    libraries not.
     """
     from nestor.agreement.criteria import Criteria
     from nestor.contender import Contender

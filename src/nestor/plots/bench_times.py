@@ -36,7 +36,6 @@ _TIMES = {
 }
 # Paul Tol's light scheme, as in the picture of a comparison's speed; no contender has these colours.
 _PHASES = {
-    "import_s": ("import", "#DDDDDD"),
     "upload_s": ("upload", "#99DDFF"),
     "compile_s": ("compile", "#FFAABB"),
     "warmup_s": ("warmup", "#EEDD88"),
@@ -73,7 +72,7 @@ def _captions(shown: Sequence[GroupSummary]) -> list[str]:
     whiskers = any(one.value and error_bar(one, one.value) for one in bars)
     hatched = any(one.value is None and one.at_least for one in bars)
     return [
-        f"Median of the runs{' and 95% interval' if whiskers else ''}; import, compile and warmup included.",
+        f"Median of the runs{' and 95% interval' if whiskers else ''}; compile and warmup included.",
         "Hatched: it takes longer, or never gets there." if hatched else "",
     ]
 
@@ -117,7 +116,10 @@ def _fates(one: GroupSummary) -> str:
 def phase_bars(table: TrackTable) -> Picture:
     """Draw the median seconds of each phase, with empty caches above and with an earlier run's below."""
     shown = table.at_largest
-    words = "Medians of runs that came to their end. Upper bars: empty caches; lower bars: an earlier run's."
+    words = (
+        "Medians of runs that came to their end, import excluded. Upper bars: empty caches; lower "
+        "bars: an earlier run's."
+    )
     with look():
         picture, axis = _rows("Where the time goes", table, shown, words)
         used: dict[str, str] = {}

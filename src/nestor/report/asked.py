@@ -33,13 +33,13 @@ _FRACTION = re.compile(r"(?<![\w.])\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!
 RULES = (
     "Every run has a process of its own, with its own memory, threads and caches; a crash costs one line.",
     (
-        "Seconds are all in: from the import of the engine’s libraries to the last draw on the host; the "
+        "Seconds are all in: compiling and warmup included, the import of the engine’s libraries not; the "
         "start of Python, and writing draws to disk, are not among them. “Empty caches” compiles from "
         "nothing; “caches filled” does so in a second process that finds what the first one left."
     ),
     (
-        "Time to the target is import, upload, compilation and warmup, and as much of sampling, conversion "
-        "and transfer as brings the asked-for effective draws. “≤” marks upper bounds: warmup and sampling "
+        "Time to the target is upload, compilation and warmup, and as much of sampling, conversion and "
+        "transfer as brings the asked-for effective draws. “≤” marks upper bounds: warmup and sampling "
         "could not be told apart."
     ),
     (

@@ -52,6 +52,7 @@ class _Figure(NamedTuple):
     form: Callable[[float], str]
 
 
+_IMPORT = _Figure("import", "timings", "import_s", duration)
 _COMPILE = _Figure("compile", "timings", "compile_s", duration)
 _WARMUP = _Figure("warmup", "timings", "warmup_s", duration)
 _SAMPLING = _Figure("sampling", "timings", "sampling_s", duration)
@@ -60,7 +61,7 @@ _NO_PHASE = _Figure(
     "no phase", "timings", "unaccounted_s", lambda v: f"{'-' if v < 0 else ''}{duration(abs(v))}"
 )
 _COSTS = (
-    _Figure("all in", "timings", "total_s", duration),
+    _Figure("all in", "timings", "all_in_s", duration),
     _Figure("peak MB", "efficiency", "peak_bytes", lambda v: count(v / 1e6)),
     _Figure("R-hat", "diagnostics", "rhat_max", lambda v: f"{v:.3f}"),
     _Figure("bulk ESS", "diagnostics", "ess_bulk_min", count),
@@ -149,7 +150,7 @@ def _figures(documents: Sequence[_Document]) -> list[_Figure]:
         rates = [*filter(known, rates), _RATE_TOGETHER]
     if any(noticeable(found["timings"]) for found in documents):
         phases.append(_NO_PHASE)
-    return [_COMPILE, *phases, *_COSTS, *rates, _RATE_ALL_IN]
+    return [_IMPORT, _COMPILE, *phases, *_COSTS, *rates, _RATE_ALL_IN]
 
 
 def _only_together(document: _Document) -> bool:
@@ -170,7 +171,7 @@ def _phases_not_told_apart(documents: Mapping[str, _Document]) -> Iterator[str]:
     silent = [
         name
         for name, found in documents.items()
-        if found["timings"]["total_s"] is not None
+        if found["timings"]["all_in_s"] is not None
         and found["timings"]["sampling_s"] is None
         and found["timings"]["warmup_and_sampling_s"] is None
     ]

@@ -98,7 +98,7 @@ def _cells(score: Score, rates: Sequence[str]) -> list[Text | str]:
         (None if gates is None else gates.ess_bulk_min, count),
         (None if gates is None else gates.ess_tail_min, count),
         *((score.row.efficiency[rate], number) for rate in rates),
-        (score.row.timings["total_s"], duration),
+        (score.row.timings["all_in_s"], duration),
     )
     cells = [MISSING if value is None else form(value) for value, form in values]
     return [score.problem, Text(score.word, STYLES.get(score.word, "")), *cells]
