@@ -103,7 +103,7 @@ class NutpieRuns:
         SpecError
             If the looks do not begin with `config.draws` and increase.
         Unsupported
-            For vectorized chains, a seed of more than 64 bits, or fewer cores than chains and several looks.
+            For vectorized chains, or fewer cores than chains and several looks.
         EngineFailed
             If nutpie stops.
         """
@@ -112,8 +112,6 @@ class NutpieRuns:
                 f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
             )
         cores = self._cores(config, looks)
-        if config.seed >= 2**64:
-            raise Unsupported(f"nutpie's seed has 64 bits (never): {config.seed} is too large.")
         options = _options(config)
         settings = {**_resolved(config, cores, options), **self.settings}
         start = time.perf_counter()

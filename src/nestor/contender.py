@@ -231,14 +231,15 @@ def _split(tail: str, levels: Sequence[str]) -> list[str]:
     """Cut at commas, but not at those in the name of a level."""
     pieces = tail.split(",")
     by_level = {f"{level}={how}" for level in levels for how in get_args(Centering)}
+    most = 1 + max((word.count(",") for word in by_level), default=0)
     words: list[str] = []
-    while pieces:
+    at = 0
+    while at < len(pieces):
         # The most pieces that are a word for a level; else one.
-        n = next(
-            (n for n in range(len(pieces), 1, -1) if ",".join(pieces[:n]).strip() in by_level), 1
-        )
-        words.append(",".join(pieces[:n]).strip())
-        pieces = pieces[n:]
+        wider = range(most, 1, -1)
+        n = next((n for n in wider if ",".join(pieces[at : at + n]).strip() in by_level), 1)
+        words.append(",".join(pieces[at : at + n]).strip())
+        at += n
     return words
 
 

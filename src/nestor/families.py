@@ -49,6 +49,14 @@ FAMILIES: Mapping[str, Family] = {
 #: Families of the design that are not implemented yet: named, so that the message can say so.
 PLANNED = ("bernoulli", "binomial", "poisson", "negative_binomial", "gamma", "beta")
 
+#: What other libraries call them.
+_ELSEWHERE = {
+    "normal": "gaussian",
+    "t": "student_t",
+    "student": "student_t",
+    "studentt": "student_t",
+}
+
 
 def family(name: str) -> Family:
     """Return the family called `name`.
@@ -63,5 +71,5 @@ def family(name: str) -> Family:
     known = ", ".join(FAMILIES)
     if name in PLANNED:
         raise SpecError(f"family {name!r} is not supported yet. Supported: {known}.")
-    meant = did_you_mean(name, (*FAMILIES, *PLANNED))
+    meant = did_you_mean(_ELSEWHERE.get(str(name).lower(), name), (*FAMILIES, *PLANNED))
     raise SpecError(f"unknown family {shown(name)}.{meant} Supported: {known}.")

@@ -24,6 +24,8 @@ from nestor.runner.contract import check_draws
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
 from nestor_mutants import MUTANTS, Hamiltonian, Mutant
 
+sys.path.pop(0)  # or they would be installed engines to all other tests
+
 PLACE = {"device": "cpu", "dtype": "float64"}
 CONFIG = SamplerConfig(chains=4, warmup=1000, draws=500, seed=5, chain_method="sequential")
 

@@ -80,7 +80,8 @@ def test_square_roots_that_are_no_triangles_will_do():
     """As they are where an intercept comes behind a slope."""
     whole, summed = both(FORMULAS[1])
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(len(summed.statistics.root), 2, 2)))
-    summed._streamed = replace(summed.statistics, root=turn.Q @ summed.statistics.root)
+    turned = replace(summed.statistics, root=turn.Q @ summed.statistics.root)
+    summed._streamed = replace(summed._streamed, statistics=turned)
     del summed.statistics
     points = density_points(whole, 6)
     for words in FORMULATIONS:

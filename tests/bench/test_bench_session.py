@@ -18,7 +18,7 @@ from nestor.bench.record import json_schema
 from nestor.bench.session import _check_problems, run_bench
 from nestor.bench.store import Results
 from nestor.bench.table import read_tables
-from nestor.errors import DataError
+from nestor.errors import DataError, SpecError
 from nestor.terminal.bench_progress import GridProgress
 
 ENGINES = Path(__file__).parent / "engines"
@@ -312,9 +312,8 @@ def test_measuring_anew_keeps_the_old_records_aside(bench, tmp_path):
 def test_the_data_of_every_size_are_tried_before_anything_runs(bench, tmp_path):
     sweep = '[sweep]\nparameter = "rows_per_leaf"\nvalues = [5, 6.5]\n[tracks]'
     changes = [("[tracks]", sweep), (", rows_per_leaf = 5", "")]
-    with pytest.raises(
-        DataError, match=r"rows_per_leaf = 6\.5: rows_per_leaf must be a whole number"
-    ):
+    said = "data.simulate: rows_per_leaf must be a whole number of at least 1, not 6.5"
+    with pytest.raises(SpecError, match=said):
         bench("exact", changes=changes)
     assert not (tmp_path / "out").exists()
 

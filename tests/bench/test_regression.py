@@ -240,7 +240,7 @@ def test_the_quick_form_and_the_full_one_are_not_compared(bench_table):
 
 def test_arguments_are_checked(bench_table):
     for threshold in (0.9, 1.0, math.inf, math.nan):
-        with pytest.raises(SpecError, match="finite ratio above 1"):
+        with pytest.raises(SpecError, match="finite ratio greater than 1"):
             compare_tables(bench_table(), bench_table(), threshold=threshold)
     with pytest.raises(SpecError, match="unknown metric 'speed'"):
         compare_tables(bench_table(), bench_table(), metrics=["speed"])

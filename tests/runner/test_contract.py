@@ -24,6 +24,8 @@ from nestor.runner.contract import (
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "engines"))
 from fake_engines import RUBBISH, VERSIONS, Garbage, Model
 
+sys.path.pop(0)  # or they would be installed engines to all other tests
+
 CONFIG = SamplerConfig(chains=2, warmup=5, draws=20)
 
 

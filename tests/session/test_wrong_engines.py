@@ -22,6 +22,8 @@ MUTANT_FOLDER = Path(__file__).parents[1] / "fixtures" / "mutants"
 sys.path.insert(0, str(MUTANT_FOLDER))
 from nestor_mutants import MUTANTS  # noqa: E402 - the folder of fixtures is no package
 
+sys.path.pop(0)  # or they would be installed engines to all other tests
+
 CONFIG = SamplerConfig(chains=4, warmup=100, draws=250, seed=5)
 EVERY = pytest.mark.parametrize("expected", MUTANTS, ids=lambda e: e.mutant.name)
 #: `compare` and `verify` share their pipeline: one mutant for each step will do.

@@ -1,5 +1,7 @@
 """Outcome families by name."""
 
+import re
+
 import pytest
 
 from nestor.errors import SpecError
@@ -22,7 +24,16 @@ def test_what_is_planned_is_named_as_such_and_is_not_there_yet():
             family(name)
 
 
-@pytest.mark.parametrize("name", ["normal", "Gaussian", ""])
-def test_an_unknown_family_lists_the_known_ones(name):
-    with pytest.raises(SpecError, match=f"unknown family '{name}'. Supported: gaussian, student_t"):
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("normal", " Did you mean 'gaussian'?"),
+        ("Gaussian", " Did you mean 'gaussian'?"),
+        ("t", " Did you mean 'student_t'?"),
+        ("", ""),
+    ],
+)
+def test_an_unknown_family_lists_the_known_ones(name, meant):
+    said = f"unknown family '{name}'.{meant} Supported: gaussian, student_t."
+    with pytest.raises(SpecError, match=f"^{re.escape(said)}$"):
         family(name)

@@ -314,9 +314,9 @@ def test_what_all_rows_together_show_is_refused(changes, message):
 @pytest.mark.parametrize("column", ["x", "z", "e 1", "w", "y", "state", "county"])
 def test_columns_that_are_not_there_are_named(tmp_path, column):
     table = TABLE.drop(columns=column)
-    with pytest.raises(DataError, match=rf"rows.parquet: there is no column '{column}'"):
+    with pytest.raises(DataError, match=rf"rows.parquet: no column '{column}'"):
         Problem.from_parquet(spec_of(weights="w"), written(tmp_path, table))
-    with pytest.raises(DataError, match=rf"table 0: there is no column '{column}'"):
+    with pytest.raises(DataError, match=rf"table 0: no column '{column}'"):
         Problem.from_batches(spec_of(weights="w"), [table])
 
 
