@@ -18,7 +18,7 @@ from nestor.bench.record import json_schema
 from nestor.bench.session import _check_problems, run_bench
 from nestor.bench.store import Results
 from nestor.bench.table import read_tables
-from nestor.errors import DataError, SpecError
+from nestor.errors import DataError
 from nestor.terminal.bench_progress import GridProgress
 
 ENGINES = Path(__file__).parent / "engines"
@@ -313,7 +313,7 @@ def test_the_data_of_every_size_are_tried_before_anything_runs(bench, tmp_path):
     sweep = '[sweep]\nparameter = "rows_per_leaf"\nvalues = [5, 6.5]\n[tracks]'
     changes = [("[tracks]", sweep), (", rows_per_leaf = 5", "")]
     said = "data.simulate: rows_per_leaf must be a whole number of at least 1, not 6.5"
-    with pytest.raises(SpecError, match=said):
+    with pytest.raises(DataError, match=said):
         bench("exact", changes=changes)
     assert not (tmp_path / "out").exists()
 
