@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nestor.arguments import shown
 from nestor.backend import SamplerConfig
 from nestor.errors import ConvergenceWarning, DataError, EngineFailed
 from nestor.names import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -223,12 +225,12 @@ def compare(
     """
     from nestor.agreement.criteria import Criteria
     from nestor.residual import check_sigma
-    from nestor.session import check_problem, read_contenders
+    from nestor.session import check_problem, engine_list, read_contenders
     from nestor.session import compare as run
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_problem(problem)
-    engines = engines if isinstance(engines, str) else list(engines)
+    engines = engine_list(engines)
     contenders = read_contenders(engines, problem)
     console = _console(progress)
     check_sigma(problem)
@@ -247,7 +249,7 @@ def compare(
 
 
 def summary(
-    fit: xr.DataTree, var_names: Sequence[str] | None = None, **options: Any
+    fit: xr.DataTree, var_names: Sequence[str] | str | None = None, **options: Any
 ) -> pd.DataFrame:
     """Summarize the posterior by `arviz.summary`, with the names that all of nestor's tables use.
 
@@ -271,19 +273,32 @@ def summary(
     import pandas as pd
     from arviz_stats import summary as arviz_summary
 
+    from nestor.drawn import check_draws
+
+    check_draws(fit)
     posterior = fit["posterior"].to_dataset()
     known = [str(name) for name in posterior.data_vars]
-    names = known if var_names is None else list(var_names)
-    if unknown := [name for name in names if name not in known]:
-        meant = did_you_mean(unknown[0], known)
-        raise DataError(
-            f"the posterior has no {', '.join(unknown)}; it has {', '.join(known)}.{meant}"
-        )
+    names = _variables(var_names, known)
     tables: list[pd.DataFrame] = []
     for name in names:  # one by one, as ArviZ mixes up names of variables that have nodes first
         effects = [d for d in posterior[name].dims if str(d).split("_", 1)[0] == "effect"]
         tables.append(arviz_summary(posterior[[name]].transpose(..., *effects), **options))
     return pd.concat(tables)
+
+
+def _variables(var_names: Sequence[str] | str | None, known: Sequence[str]) -> list[str]:
+    """Return the variables that were asked for; one may be given by its name alone, as ArviZ takes it."""
+    if var_names is None:
+        return list(known)
+    names = [var_names] if isinstance(var_names, str) else var_names
+    if not isinstance(names, Sequence) or not names:
+        raise DataError(f"var_names is a list of variables, not {shown(var_names)}.")
+    if unknown := [name for name in names if name not in known]:
+        meant = did_you_mean(unknown[0], known)
+        raise DataError(
+            f"the posterior has no {', '.join(map(str, unknown))}; it has {', '.join(known)}.{meant}"
+        )
+    return list(names)
 
 
 def _say(problem: Problem, contenders: Sequence[Contender], console: Console | None) -> None:

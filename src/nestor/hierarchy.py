@@ -9,7 +9,7 @@ import numpy as np
 
 from nestor.drawn import check_draws
 from nestor.errors import DataError
-from nestor.names import INTERCEPT
+from nestor.names import INTERCEPT, underscored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,8 @@ def deviations(fit: xr.DataTree) -> xr.Dataset:
     Raises
     ------
     DataError
-        If `fit` is not what `fit` returns: what it lacks is named.
+        If `fit` is not what `fit` returns, or a selection of it that lacks the parent of a node: what it
+        lacks is named.
 
     Examples
     --------
@@ -104,8 +105,7 @@ def deviations(fit: xr.DataTree) -> xr.Dataset:
         name = level["name"]
         own = _variable(posterior, f"beta_{name}")
         if k > 0:
-            parent = xr.Variable((name,), _parents(fit, name))
-            above = above.isel({up: parent})
+            above = above.isel({up: xr.Variable((name,), _parents(fit, name, up))})
         varies = np.isin(posterior["effect"].values, level["effects"])
         difference = (own - above).transpose(..., "effect")
         difference = difference.copy(data=np.where(varies, difference.values, 0.0))
@@ -202,8 +202,24 @@ def _variable(posterior: xr.Dataset, name: str) -> xr.Variable:
     return posterior[name].variable
 
 
-def _parents(fit: xr.DataTree, level: str) -> np.ndarray[Any, Any]:
-    name = f"parent_of_{level}"
-    if "constant_data" not in fit.children or name not in fit["constant_data"]:
+def _parents(fit: xr.DataTree, level: str, above: str) -> np.ndarray[Any, Any]:
+    """Where each node's parent stands among the draws: by its path, since draws may be a selection."""
+    posterior, name = fit["posterior"].dataset, underscored(f"{above}_of_{level}")
+    stored = fit["constant_data"].dataset if "constant_data" in fit.children else {}
+    if name not in stored:
         raise DataError(f"the draws lack {name} in constant_data: pass what nestor.fit returned.")
-    return np.asarray(fit["constant_data"][name].values)
+    if missing := [dim for dim in (above, level) if dim not in posterior.dims]:
+        raise DataError(
+            f"the draws have no dimension {missing[0]}: of one node, select a list, "
+            f"fit.sel({missing[0]}=[...])."
+        )
+    parent_of = dict(zip(stored[level].values.tolist(), stored[name].values.tolist(), strict=True))
+    places = {path: i for i, path in enumerate(posterior[above].values.tolist())}
+    paths = [parent_of.get(path) for path in posterior[level].values.tolist()]
+    for node, path in zip(posterior[level].values.tolist(), paths, strict=True):
+        if path not in places:
+            raise DataError(
+                f"the draws lack the {above} {path!r}, the parent of the {level} {node!r}: select "
+                "nodes together with their parents, or take deviations of the whole fit first."
+            )
+    return np.array([places[path] for path in paths], dtype=np.intp)

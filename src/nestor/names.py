@@ -11,6 +11,7 @@ INTERCEPT = "Intercept"
 #: Dimensions and variables of the draws that a level would hide.
 RESERVED = (
     *("chain", "draw", "effect", "effect_2", "covariate", "row"),
+    *("sample", "variable"),  # ArviZ names dimensions of its own so
     *("beta", "gamma", "X", "Z", "offset", "weights", "leaf"),
 )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.criteria import Criteria
 from nestor.arguments import path as as_path
-from nestor.arguments import seconds
+from nestor.arguments import seconds, shown
 from nestor.backend import SamplerConfig
 from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
@@ -65,7 +66,6 @@ def compare(
     """
     check_problem(problem)
     config = config or SamplerConfig()
-    engines = engines if isinstance(engines, str) else list(engines)
     contenders = read_contenders(engines, problem)
     criteria = criteria or Criteria()
     check_criteria(criteria, config)
@@ -111,15 +111,25 @@ def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]
     Unsupported, DataError
         See `read_contender`.
     """
-    if isinstance(engines, str):
-        raise SpecError(
-            f"engines is a list, such as ['pymc', 'numpyro'], not the text {engines!r}."
-        )
-    contenders = [read_contender(text, problem) for text in engines]
+    contenders = [read_contender(text, problem) for text in engine_list(engines)]
     _check_different(contenders)
     if len(contenders) < 2:
         raise SpecError("a comparison takes at least two engines, such as pymc and numpyro.")
     return contenders
+
+
+def engine_list(engines: object) -> list[Any]:
+    """Return the engines of a comparison as a list, each of which is still to be read.
+
+    Raises
+    ------
+    SpecError
+        If it is one text, or nothing that can be gone through.
+    """
+    if isinstance(engines, Iterable) and not isinstance(engines, str | bytes):
+        with contextlib.suppress(TypeError):  # an array of no dimension
+            return list(engines)
+    raise SpecError(f"engines is a list, such as ['pymc', 'numpyro'], not {shown(engines)}.")
 
 
 def read_contender(engine: str, problem: Problem) -> Contender:

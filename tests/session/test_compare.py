@@ -297,3 +297,9 @@ def _one_log_stays(row, folder):
     log = Path(row.message.rpartition(" Its log: ")[2])
     assert "EngineFailed" in log.read_text()
     assert [path for path in folder.rglob("*") if path.is_file()] == [log]
+
+
+@pytest.mark.parametrize("engines", [None, 5, "exact", b"exact", np.array(5)])
+def test_engines_are_a_list(small_problem, engines):
+    with pytest.raises(SpecError, match="engines is a list"):
+        nestor.compare(small_problem, engines, progress=False)

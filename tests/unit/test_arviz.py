@@ -121,6 +121,12 @@ def test_nestors_own_summary_names_scalars_as_its_tables_do(fit):
     problem = Problem(ModelSpec.from_formula(FORMULA), TABLE)
     assert set(problem.scalars.labels) <= set(found.index)
     assert list(nestor.summary(fit, ["sigma"]).index) == ["sigma"]
+    assert list(nestor.summary(fit, "sigma").index) == ["sigma"]
+    for odd in ([], 5, [1], [None]):
+        with pytest.raises(DataError):
+            nestor.summary(fit, odd)
+    with pytest.raises(DataError, match="draws are wanted as the DataTree"):
+        nestor.summary(None)
     with pytest.raises(TypeError):
         nestor.summary(fit, no_such_option=1)
     with pytest.raises(DataError, match="no omega"):

@@ -124,13 +124,31 @@ def test_deviations_of_per_parent_scales_and_odd_names(tmp_path):
     assert np.array_equal(got, by_hand(problem, values)["state_label"])
 
 
+def test_deviations_of_selected_and_reordered_nodes_are_theirs():
+    _, fit, _ = fitted(FORMULAS["all effects at all levels"])
+    whole = nestor.deviations(fit)
+    turned = nestor.deviations(fit.isel(state=[2, 0, 1], county=[3, 1, 0, 4, 2]))
+    xr.testing.assert_equal(turned.sel(state=whole["state"], county=whole["county"]), whole)
+    some = {"state": ["IL"], "county": ["IL/Cook", "IL/Lake"], "town": ["IL/Lake/b", "IL/Cook/e"]}
+    found = nestor.deviations(fit.sel(some))
+    xr.testing.assert_equal(found, whole.sel(some))
+
+
+def test_deviations_without_a_parent_say_so():
+    _, fit, _ = fitted(FORMULAS["all effects at all levels"])
+    with pytest.raises(DataError, match="lack the state 'IL', the parent of the county 'IL/Cook'"):
+        nestor.deviations(fit.sel(state=["CA", "ME"], county=["IL/Cook"], town=["IL/Cook/e"]))
+    with pytest.raises(DataError, match=r"no dimension state: of one node, select a list"):
+        nestor.deviations(fit.sel(state="CA"))
+
+
 def test_deviations_say_what_is_missing():
     _, fit, _ = fitted(FORMULAS["all effects at all levels"])
     with pytest.raises(DataError, match="the attribute 'spec'"):
         nestor.deviations(xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()}))
     without = fit.copy()
     del without["constant_data"]
-    with pytest.raises(DataError, match="parent_of_county"):
+    with pytest.raises(DataError, match="state_of_county"):
         nestor.deviations(without)
     without = fit.copy()
     without["posterior"] = xr.DataTree(fit["posterior"].to_dataset().drop_vars("beta_county"))

@@ -385,3 +385,14 @@ class _Fails:
 def test_labels_that_cannot_be_written_or_told_apart(labels, message):
     with pytest.raises(DataError, match=message):
         build_index(pd.DataFrame({"g": labels}), ["g"])
+
+
+@pytest.mark.parametrize("table", [None, [1], {"a": [1]}, "x.csv", 5, np.ones(3)])
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(DataError, match="a table with columns is wanted"):
+        build_index(table, ["a"])
+
+
+def test_levels_without_a_name_are_refused():
+    with pytest.raises(SpecError, match="a level has no name"):
+        build_index(pd.DataFrame({"a": [1]}), ["", ""])

@@ -9,7 +9,7 @@ the number of nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -92,6 +92,8 @@ def check_levels(levels: Sequence[str]) -> None:
         raise SpecError("levels is empty; name at least one grouping column.")
     if len(levels) > MOST_LEVELS:
         raise SpecError(f"a hierarchy has at most {MOST_LEVELS} levels, not {len(levels):,}.")
+    if not all(levels):
+        raise SpecError(f"a level has no name in {'/'.join(levels)!r}.")
     if repeated := sorted({name for name in levels if list(levels).count(name) > 1}):
         raise SpecError(f"level {repeated[0]!r} stands more than once in {'/'.join(levels)}.")
     if reserved := sorted(RESERVED_LEVELS.intersection(levels)):
@@ -101,7 +103,9 @@ def check_levels(levels: Sequence[str]) -> None:
         )
 
 
-def _check_columns(table: pd.DataFrame, levels: Sequence[str]) -> None:
+def _check_columns(table: Any, levels: Sequence[str]) -> None:
+    if not hasattr(table, "columns"):
+        raise DataError(f"a table with columns is wanted, not {type(table).__name__}.")
     present = list(table.columns)
     for name in levels:
         if name not in present:
