@@ -118,7 +118,10 @@ def test_every_entry_point_loads_from_the_installed_wheel(
 
 def test_the_scenarios_come_with_the_wheel(interpreter: Path, tmp_path: Path) -> None:
     listed = output([str(interpreter.with_name("nestor")), "bench", "list"], tmp_path)
-    names = {line.split()[0] for line in listed.splitlines()}
+    heading, rule, *rows = listed.splitlines()
+    assert heading.split()[0] == "scenario"
+    assert set(rule) == {"─"}
+    names = {line.split()[0] for line in rows if line[:1].strip()}
     assert names == {path.stem for path in (ROOT / "benchmarks/scenarios").glob("*.toml")}
 
 
