@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("nestor", "numpy", "scipy", "pandas", "xarray", "arviz-stats")
 _GIT_SECONDS = 10.0
 #: A benchmark by itself leaves a load of at most one for each core that its last run used: 0.9 to 2.3 before
-#: each of the 56 committed runs on two cores. What is more than this beyond the machine's cores is others'.
+#: each of the 50 committed runs on two cores. What is more than this beyond the machine's cores is others'.
 _OTHERS = 0.5
 
 
