@@ -153,8 +153,8 @@ def test_a_new_backend_is_timed_without_a_change(tmp_path):
     assert (info["chains"], info["warmup"], info["draws"]) == (2, 200, 200)
     # 400 independent draws: the worst of 427 bulk and tail sizes is smaller, and far above zero.
     assert 100 < info["ess_min"] < 400
-    # Medians over three runs. In each the worst ESS lies between those bounds, so its rate between 100 / s and
-    # 400 / s; a median keeps that order, whatever the seconds were.
+    # Medians over three runs. In each the worst ESS lies between those bounds, so its rate between
+    # 100 / s and 400 / s; a median keeps that order, whatever the seconds were.
     assert 100 < info["ess_per_s_sampling"] * info["sampling_s"] < 400
     # It has no gradient, although it reports steps.
     assert "gradients_per_s" not in info
