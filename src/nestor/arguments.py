@@ -23,10 +23,14 @@ LARGEST: Final = 2**63 - 1
 MOST_ITERATIONS: Final = 2**31 - 1
 
 
-def shown(value: object) -> str:
+#: Characters of a formula that stands in a representation.
+LONGEST_FORMULA: Final = 240
+
+
+def shown(value: object, width: int = 80) -> str:
     """Write a value for a message: as Python does, but cut where it is long, and whatever it is."""
     short = reprlib.Repr()
-    short.maxstring = short.maxother = 80
+    short.maxstring = short.maxother = width
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = 6
     short.maxlevel = 3
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:

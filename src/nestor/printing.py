@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ITEMS, _WIDTH = 3, 100
 
@@ -35,3 +38,18 @@ def _short(value: object) -> str:
 def printable(text: str) -> str:
     """Return `text` with line breaks, control and invisible characters written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Return a text of at most `most` characters: of a longer one, its beginning and its end."""
+    if len(text) <= most:
+        return text
+    first = (most - 3) // 2
+    return f"{text[:first]}...{text[len(text) - (most - 3 - first) :]}"
+
+
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """Join items by commas: of more than `most`, the first ones and the last."""
+    if len(items) > most:
+        items = [*items[: most - 2], "...", items[-1]]
+    return ", ".join(items)

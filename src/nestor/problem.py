@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nestor.arguments import whole
+from nestor.arguments import LONGEST_FORMULA, shown, whole
 from nestor.design import (
     LevelDesign,
     Role,
@@ -22,7 +22,7 @@ from nestor.design import (
 from nestor.errors import DataError
 from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
-from nestor.printing import printable
+from nestor.printing import listed, printable, shortened
 from nestor.resolve import ResolvedPriors, resolve_priors
 from nestor.rows import Rows, check_spec, check_table
 from nestor.scalars import Scalars
@@ -265,8 +265,9 @@ class Problem:
         return kept
 
     def __repr__(self) -> str:
-        nodes = ", ".join(f"{level.n} {printable(level.name)}" for level in self.levels)
-        return f"Problem({self.spec.to_formula()!r}, {self.n_rows} rows, {nodes})"
+        nodes = [f"{level.n} {shortened(printable(level.name))}" for level in self.levels]
+        formula = shown(self.spec.to_formula(), width=LONGEST_FORMULA)
+        return f"Problem({formula}, {self.n_rows} rows, {listed(nodes)})"
 
     def _repr_html_(self) -> str:
         from nestor.terminal.html import problem_html

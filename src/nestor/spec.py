@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -17,7 +18,8 @@ from pydantic import (
 )
 
 from nestor.addresses import addresses, check_prior
-from nestor.arguments import shown
+from nestor.arguments import LONGEST_FORMULA, shown
+from nestor.complaints import complaint
 from nestor.errors import SpecError
 from nestor.families import family as _family
 from nestor.names import INTERCEPT, did_you_mean
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Scale = Literal["level", "parent"]
+#: Text, and no bytes that pydantic would read as such.
+Text = Annotated[str, Field(strict=True)]
 PriorField = Annotated[
     Prior,
     BeforeValidator(Prior.parse),
@@ -49,12 +53,13 @@ class _Frozen(BaseModel):
         except ValidationError as error:
             # A name that is not known first: it is why the one that was meant is missing.
             first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-            where = ".".join(str(part)[:60] for part in first["loc"]) or "the description"
-            said = first["msg"].removeprefix("Value error, ").rstrip(".")
-            meant = ""
+            parts = [str(part)[:60] for part in first["loc"] if part != "[key]"]
+            where = ".".join(parts) or "the description"
             if first["type"] == "extra_forbidden":
                 meant = did_you_mean(first["loc"][-1], type(self).model_fields)
-            raise SpecError(f"model description, {where}: {said}.{meant}") from None
+                raise SpecError(f"model description: unknown key {where!r}.{meant}") from None
+            colon = "" if first["type"] == "missing" else ":"
+            raise SpecError(f"model description, {where}{colon} {complaint(first)}") from None
 
 
 class Level(_Frozen):
@@ -72,10 +77,16 @@ class Level(_Frozen):
         Whether the effects are correlated, ``(x | g)``. Not supported yet.
     """
 
-    name: str = Field(min_length=1)
-    effects: tuple[str, ...]
+    name: Text = Field(min_length=1)
+    effects: tuple[Text, ...]
     scale: Scale = "level"
-    correlated: bool = False
+    correlated: bool = Field(default=False, strict=True)
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={shown(getattr(self, name))}" for name in type(self).model_fields)
+        return f"Level({', '.join(fields)})"
+
+    __str__ = __repr__
 
 
 class ModelSpec(_Frozen):
@@ -111,15 +122,15 @@ class ModelSpec(_Frozen):
         For correlated effects.
     """
 
-    outcome: str = Field(min_length=1)
+    outcome: Text = Field(min_length=1)
     levels: tuple[Level, ...] = Field(min_length=1)
-    effects: tuple[str, ...] = Field(min_length=1)
-    zero_mean: tuple[str, ...] = ()
-    covariates: tuple[str, ...] = ()
-    family: str = "gaussian"
-    offset: str | None = None
-    weights: str | None = None
-    priors: dict[str, PriorField] = Field(default_factory=dict)
+    effects: tuple[Text, ...] = Field(min_length=1)
+    zero_mean: tuple[Text, ...] = ()
+    covariates: tuple[Text, ...] = ()
+    family: Text = "gaussian"
+    offset: Text | None = None
+    weights: Text | None = None
+    priors: dict[Text, PriorField] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -139,7 +150,8 @@ class ModelSpec(_Frozen):
 
     def __repr__(self) -> str:
         given = f", {len(self.priors)} priors given" if self.priors else ""
-        return f"ModelSpec({self.to_formula()!r}, family={self.family!r}{given})"
+        formula = shown(self.to_formula(), width=LONGEST_FORMULA)
+        return f"ModelSpec({formula}, family={self.family!r}{given})"
 
     __str__ = __repr__
 
@@ -238,8 +250,16 @@ class ModelSpec(_Frozen):
         SpecError
             If the text is not TOML or not a model.
         """
+        if _names_file(text):
+            raise SpecError(
+                f"from_toml takes the text of a model description, and {shown(str(text))} is the name of a "
+                "file: give pathlib.Path(...).read_text(encoding='utf-8')."
+            )
         fields = parse_toml(text, "model description")
         if "formula" not in fields:
+            if unknown := sorted(set(fields) - set(cls.model_fields)):
+                meant = did_you_mean(unknown[0], ["formula", "scale", *cls.model_fields])
+                raise SpecError(f"model description: unknown key {shown(unknown[0])}.{meant}")
             return cls(**fields)
         allowed = {"formula", "family", "priors", "scale", "offset", "weights"}
         if unknown := sorted(set(fields) - allowed):
@@ -293,6 +313,14 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"title": "nestor model", "anyOf": [fields, formula], "$defs": definitions}
+
+
+def _names_file(text: object) -> bool:
+    """Whether something is a path, or one line that ends as names of TOML files do."""
+    if isinstance(text, str):
+        one_line = len(text.splitlines()) == 1 and not set("=[#") & set(text)
+        return one_line and text.strip().lower().endswith(".toml")
+    return isinstance(text, os.PathLike)
 
 
 def _only_one(in_formula: str | None, argument: str | None) -> str | None:

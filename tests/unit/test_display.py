@@ -205,6 +205,22 @@ def test_what_holds_many_numbers_is_short(problem, comparison):
     assert repr(row).startswith("EngineRow(exact:iid@noncentered, ok")
 
 
+def test_what_has_long_names_or_many_terms_is_short():
+    many = ModelSpec.from_formula("y ~ " + " + ".join(f"x{i}" for i in range(3000)) + " + (1 || g)")
+    name = "h" * 20_000
+    long = ModelSpec.from_formula(f"y ~ x + (1 || {name})")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"y": rng.normal(size=9), "x": rng.normal(size=9), name: list("abc") * 3})
+    found = Problem(long, table)
+    deep = ModelSpec.from_formula("y ~ 1 + (1 || " + "/".join(f"g{i}" for i in range(90)) + ")")
+    index = found.index
+    for one in (many, long, deep, found, index, index.levels[0], long.levels[0], deep.levels[-1]):
+        assert len(repr(one)) < 500
+        assert "..." in repr(one) or one is deep.levels[-1]
+    assert repr(many).startswith("ModelSpec('y ~ 1 + x0 + x1 + ")
+    assert repr(many).endswith("x2999 + (1 || g)', family='gaussian')")
+
+
 def test_gates_say_what_failed_first():
     good = Gates(True, (), (), 1.001, None, None, 812.4, 900.0, None, 0, None)
     assert repr(good) == "Gates(passed: R-hat 1.001, bulk ESS 812, tail ESS 900)"

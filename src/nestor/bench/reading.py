@@ -19,6 +19,7 @@ from nestor.bench.scenario import (
     Sweep,
     Tracks,
 )
+from nestor.complaints import complaint
 from nestor.errors import SpecError
 from nestor.names import did_you_mean
 from nestor.toml import parse_toml
@@ -108,13 +109,8 @@ def _first(error: ValidationError) -> str:
         meant = did_you_mean(found["loc"][-1], _known_keys(found["loc"]))
         known = ", ".join(_known_keys(found["loc"])) or "none"
         return f"unknown key {where[:100]}.{meant} Known there: {known}."
-    if found["type"] == "missing":
-        return f"{where} is missing."
-    message = found["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    given = (
-        "" if found["type"] in ("value_error", "too_short") else f", not {shown(found['input'])}"
-    )
-    return f"{where}{': ' if where else ''}{message}{given}."
+    colon = "" if found["type"] == "missing" or not where else ":"
+    return f"{where}{colon} {complaint(found)}".lstrip()
 
 
 def _place(loc: Sequence[int | str]) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nestor.arguments import shown
 from nestor.errors import SpecError
 from nestor.index.labels import MISSING_LABEL, as_text, escaped
 from nestor.index.summary import IndexSummary, LevelSummary, ReusedLabels
 from nestor.names import did_you_mean
-from nestor.printing import printable
+from nestor.printing import listed, printable, shortened
 
 type Codes = NDArray[np.intp]
 
@@ -48,7 +49,7 @@ class LevelIndex:
     above: LevelIndex | None = field(repr=False)
 
     def __repr__(self) -> str:
-        return f"LevelIndex({self.name!r}, {self.n:,} nodes)"
+        return f"LevelIndex({shown(self.name)}, {self.n:,} nodes)"
 
     @property
     def n(self) -> int:
@@ -100,8 +101,8 @@ class TreeIndex:
     rows_per_leaf: Codes
 
     def __repr__(self) -> str:
-        nodes = ", ".join(f"{level.n:,} {printable(level.name)}" for level in self.levels)
-        return f"{type(self).__name__}({self.n_rows:,} rows, {nodes})"
+        nodes = [f"{level.n:,} {shortened(printable(level.name))}" for level in self.levels]
+        return f"{type(self).__name__}({self.n_rows:,} rows, {listed(nodes)})"
 
     def _repr_html_(self) -> str:
         from nestor.terminal.html import index_html
