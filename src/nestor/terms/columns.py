@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.arguments import shown
 from nestor.errors import DataError
 from nestor.names import did_you_mean
 from nestor.terms.term import quoted
@@ -37,6 +38,7 @@ def numeric_column(columns: Table, name: str) -> NDArray[np.float64]:
 
     raw = _raw_column(columns, name)
     series = raw if isinstance(raw, pd.Series) else pd.Series(raw)
+    series = _floats_of_decimals(series)
     if not _is_numeric(series):
         raise not_numeric(name, f"dtype {series.dtype}", series)
     if not len(series):
@@ -66,6 +68,18 @@ def _is_numeric(series: pd.Series[Any]) -> bool:
         return False
 
 
+def _floats_of_decimals(series: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of objects as floats if they are decimal numbers, which Parquet's decimals come as."""
+    import pandas as pd
+
+    if series.dtype != object or pd.api.types.infer_dtype(series, skipna=True) != "decimal":
+        return series
+    try:
+        return series.astype(np.float64)
+    except (ArithmeticError, TypeError, ValueError):  # such as a signalling NaN
+        return series
+
+
 def row_count(columns: Table) -> int:
     """Return the table's number of rows, N; a table without columns has none that is known."""
     if hasattr(columns, "index") and hasattr(columns, "columns"):
@@ -86,9 +100,9 @@ def not_numeric(name: str, kind: str, values: Iterable[Any] = ()) -> DataError:
         if not _reads_as_number(value):
             worst = f": {_shown(value)} in row {row}"
             break
-    shown = worst or first or ""
+    example = worst or first or ""
     return DataError(
-        f"column {name!r} is not numeric ({kind}){shown}. Convert it to numbers, or use it as a "
+        f"column {name!r} is not numeric ({kind}){example}. Convert it to numbers, or use it as a "
         "grouping level."
     )
 
@@ -139,6 +153,12 @@ def no_column(name: str, columns: Iterable[object], in_index: Iterable[object] =
     alike = next((column for column in others if str(column) == name), None)
     if alike is None and others and len(others) == len(columns):
         alike = others[0]
+    if isinstance(alike, tuple):
+        joined = "_".join(map(str, alike))
+        return DataError(
+            f"{start} Its columns' names have several parts, such as {shown(alike)}. Make names of them, "
+            f"such as {shown(joined)}: table.columns = ['_'.join(map(str, c)) for c in table.columns]."
+        )
     if alike is not None:
         return DataError(
             f"{start} Columns are named by text, and there is one named {alike!r}, of type "
@@ -182,6 +202,6 @@ def refuse(bad: NDArray[np.bool_], subject: str, kind: str, advice: str) -> None
         return
     plural = "s" if rows.size > 1 else ""
     more = ", ..." if rows.size > _ROWS_SHOWN else ""
-    shown = ", ".join(str(row) for row in rows[:_ROWS_SHOWN])
-    found = f"{subject} {rows.size:,} {kind} value{plural} (row{plural} {shown}{more})"
+    numbered = ", ".join(str(row) for row in rows[:_ROWS_SHOWN])
+    found = f"{subject} {rows.size:,} {kind} value{plural} (row{plural} {numbered}{more})"
     raise DataError(f"{found}. {advice}")
