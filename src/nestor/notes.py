@@ -13,6 +13,7 @@ import numpy as np
 from nestor.auto import not_marginalizable
 from nestor.families import FAMILIES, PLANNED
 from nestor.names import INTERCEPT
+from nestor.residual import fits_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,6 +54,13 @@ def problem_notes(problem: Problem) -> tuple[str, ...]:
 def _two_values(problem: Problem) -> Iterator[str]:
     values = problem.two_values
     if values is None or FAMILIES[problem.spec.family].support != "real":
+        return
+    if problem.n_rows == 2:  # any two rows have two values
+        if not problem.priors.family["sigma"].is_fixed and fits_exactly(problem):
+            yield (
+                "the model fits both rows exactly, so that the data tell nothing of sigma beside the other "
+                "scales, and its prior tells all. Use more rows, or give sigma its value, if it is known."
+            )
         return
     low, high = (f"{value:g}" for value in values)
     meant = "bernoulli"

@@ -24,7 +24,7 @@ from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
 from nestor.printing import listed, printable, shortened
 from nestor.resolve import ResolvedPriors, resolve_priors
-from nestor.rows import Rows, check_spec, check_table
+from nestor.rows import Rows, check_spec, check_table, refuse_two_intercepts
 from nestor.scalars import Scalars
 from nestor.spec import ModelSpec
 from nestor.statistics import LeafStatistics, leaf_statistics
@@ -78,6 +78,7 @@ class Problem:
     ) -> None:
         check_spec(spec)
         check_table(table)
+        refuse_two_intercepts(spec, list(table.columns))
         index = build_index(table, spec.level_names, missing=missing)
         rows = Rows.of_table(spec, table, index)
         priors = resolve_priors(spec, rows.y, rows.X, rows.Z, rows.offset)

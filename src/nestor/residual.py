@@ -85,6 +85,12 @@ def without_residual(problem: Problem) -> str:
     return "" if found is None else _sentence(problem, found)
 
 
+def fits_exactly(problem: Problem) -> bool:
+    """Whether the coefficients, all free, fit the rows exactly, one coefficient for each row."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return _rank_of_exact_fit(problem, frozenset()) == problem.n_rows
+
+
 def _degenerate(problem: Problem) -> frozenset[Scale] | None:
     """A set S of scales that makes the posterior improper; None if there is none."""
     sigma = _spare(problem.priors.family["sigma"])

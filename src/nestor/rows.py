@@ -14,7 +14,7 @@ from nestor.spec import ModelSpec
 from nestor.terms import evaluate, numeric_column, parse_term
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -103,6 +103,15 @@ def check_spec(spec: object) -> None:
         raise SpecError(
             f"a problem takes a ModelSpec, not {type(spec).__name__}: "
             "make one by nestor.ModelSpec.from_formula(...)."
+        )
+
+
+def refuse_two_intercepts(spec: ModelSpec, columns: Iterable[object]) -> None:
+    """Refuse a formula that may mean either the constant or a column of the table by Intercept."""
+    if spec.names_constant and INTERCEPT in columns:
+        raise DataError(
+            f"the formula says {INTERCEPT}, which is the constant, and the table has a column of that name, "
+            f"too: write 1 for the constant, or `{INTERCEPT}`, in backquotes, for the column."
         )
 
 

@@ -122,6 +122,8 @@ class ModelSpec(_Frozen):
         For correlated effects.
     """
 
+    __slots__ = ("_names_constant",)  # beside the fields, of which comparisons and files are made
+
     outcome: Text = Field(min_length=1)
     levels: tuple[Level, ...] = Field(min_length=1)
     effects: tuple[Text, ...] = Field(min_length=1)
@@ -219,7 +221,18 @@ class ModelSpec(_Frozen):
             "weights": weights,
             "priors": {} if priors is None else priors,
         }
-        return cls(**fields)
+        new = cls(**fields)
+        if parsed.names_constant:
+            object.__setattr__(new, "_names_constant", True)
+        return new
+
+    @property
+    def names_constant(self) -> bool:
+        """Whether it was read from a formula with the bare word Intercept, which may be a column's name, too.
+
+        That is no part of the model: equal models may differ in it, and copies and files do not have it.
+        """
+        return getattr(self, "_names_constant", False)
 
     def to_formula(self) -> str:
         """Return the formula of this model; family, priors, scales and weights are not part of it."""
@@ -277,7 +290,10 @@ class ModelSpec(_Frozen):
         """Return the same model with `priors` added to, or put in place of, its own."""
         merged: dict[str, Any] = {**self.priors, **priors}
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**{**fields, "priors": merged})
+        new = type(self)(**{**fields, "priors": merged})
+        if self.names_constant:
+            object.__setattr__(new, "_names_constant", True)
+        return new
 
     def prior_for(self, variable: str, effect: str | None = None) -> Prior | None:
         """Return the prior that an address in `priors` gives to a variable, or None.

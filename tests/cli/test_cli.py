@@ -177,6 +177,22 @@ BAD_OPTIONS = [
     (("compare", "data.csv", FORMULA, *ENGINES, "--weights", "x"), "weights"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--chains", "0"), "chains"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--draws", "-5"), "draws"),
+    (
+        ("compare", "data.csv", FORMULA, *ENGINES, "--draws", "1e3"),
+        "'--draws': it must be a whole number, such as 1000, not '1e3'.",
+    ),
+    (
+        ("compare", "data.csv", FORMULA, *ENGINES, "--cores", "many"),
+        "'--cores': it must be a whole number, not 'many'.",
+    ),
+    (
+        ("compare", "data.csv", FORMULA, *ENGINES, "--timeout", "10s"),
+        "'--timeout': it must be a number, not '10s'.",
+    ),
+    (
+        ("compare", "data.csv", FORMULA, *ENGINES, "--missing", "grup"),
+        "'--missing': it must be error or group, not 'grup'. Did you mean 'group'?",
+    ),
     (("compare", "data.csv", FORMULA, *ENGINES, "--target-accept", "1.5"), "--target-accept must"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--margin", "0"), "margin"),
     (("compare", "data.csv", FORMULA, *ENGINES, "--timeout", "-1"), "timeout"),

@@ -96,6 +96,14 @@ def test_what_data_cannot_tell_is_said(table, formula, model, words):
     assert any(all(word in note for word in words) for note in found), found
 
 
+def test_of_two_rows_it_matters_that_they_are_fitted_exactly(table):
+    two = table.iloc[:2].assign(g=["a", "b"], y=[1.0, 2.0])
+    found = noted(two, "y ~ 1 + (1 | g)")
+    assert any("fits both rows exactly" in note for note in found)
+    assert not any("two values" in note for note in found)
+    assert noted(two, "y ~ 1 + (1 | g)", priors={"sigma": 1}) == ()
+
+
 def test_pairs_of_opposite_signs_are_as_one_row_each(table):
     """X X' of a pair with signs 1 and -1 is twice the identity: sigma^2 is half a sum of tau^2."""
     (note,) = Problem(ModelSpec.from_formula("y ~ sign + (sign || pair)"), table).notes

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from nestor import ModelSpec, Problem
@@ -311,6 +312,34 @@ def test_bad_columns_are_named(changes, message):
 def test_a_column_that_is_not_there_is_named(column):
     with pytest.raises(DataError, match=f"column '{column}'"):
         problem(table=TABLE.drop(columns=column), weights="w 1")
+
+
+@pytest.mark.parametrize(
+    "formula", ["y ~ Intercept + x + (1 || state)", "y ~ x + (Intercept + x || state)"]
+)
+def test_a_column_called_intercept_and_the_constant_are_told_apart(formula, tmp_path):
+    table = TABLE.assign(Intercept=TABLE.x**2)
+    table.to_parquet(tmp_path / "rows.parquet")
+    spec = ModelSpec.from_formula(formula)
+    with_priors = spec.with_priors({"sigma": 1})
+    makers = {
+        "table": lambda spec: Problem(spec, table),
+        "parquet": lambda spec: Problem.from_parquet(spec, tmp_path / "rows.parquet"),
+        "batches": lambda spec: Problem.from_batches(spec, [table]),
+        "arrow": lambda spec: Problem.from_batches(spec, [pa.Table.from_pandas(table)]),
+    }
+    for make in makers.values():
+        for given in (spec, with_priors):
+            with pytest.raises(DataError, match="write 1 for the constant, or `Intercept`"):
+                make(given)
+        # What says which of the two it means, or leaves it to convention, is taken.
+        for plain in (
+            formula.replace("Intercept", "1"),
+            formula.replace("Intercept", "`Intercept`"),
+        ):
+            assert make(ModelSpec.from_formula(plain)).n_rows == len(TABLE)
+    assert Problem(spec, TABLE).n_rows == len(TABLE)
+    assert spec == ModelSpec.from_formula(formula.replace("Intercept", "1"))
 
 
 def test_a_table_without_rows_is_refused():

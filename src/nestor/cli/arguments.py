@@ -6,7 +6,17 @@ import functools
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from typer.core import TyperCommand
@@ -140,7 +150,11 @@ class Once(TyperCommand):
             If an option that takes one value has two.
         """
         given = list(args)
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            self._explain(error, ctx, given)
+            raise
         if ctx.resilient_parsing:
             return rest
         _, _, order = self.make_parser(ctx).parse_args(args=given)
@@ -157,6 +171,51 @@ class Once(TyperCommand):
                     f"{name} is given twice; it takes one value.{several}", ctx
                 )
         return rest
+
+    def _explain(self, error: typer.BadParameter, ctx: Any, given: list[str]) -> None:
+        """Put a plain line in the place of a library's complaint of a value, where its option is known."""
+        values, _, _ = self.make_parser(ctx).parse_args(args=given)
+        name = getattr(error.param, "name", None)
+        parameter = inspect.signature(self.callback).parameters.get(name) if self.callback else None
+        value = values.get(name)
+        if parameter is None or not isinstance(value, str):
+            return
+        wanted = _wanted(inspect.unwrap(self.callback), parameter.name, value)
+        if wanted:
+            error.message = wanted
+
+
+def _wanted(command: Callable[..., Any], name: str, value: str) -> str:
+    """Say what an option's value must be, and what was given; empty where its type is another one."""
+    from nestor.arguments import shown
+    from nestor.names import did_you_mean
+
+    kinds = _kinds(get_type_hints(command)[name])
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            words = get_args(kind)
+            meant = did_you_mean(value, words)
+            return f"it must be {' or '.join(map(str, words))}, not {shown(value)}.{meant}"
+    if int in kinds:
+        return f"it must be a whole number, {_digits(value)}not {shown(value)}."
+    return f"it must be a number, not {shown(value)}." if float in kinds else ""
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types of an annotation, without None."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return [kind for part in get_args(annotation) for kind in _kinds(part)]
+    return [] if annotation is type(None) else [annotation]
+
+
+def _digits(value: str) -> str:
+    """How to write a whole number that is written otherwise, such as 1e3, with a comma and a blank."""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    plain = number.is_integer() and abs(number) < 2**53
+    return f"such as {int(number)}, " if plain else "such as 1000, "
 
 
 def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:

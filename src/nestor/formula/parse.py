@@ -8,7 +8,7 @@ from nestor.errors import SpecError
 from nestor.formula.nesting import chain, to_levels
 from nestor.formula.parts import ParsedFormula, intercept_first
 from nestor.formula.walk import Walk
-from nestor.terms import Term, parse_term, quoted
+from nestor.terms import INTERCEPT, Term, parse_term, quoted
 from nestor.terms.parse import parse_factor
 from nestor.terms.syntax import parse_syntax, too_deep
 
@@ -57,7 +57,8 @@ def parse_formula(text: str) -> ParsedFormula:
     path = chain(parts.groups)
     mentioned = (effect for group in parts.groups for effect in group.effects)
     levels = to_levels(path, parts.groups, intercept_first((*population, *mentioned)))
-    parsed = ParsedFormula(outcome.name, population, levels, _only_offset(parts), text)
+    bare = any(token.kind == "IDENTIFIER" and token.lexeme == INTERCEPT for token in syntax.tokens)
+    parsed = ParsedFormula(outcome.name, population, levels, _only_offset(parts), text, bare)
     _check_outcome(parsed, outcome, parts.terms)
     return parsed
 

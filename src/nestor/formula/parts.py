@@ -68,6 +68,8 @@ class ParsedFormula:
         Column name.
     text : str
         As written; plays no part in comparisons.
+    names_constant : bool
+        Whether the constant is written as the bare word Intercept; plays no part in comparisons either.
     """
 
     outcome: str
@@ -75,6 +77,7 @@ class ParsedFormula:
     levels: tuple[ParsedLevel, ...]
     offset: str | None = None
     text: str = field(default="", compare=False)
+    names_constant: bool = field(default=False, compare=False)
 
 
 def intercept_first(effects: Iterable[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from nestor.arguments import path as as_path
 from nestor.arguments import whole
 from nestor.errors import DataError
 from nestor.index.growing import refuse_labels
+from nestor.rows import refuse_two_intercepts
 from nestor.statistics.columns import missing_columns, number_columns, refuse_spec, refuse_type
 from nestor.statistics.streaming import Batch
 
@@ -96,6 +97,7 @@ def read_parquet(
     wanted = list(dict.fromkeys((*spec.level_names, *numbers)))
     files = [_look(found) for found in _paths(path)]
     for file in files:
+        refuse_two_intercepts(spec, file.schema.names)
         _check(file, files[0], wanted, numbers, spec.level_names)
     total = sum(file.rows for file in files)
     if not total:

@@ -17,7 +17,7 @@ from nestor.index.growing import GrowingTree, in_leaf_order
 from nestor.index.spelling import refuse_respelt
 from nestor.names import INTERCEPT
 from nestor.resolve import ResolvedPriors, resolve
-from nestor.rows import constant_predictor
+from nestor.rows import constant_predictor, refuse_two_intercepts
 from nestor.statistics.columns import ColumnReader, missing_columns, number_columns, refuse_spec
 from nestor.statistics.leaf import LeafStatistics, from_moments
 from nestor.statistics.magnitude import refuse_magnitude
@@ -135,7 +135,15 @@ def read_tables(spec: ModelSpec, tables: Iterable[pd.DataFrame | pa.Table]) -> I
     for i, table in enumerate(tables):
         where = f"table {i}"
         with _named(where):
+            refuse_two_intercepts(spec, _column_names(table))
             yield Batch(_arrow(table, levels, numbers), where)
+
+
+def _column_names(table: object) -> list[object]:
+    """Names of a table's columns; of what is no table none."""
+    if isinstance(table, pa.Table | pa.RecordBatch):
+        return list(table.schema.names)
+    return list(table.columns) if isinstance(table, pd.DataFrame) else []
 
 
 def _refuse_one_table(tables: object) -> None:
