@@ -174,15 +174,13 @@ class Once(TyperCommand):
 
     def _explain(self, error: typer.BadParameter, ctx: Any, given: list[str]) -> None:
         """Put a plain line in the place of a library's complaint of a value, where its option is known."""
-        values, _, _ = self.make_parser(ctx).parse_args(args=given)
         name = getattr(error.param, "name", None)
-        parameter = inspect.signature(self.callback).parameters.get(name) if self.callback else None
-        value = values.get(name)
-        if parameter is None or not isinstance(value, str):
+        if name is None or self.callback is None:
             return
-        wanted = _wanted(inspect.unwrap(self.callback), parameter.name, value)
-        if wanted:
-            error.message = wanted
+        values, _, _ = self.make_parser(ctx).parse_args(args=given)
+        value, command = values.get(name), inspect.unwrap(self.callback)
+        if isinstance(value, str) and name in inspect.signature(command).parameters:
+            error.message = _wanted(command, name, value) or error.message
 
 
 def _wanted(command: Callable[..., Any], name: str, value: str) -> str:
