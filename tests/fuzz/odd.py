@@ -214,6 +214,9 @@ class Odd:
     def __repr__(self):
         return f"Odd({', '.join(f'{n!r}: {_words(c)}' for n, c in self.frame.items())})"
 
+    def _repr_pretty_(self, printer, cycle):  # Hypothesis would print a data class field by field
+        printer.text(repr(self))
+
 
 def _words(column):
     try:
@@ -310,7 +313,7 @@ VALID_SCENARIO = {
 def _toml(fields):
     try:
         return tomli_w.dumps(fields)
-    except (TypeError, ValueError, UnicodeError):
+    except (TypeError, ValueError, UnicodeError, RecursionError):
         return repr(fields)
 
 
@@ -333,7 +336,7 @@ def toml(draw, valid):
             if not below:
                 break
             here = draw(st.sampled_from(below))
-        value = draw(toml_values)
+        value = _copy(draw(toml_values))  # Hypothesis hands out the same empty list each time
         if isinstance(here, list):
             here.append(value)
         else:

@@ -393,6 +393,7 @@ def test_arguments_name_the_extra_columns():
         {"depth": 2, "branching": [3]},
         {"branching": 0},
         {"branching": "3"},
+        {"branching": np.array(3)},
         {"rows": 99},
         {"rows": 200, "rows_per_leaf": 2},
         {"rows_per_leaf": 0},

@@ -213,7 +213,7 @@ def test_names_of_columns_that_are_no_text_are_not_taken_for_it(name):
 # --- arguments --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batches", [5, None, "rows.parquet", b"rows", {"a": TABLE}])
+@pytest.mark.parametrize("batches", [5, None, "rows.parquet", b"rows", {"a": TABLE}, np.array(1)])
 def test_batches_that_are_no_tables_are_refused(batches):
     message = rf"batches must be a list of tables.*, not {type(batches).__name__}\."
     with pytest.raises(DataError, match=message):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -429,6 +430,12 @@ def test_what_is_not_numeric_is_shown(values: Any, shown: str) -> None:
     column = pd.Series(values, dtype=object if isinstance(values, list) else None)
     message = message_of("x", pd.DataFrame({"x": column}))
     assert f"): {shown}. Convert it to numbers" in message
+
+
+def test_dates_that_python_has_no_value_for_are_not_numeric() -> None:
+    far = pd.array([10**18] * 2, dtype=pd.ArrowDtype(pa.timestamp("s")))
+    message = message_of("x", pd.DataFrame({"x": far}))
+    assert message.startswith("column 'x' is not numeric (dtype timestamp[s][pyarrow]).")
 
 
 def test_columns_named_by_numbers_and_levels_in_the_index() -> None:

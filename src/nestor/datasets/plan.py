@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -277,9 +278,10 @@ def row_count(
 
 
 def _entries(name: str, value: Any) -> list[Any]:
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise DataError(f"{name} must be a sequence, not {shown(value)}.")
-    return list(value)
+    if not isinstance(value, str):
+        with suppress(TypeError):  # also an array of no dimension
+            return list(value)
+    raise DataError(f"{name} must be a sequence, not {shown(value)}.")
 
 
 def _constant(effects: Sequence[str]) -> str:

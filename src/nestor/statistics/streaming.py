@@ -155,7 +155,8 @@ def _refuse_one_table(tables: object) -> None:
             f"{type(tables).__name__}. Give [table]; or, since it is in memory, use "
             "Problem(spec, table)."
         )
-    if isinstance(tables, str | bytes | Mapping) or not isinstance(tables, Iterable):
+    no_list = isinstance(tables, str | bytes | Mapping) or not isinstance(tables, Iterable)
+    if no_list or (isinstance(tables, np.ndarray) and not tables.ndim):
         raise DataError(
             "batches must be a list of tables, or an iterator over them, not "
             f"{type(tables).__name__}."

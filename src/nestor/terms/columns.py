@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,14 @@ def not_numeric(name: str, kind: str, values: Iterable[Any] = ()) -> DataError:
     """Explain that a column is not numeric, by the first of its values, (N,), that is no number."""
     first: str | None = None
     worst: str | None = None
-    for row, value in enumerate(values):
-        if _is_number(value):
-            continue
-        first = first or f": {_shown(value)} in row {row}"
-        if not _reads_as_number(value):
-            worst = f": {_shown(value)} in row {row}"
-            break
+    with suppress(ArithmeticError, ValueError, NotImplementedError):  # Python has no such date
+        for row, value in enumerate(values):
+            if _is_number(value):
+                continue
+            first = first or f": {_shown(value)} in row {row}"
+            if not _reads_as_number(value):
+                worst = f": {_shown(value)} in row {row}"
+                break
     example = worst or first or ""
     return DataError(
         f"column {name!r} is not numeric ({kind}){example}. Convert it to numbers, or use it as a "
