@@ -84,11 +84,12 @@ def fit(
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     from nestor.residual import check_sigma
     from nestor.runner import store
-    from nestor.session import check_problem, check_timeout, read_contender
+    from nestor.session import check_memory, check_problem, check_timeout, read_contender
 
     check_problem(problem)
     contender = read_contender(engine, problem)
     check_timeout(timeout)
+    check_memory(problem, config)
     check_sigma(problem)
     console = _console(progress)
     _say(problem, [contender], console)

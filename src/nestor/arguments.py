@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 #: Largest whole number of 64 bits with a sign: what TOML, Arrow and most libraries can hold.
 LARGEST: Final = 2**63 - 1
-#: Most iterations of a chain, and most chains: samplers count them in 32 bits.
+#: Most iterations of a chain: samplers count them in 32 bits.
 MOST_ITERATIONS: Final = 2**31 - 1
+#: Most chains: each has a state, a stream of random numbers and a line of progress of its own.
+MOST_CHAINS: Final = 10**6
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ from rich.console import Group
 from nestor.errors import Unsupported
 from nestor.residual import check_sigma
 from nestor.runner import store
-from nestor.session import check_criteria, check_timeout, compare, read_contenders
+from nestor.session import check_criteria, check_memory, check_timeout, compare, read_contenders
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.live import LiveProgress
 from nestor.terminal.narrow import Prose
@@ -41,6 +41,7 @@ def compare_and_print(
     check_timeout(timeout)
     check_criteria(criteria, config)
     contenders = read_contenders(engines, problem)
+    check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
