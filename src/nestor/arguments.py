@@ -180,6 +180,20 @@ def one_of(
     return value
 
 
+def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> NDArray[np.float64]:
+    """Return `value` as floats of the shape that it has, finite or not; for the parameters see `whole`."""
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+        found = array.astype(np.float64) if array.dtype.kind in "biufO" else None
+    except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
+        found = None
+    if found is None:  # text that reads as a number is text, and a date is none either
+        raise error(f"{name} must be numbers, not {shown(value)}.")
+    return found
+
+
 def numbers(
     name: str,
     value: Any,
@@ -195,12 +209,7 @@ def numbers(
     """
     import numpy as np
 
-    try:
-        array = np.asarray(value)
-        # Text that reads as a number is text, and a date is none either.
-        array = array.astype(np.float64) if array.dtype.kind in "biufO" else np.array(np.nan)
-    except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
-        raise error(f"{name} must be numbers, not {shown(value)}.") from None
+    array = floats(name, value, error=error)
     if len(shape) == 2 and array.shape == shape[:1]:
         array = array[:, None]
     if array.shape not in ((), shape) and not (len(shape) == 2 and array.shape == (shape[0], 1)):

@@ -15,6 +15,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
 from nestor.events import Listener, ignore
 from nestor.lineup import Lineup
+from nestor.problem import check_problem
 from nestor.residual import check_sigma
 from nestor.runner import store
 
@@ -168,23 +169,6 @@ def _check_different(contenders: Sequence[Contender]) -> None:
     if chosen:
         what += f": {chosen[0]!r} is the same one, as auto chose its formulation"
     raise SpecError(f"{what}; name different ones.")
-
-
-def check_problem(problem: object) -> None:
-    """Refuse what is not a `Problem`.
-
-    Raises
-    ------
-    SpecError
-        With how to make one.
-    """
-    from nestor.problem import Problem
-
-    if not isinstance(problem, Problem):
-        raise SpecError(
-            f"a nestor.Problem is wanted, not {type(problem).__name__}: "
-            "make one by nestor.Problem(spec, table)."
-        )
 
 
 def check_timeout(timeout: object) -> None:

@@ -87,7 +87,7 @@ def calibrate(
     EngineFailed
         If the engine cannot be compiled, or none of the first simulations ends well.
     """
-    from nestor.session import check_problem
+    from nestor.problem import check_problem
 
     check_problem(problem)
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
