@@ -247,6 +247,19 @@ def test_version(call):
     assert (code, out) == (0, f"nestor {nestor.__version__}\n")
 
 
+@pytest.mark.parametrize("command", ["fit", "compare", "bench run", "schema"])
+def test_the_version_is_not_a_commands_but_nestors(call, command):
+    code, _, err = call(*command.split(), "--version")
+    assert code == 2
+    assert "No such option: --version. Did you mean nestor --version?" in err
+    assert "--prior" not in err
+
+
+def test_an_option_that_is_like_one_suggests_it(call):
+    assert "Did you mean '--engine'?" in call("fit", "data.csv", "--engin", "numba")[2]
+    assert "Did you mean" not in call("fit", "data.csv", "--nosuchthing")[2]
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch, small_table):
     monkeypatch.chdir(tmp_path)

@@ -140,7 +140,12 @@ class Once(TyperCommand):
             If an option that takes one value has two.
         """
         given = list(args)
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except Exception as error:
+            if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+                _say_what_was_meant(error, [name for one in self.params for name in one.opts])
+            raise
         if ctx.resilient_parsing:
             return rest
         _, _, order = self.make_parser(ctx).parse_args(args=given)
@@ -157,6 +162,16 @@ class Once(TyperCommand):
                     f"{name} is given twice; it takes one value.{several}", ctx
                 )
         return rest
+
+
+def _say_what_was_meant(error: Any, known: list[str]) -> None:
+    """Give an unknown option the suggestion that all of nestor's messages have; --version is nestor's own."""
+    from nestor.names import did_you_mean
+
+    meant = did_you_mean(error.option_name, ["--version", *known])
+    if meant:
+        error.message = f"{error.message}.{meant.replace("'--version'", 'nestor --version')}"
+    error.possibilities = ()
 
 
 def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:
