@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nestor.agreement.verdict import Verdict
-    from nestor.api import compare, fit, summary
+    from nestor.api import compare, fit
     from nestor.backend import SamplerConfig
     from nestor.calibration import Calibration, calibrate
     from nestor.comparison import Comparison
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nestor.priors import Prior
     from nestor.problem import Problem
     from nestor.spec import Level, ModelSpec
+    from nestor.summarizing import summary
     from nestor.tables import read_table
 
 _HOME = {
@@ -60,7 +61,7 @@ _HOME = {
     "loo": "leave_one_out",
     "population": "hierarchy",
     "read_table": "tables",
-    "summary": "api",
+    "summary": "summarizing",
     "with_labels": "hierarchy",
     "with_log_likelihood": "pointwise",
 }

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nestor.arguments import shown
 from nestor.backend import SamplerConfig
-from nestor.errors import ConvergenceWarning, DataError, EngineFailed
-from nestor.names import did_you_mean
+from nestor.errors import ConvergenceWarning, EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import pandas as pd
     import xarray as xr
     from rich.console import Console
 
@@ -82,13 +78,15 @@ def fit(
     Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    from nestor.problem import check_problem
     from nestor.residual import check_sigma
     from nestor.runner import store
-    from nestor.session import check_problem, check_timeout, read_contender
+    from nestor.session import check_memory, check_timeout, read_contender
 
     check_problem(problem)
     contender = read_contender(engine, problem)
     check_timeout(timeout)
+    check_memory(problem, config)
     check_sigma(problem)
     console = _console(progress)
     _say(problem, [contender], console)
@@ -224,9 +222,10 @@ def compare(
         If the engines, settings or directory are wrong; nothing has been run then.
     """
     from nestor.agreement.criteria import Criteria
+    from nestor.problem import check_problem
     from nestor.residual import check_sigma
-    from nestor.session import check_problem, engine_list, read_contenders
     from nestor.session import compare as run
+    from nestor.session import engine_list, read_contenders
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_problem(problem)
@@ -246,59 +245,6 @@ def compare(
             out=out,
             listener=listener,
         )
-
-
-def summary(
-    fit: xr.DataTree, var_names: Sequence[str] | str | None = None, **options: Any
-) -> pd.DataFrame:
-    """Summarize the posterior by `arviz.summary`, with the names that all of nestor's tables use.
-
-    `arviz.summary` itself works as well, and names effects before nodes:
-    ``beta_county[month, CA/Lake]`` where this says ``beta_county[CA/Lake, month]``.
-
-    Parameters
-    ----------
-    fit : DataTree
-        As `fit` returns it.
-    var_names : sequence of str, optional
-        Variables, by default all.
-    **options
-        Go to `arviz_stats.summary`, which refuses unknown ones.
-
-    Raises
-    ------
-    DataError
-        If the posterior has no variable of a given name.
-    """
-    import pandas as pd
-    from arviz_stats import summary as arviz_summary
-
-    from nestor.drawn import check_draws
-
-    check_draws(fit)
-    posterior = fit["posterior"].to_dataset()
-    known = [str(name) for name in posterior.data_vars]
-    names = _variables(var_names, known)
-    tables: list[pd.DataFrame] = []
-    for name in names:  # one by one, as ArviZ mixes up names of variables that have nodes first
-        effects = [d for d in posterior[name].dims if str(d).split("_", 1)[0] == "effect"]
-        tables.append(arviz_summary(posterior[[name]].transpose(..., *effects), **options))
-    return pd.concat(tables)
-
-
-def _variables(var_names: Sequence[str] | str | None, known: Sequence[str]) -> list[str]:
-    """Return the variables that were asked for; one may be given by its name alone, as ArviZ takes it."""
-    if var_names is None:
-        return list(known)
-    names = [var_names] if isinstance(var_names, str) else var_names
-    if not isinstance(names, Sequence) or not names:
-        raise DataError(f"var_names is a list of variables, not {shown(var_names)}.")
-    if unknown := [name for name in names if name not in known]:
-        meant = did_you_mean(unknown[0], known)
-        raise DataError(
-            f"the posterior has no {', '.join(map(str, unknown))}; it has {', '.join(known)}.{meant}"
-        )
-    return list(names)
 
 
 def _say(problem: Problem, contenders: Sequence[Contender], console: Console | None) -> None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 #: Largest whole number of 64 bits with a sign: what TOML, Arrow and most libraries can hold.
 LARGEST: Final = 2**63 - 1
-#: Most iterations of a chain, and most chains: samplers count them in 32 bits.
+#: Most iterations of a chain: samplers count them in 32 bits.
 MOST_ITERATIONS: Final = 2**31 - 1
+#: Most chains: each has a state, a stream of random numbers and a line of progress of its own.
+MOST_CHAINS: Final = 10**6
 
 
 #: Characters of a formula that stands in a representation.
@@ -182,6 +184,20 @@ def one_of(
     return value
 
 
+def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> NDArray[np.float64]:
+    """Return `value` as floats of the shape that it has, finite or not; for the parameters see `whole`."""
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+        found = array.astype(np.float64) if array.dtype.kind in "biufO" else None
+    except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
+        found = None
+    if found is None:  # text that reads as a number is text, and a date is none either
+        raise error(f"{name} must be numbers, not {shown(value)}.")
+    return found
+
+
 def numbers(
     name: str,
     value: Any,
@@ -197,12 +213,7 @@ def numbers(
     """
     import numpy as np
 
-    try:
-        array = np.asarray(value)
-        # Text that reads as a number is text, and a date is none either.
-        array = array.astype(np.float64) if array.dtype.kind in "biufO" else np.array(np.nan)
-    except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
-        raise error(f"{name} must be numbers, not {shown(value)}.") from None
+    array = floats(name, value, error=error)
     if len(shape) == 2 and array.shape == shape[:1]:
         array = array[:, None]
     if array.shape not in ((), shape) and not (len(shape) == 2 and array.shape == (shape[0], 1)):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
-from nestor.arguments import MOST_ITERATIONS, number, one_of, whole
+from nestor.arguments import MOST_CHAINS, MOST_ITERATIONS, number, one_of, whole
 from nestor.offers import (
     Cached,
     Deferred,
@@ -139,9 +139,12 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         checked: dict[str, object] = {
+            "chains": whole("chains", self.chains, least=1, most=MOST_CHAINS)
+        }
+        checked |= {
             name: whole(name, getattr(self, name), least=1, most=MOST_ITERATIONS)
-            for name in ("chains", "warmup", "draws", "max_tree_depth", "cores")
-            if name in ("chains", "warmup", "draws") or getattr(self, name) is not None
+            for name in ("warmup", "draws", "max_tree_depth", "cores")
+            if name in ("warmup", "draws") or getattr(self, name) is not None
         }
         checked["seed"] = whole("seed", self.seed, least=0)
         if self.target_accept is not None:

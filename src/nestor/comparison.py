@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.agreement.verdict import PairResult, Verdict
+from nestor.arguments import flag
 from nestor.contender import find_contender
 from nestor.diagnostics.summaries import QUANTITIES
 from nestor.errors import UnknownContender
@@ -200,7 +201,13 @@ def estimates(
     list of dict
         quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
         ess_bulk, ess_tail.
+
+    Raises
+    ------
+    SpecError
+        If `nodes` is neither True nor False.
     """
+    flag("nodes", nodes)
     labels, groups = quantities.labels, quantities.groups
     kept = range(quantities.n_scalars)
     wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
@@ -303,9 +310,15 @@ class Comparison:
         DataFrame
             Indexed by quantity and contender, with the columns of `nestor.comparison.estimates`;
             ``comparison.estimates()["mean"].unstack()`` puts contenders side by side.
+
+        Raises
+        ------
+        SpecError
+            If `nodes` is neither True nor False.
         """
         import pandas as pd
 
+        flag("nodes", nodes)  # also where no row has any
         records = [
             {**record, "contender": row.name, "place": place}
             for row in self.rows

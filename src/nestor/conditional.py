@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nestor.arguments import floats
 from nestor.cavity import Predictive
 from nestor.errors import SpecError
+from nestor.problem import check_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,12 +52,13 @@ def conditional_moments(problem: Problem, scales: Mapping[str, ArrayLike]) -> Co
     ------
     SpecError
         If a scale is missing, has another shape, or is no finite number or negative, or sigma is not
-        greater than zero; or if `scales` is no mapping.
+        greater than zero; or if `problem` is none, or `scales` no mapping.
     Unsupported
         If coefficients do not integrate out exactly.
     """
     import xarray as xr
 
+    check_problem(problem)
     found = Predictive.of_leaves(problem).moments(_read(problem, scales))
     p = len(problem.effects)
     names = ["beta", *(f"beta_{level.name}" for level in problem.levels)]
@@ -88,7 +91,7 @@ def _read(problem: Problem, scales: Mapping[str, ArrayLike]) -> dict[str, FloatA
             continue
         if variable.name not in scales:
             raise SpecError(f"the scales lack {variable.name}.")
-        array = _numbers(variable.name, scales[variable.name])
+        array = floats(variable.name, scales[variable.name])
         if array.shape != variable.shape:
             raise SpecError(
                 f"{variable.name} has shape {array.shape}; it must be {variable.shape}."
@@ -104,10 +107,3 @@ def _read(problem: Problem, scales: Mapping[str, ArrayLike]) -> dict[str, FloatA
     if sigma.is_fixed:
         found["sigma"] = np.array([sigma.value])
     return found
-
-
-def _numbers(name: str, values: ArrayLike) -> FloatArray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SpecError(f"{name} must be numbers, not {values!r}.") from None

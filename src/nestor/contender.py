@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
@@ -190,13 +189,20 @@ def find_contender(text: str, contenders: Sequence[Contender]) -> int:
     if found:
         listed = " or ".join(names[i] for i in found)
         raise UnknownContender(f"{text!r} may mean {listed}: write more of the name.")
-    short = {one.backend: one.name for one in contenders}
-    short |= {one.engine: one.name for one in contenders} | {n: n for n in names}
-    close = difflib.get_close_matches(str(text), short, n=1)
-    hint = f" Did you mean {short[close[0]]!r}?" if close else ""
     raise UnknownContender(
-        f"there is no contender {text!r}; there are {', '.join(names) or 'none'}.{hint}"
+        f"there is no contender {shown(text)}; there are {', '.join(names) or 'none'}."
+        f"{did_you_mean(text, _spellings(contenders))}"
     )
+
+
+def _spellings(contenders: Sequence[Contender]) -> list[str]:
+    """Names that mean one contender each: whole ones, and those without sampler or without words."""
+    short = []
+    for one in contenders:
+        words = one.name.partition("@")[2]
+        short += [f"{one.backend}@{words}", *dict.fromkeys([one.engine, one.backend])]
+    names = [one.name for one in contenders]
+    return [*names, *(text for text in short if short.count(text) == 1 and text not in names)]
 
 
 def _fits(text: str, contender: Contender) -> bool:
@@ -255,15 +261,29 @@ def _formulation_words(words: Sequence[str], text: str, levels: Sequence[str]) -
     named = [w for w in left if w != AUTO]
     for word in named:
         if not is_formulation_word(word):
-            meant = did_you_mean(word, _all_words(levels))
-            raise SpecError(
-                f"engine {shown(text)}: unknown word {shown(word)}.{meant} Write {_GRAMMAR}."
-            )
+            raise SpecError(f"engine {shown(text)}: {_unknown(word, levels)}")
     if named and AUTO in left:
         raise SpecError(
             f"engine {shown(text)}: auto chooses the formulation; leave out {named[0]!r}."
         )
     return named
+
+
+def _unknown(word: str, levels: Sequence[str]) -> str:
+    """Say what is wrong with a word that is none, and what to write."""
+    level, equals, how = word.rpartition("=")
+    if equals and level in levels:
+        forms = [f"{level}={known}" for known in get_args(Centering)]
+        # What follows the level decides: a long name of it makes any two words alike.
+        meant = did_you_mean(word, forms) if did_you_mean(how, get_args(Centering)) else ""
+        return f"unknown word {shown(how)} for the level {shown(level)}: write {' or '.join(forms)}.{meant}"
+    if equals:
+        return (
+            f"unknown word {shown(word)}: no level {shown(level)}; the levels are {list(levels)}."
+            f"{did_you_mean(level, levels)} Write {_GRAMMAR}."
+        )
+    meant = did_you_mean(word, _all_words(levels))
+    return f"unknown word {shown(word)}.{meant} Write {_GRAMMAR}."
 
 
 def _check_capable(entry: registry.Entry, contender: Contender) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from nestor.arguments import shown
 from nestor.drawn import check_draws
 from nestor.errors import DataError
 from nestor.names import INTERCEPT, underscored
@@ -48,7 +49,7 @@ def with_labels(
     Raises
     ------
     DataError
-        If `fit` has no such labels, or `data` has other nodes.
+        If `fit` has no such labels, or `data` has other nodes or is neither Dataset nor DataArray.
 
     Examples
     --------
@@ -60,6 +61,11 @@ def with_labels(
 
     check_draws(fit)
     if data is not None:
+        if not isinstance(data, xr.Dataset | xr.DataArray):
+            raise DataError(
+                "data must be a Dataset or DataArray with nodes of these draws, such as "
+                f"nestor.deviations(fit) or a variable of fit['posterior'], not {shown(data)}."
+            )
         return data.assign_coords(_node_coords(fit, data))
     posterior = fit["posterior"].dataset
     found = fit.copy()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.arguments import number
 from nestor.drawn import drawn
 from nestor.errors import DataError
 from nestor.pointwise import log_likelihood
@@ -135,6 +136,8 @@ def loo(
 
     Raises
     ------
+    SpecError
+        If `problem` is none, `chunk` is no positive whole number, or `reff` no positive number.
     DataError
         If draws are missing, too few, of another posterior (other data or another model, which is
         compared with what the fit stored), or give a row no finite density, or if the rows are not in
@@ -146,6 +149,8 @@ def loo(
     (2024), JMLR 25.
     """
     check_same_posterior(problem, fit)
+    if reff is not None:
+        reff = number("reff", reff, above=0.0)
     parts = log_likelihood(problem, fit, chunk=chunk)
     # Scales have no part in the density of rows, but tell another model's draws.
     drawn(problem, fit, problem.variables)

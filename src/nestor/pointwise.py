@@ -9,6 +9,8 @@ import numpy as np
 
 from nestor.arguments import whole
 from nestor.drawn import drawn, family_drawn
+from nestor.problem import check_problem
+from nestor.same_posterior import check_same_posterior
 from nestor.terminal.working import working_bar
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Numbers in a chunk, so that it and three arrays of its size on the way to it take 64 MB.
 _NUMBERS = 64 * 2**20 // (4 * 8)
+_OWN_DATA = (
+    "A group of the fit is of the data that it was given; for new data take nestor.log_likelihood"
+)
 
 
 def log_likelihood(
@@ -55,8 +60,9 @@ def log_likelihood(
     DataError
         If draws of a variable are missing or belong to other nodes, or the rows are not in memory.
     SpecError
-        If `chunk` is not a positive whole number.
+        If `problem` is none, or `chunk` is not a positive whole number.
     """
+    check_problem(problem)
     rows = _Rows(problem, fit)
     size = rows.chunk if chunk is None else whole("chunk", chunk, least=1)
     return (
@@ -75,7 +81,8 @@ def with_log_likelihood(
     Parameters
     ----------
     problem, fit, chunk
-        See `log_likelihood`, as for errors.
+        See `log_likelihood`, as for errors; but the data must be the fit's own, since the group stands
+        beside them.
     progress : bool
         Whether to show progress on standard error.
 
@@ -83,11 +90,17 @@ def with_log_likelihood(
     -------
     DataTree
         A copy that shares the draws of `fit`.
+
+    Raises
+    ------
+    DataError
+        Also if the draws are of another posterior, as for `nestor.loo`.
     """
     import xarray as xr
 
     from nestor.datatree import outcome_name, row_coords
 
+    check_same_posterior(problem, fit, why=_OWN_DATA)
     parts = log_likelihood(problem, fit, chunk=chunk)
     sizes = fit["posterior"].sizes
     whole = np.empty((sizes["chain"], sizes["draw"], problem.n_rows))

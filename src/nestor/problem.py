@@ -19,7 +19,7 @@ from nestor.design import (
     variables,
     with_inherited,
 )
-from nestor.errors import DataError
+from nestor.errors import DataError, SpecError
 from nestor.fingerprint import fingerprint
 from nestor.index import NestedIndex, build_index
 from nestor.printing import listed, printable, shortened
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nestor.index import TreeIndex
     from nestor.statistics.streaming import Streamed
 
-__all__ = ["LevelDesign", "Problem", "Role", "Variable"]
+__all__ = ["LevelDesign", "Problem", "Role", "Variable", "check_problem"]
 
 
 class Problem:
@@ -387,3 +387,18 @@ class Problem:
         """The description with every automatic prior replaced by its numbers."""
         fields = {name: getattr(self.spec, name) for name in ModelSpec.model_fields}
         return ModelSpec(**{**fields, "priors": self.priors.by_address()})
+
+
+def check_problem(problem: object) -> None:
+    """Refuse what is not a `Problem`.
+
+    Raises
+    ------
+    SpecError
+        With how to make one.
+    """
+    if not isinstance(problem, Problem):
+        raise SpecError(
+            f"a nestor.Problem is wanted, not {type(problem).__name__}: "
+            "make one by nestor.Problem(spec, table)."
+        )

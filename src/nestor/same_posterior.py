@@ -9,6 +9,7 @@ import numpy as np
 
 from nestor.drawn import check_draws
 from nestor.errors import DataError, SpecError
+from nestor.problem import check_problem
 from nestor.same_data import data_that_differ
 from nestor.spec import ModelSpec
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-6
 
 
-def check_same_posterior(problem: Problem, fit: xr.DataTree) -> None:
+def check_same_posterior(
+    problem: Problem, fit: xr.DataTree, *, why: str = "What is left out must have been in"
+) -> None:
     """Refuse draws that are known to be of another posterior than the problem's.
 
     Model, data and priors are compared with what the fit stored of them. What it did not store, as it
@@ -35,12 +38,17 @@ def check_same_posterior(problem: Problem, fit: xr.DataTree) -> None:
         Model and data.
     fit : DataTree
         As `nestor.fit` returns it.
+    why : str
+        Why the data must be the same, for the message that they are not.
 
     Raises
     ------
+    SpecError
+        If `problem` is none.
     DataError
         If they are of another posterior, saying what differs, or are no draws at all.
     """
+    check_problem(problem)
     check_draws(fit)
     if fit.attrs.get("fingerprint") == problem.fingerprint:
         return
@@ -48,7 +56,7 @@ def check_same_posterior(problem: Problem, fit: xr.DataTree) -> None:
     found = None if theirs is None else _models_that_differ(own, theirs)
     if found is None and (data := data_that_differ(problem, fit)):
         columns = "" if theirs is None else _columns_that_differ(own, theirs)
-        found = f"{columns or data}. What is left out must have been in"
+        found = f"{columns or data}. {why}"
     if found is None and theirs is not None:
         found = _priors_that_differ(problem, theirs)
     if found is not None:

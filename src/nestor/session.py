@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, SpecError
 from nestor.events import Listener, ignore
 from nestor.lineup import Lineup
+from nestor.problem import check_problem
 from nestor.residual import check_sigma
 from nestor.runner import store
 
@@ -70,6 +72,7 @@ def compare(
     criteria = criteria or Criteria()
     check_criteria(criteria, config)
     check_timeout(timeout)
+    check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)
     with _folder(out, problem) as (folder, logs):
         keep = out is not None
@@ -168,23 +171,6 @@ def _check_different(contenders: Sequence[Contender]) -> None:
     raise SpecError(f"{what}; name different ones.")
 
 
-def check_problem(problem: object) -> None:
-    """Refuse what is not a `Problem`.
-
-    Raises
-    ------
-    SpecError
-        With how to make one.
-    """
-    from nestor.problem import Problem
-
-    if not isinstance(problem, Problem):
-        raise SpecError(
-            f"a nestor.Problem is wanted, not {type(problem).__name__}: "
-            "make one by nestor.Problem(spec, table)."
-        )
-
-
 def check_timeout(timeout: object) -> None:
     """Refuse a timeout that is not a number of seconds greater than zero.
 
@@ -194,6 +180,44 @@ def check_timeout(timeout: object) -> None:
         If it is not.
     """
     seconds("timeout", timeout)
+
+
+def check_memory(problem: Problem, config: SamplerConfig, until_verdict: int | None = None) -> None:
+    """Refuse draws that this machine cannot hold.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    config : SamplerConfig
+        Chains, and draws of each.
+    until_verdict : int, optional
+        Draws per chain up to which a comparison may go on.
+
+    Raises
+    ------
+    SpecError
+        With how much they take, how much there is, and how many draws would fit.
+    """
+    from nestor.runner.ending import memory_text
+    from nestor.runner.memory import machine_bytes
+
+    draws = max(config.draws, until_verdict or 0)
+    quantities = sum(math.prod(v.shape) for v in problem.variables.values())
+    one = config.chains * quantities * 8
+    there = machine_bytes()
+    if draws * one <= there:
+        return
+    fit = there // one
+    what = (
+        f"at most {fit:,} draws per chain fit: ask for fewer draws, or fewer chains"
+        if fit
+        else "not even one draw per chain fits: ask for fewer chains, or a model with fewer groups"
+    )
+    raise SpecError(
+        f"{config.chains:,} chains of {draws:,} draws of {quantities:,} quantities take "
+        f"{memory_text(draws * one)} of memory, and this machine has {memory_text(there)}; {what}."
+    )
 
 
 def check_criteria(criteria: Criteria, config: SamplerConfig) -> None:

@@ -72,7 +72,8 @@ FORMULAS = [
 ]  # fmt: skip
 ARGUMENTS = [
     ("--chains", "0"), ("--chains", "-1"), ("--chains", "1.5"), ("--chains", HUGE),
-    ("--chains", "10000000000"), ("--warmup", "0"), ("--warmup", HUGE), ("--draws", "0"),
+    ("--chains", "10000000000"), ("--chains", "99999999"),
+    ("--draws", str(2**31 - 1)), ("--warmup", "0"), ("--warmup", HUGE), ("--draws", "0"),
     ("--draws", "1e3"), ("--draws", HUGE), ("--draws", str(10**12)), ("--seed", "-1"),
     ("--seed", str(2**64)), ("--seed", HUGE), ("--target-accept", "nan"),
     ("--target-accept", "inf"), ("--target-accept", "0"), ("--target-accept", "1"),

@@ -267,6 +267,32 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(here, monkeypatch, 
     assert all(_ends(int(pid)) for pid in pids.read_text().split())
 
 
+def test_an_interrupt_while_pictures_are_drawn_says_what_is_kept(here, call, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    command = ["compare", "data.csv", FORMULA, "--engine", "exact", "--engine", "exact2"]
+    command += ["--out", "kept", "--draws", "50"]
+    monkeypatch.chdir(here)
+    with monkeypatch.context() as broken:
+        broken.setattr("nestor.comparison.Comparison.save_plots", interrupted)
+        code, out, err = call(*command)
+    assert code == 130
+    assert "drawing pictures" in err.splitlines()
+    assert "drawing pictures" not in out
+    assert err.splitlines()[-1] == (
+        "interrupted. The verdict and the draws are kept in kept (comparison.json and the files .nc); "
+        "pictures are not all drawn: the same command draws them, and runs nothing again that is finished."
+    )
+    assert not list((here / "kept").glob("*.png"))
+    monkeypatch.setattr("nestor.comparison.Comparison.save_plots", lambda _: [here / "trace.png"])
+    before = {path: path.stat().st_mtime_ns for path in (here / "kept").glob("*.nc")}
+    _, out, _ = call(*command)
+    assert "trace.png" in out
+    assert len(before) == 2
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
 def _ends(pid):
     """Whether a process ends within some seconds; on a busy machine a killed one takes a moment."""
     for _ in range(100):

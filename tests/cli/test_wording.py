@@ -26,6 +26,7 @@ OF_OBJECTS = (
     "a problem takes a ModelSpec",
     "the table must be a pandas DataFrame",
     "a nestor.Problem is wanted",
+    "A group of the fit is of the data",
     "batches must be a list of tables",
     "it must be a pandas DataFrame or a pyarrow Table",
     "It is in the index: table.reset_index()",
@@ -45,6 +46,7 @@ ELSEWHERE = (
     *("conformance", "__init__.py", "cli/wording.py", "plots", "report", "datasets"),
     "runner/contract.py",
     "hierarchy.py",
+    "summarizing.py",
 )
 
 
@@ -247,6 +249,19 @@ def test_every_command_refuses_options_given_twice():
 def test_version(call):
     code, out, _ = call("--version")
     assert (code, out) == (0, f"nestor {nestor.__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["fit", "compare", "bench run", "schema"])
+def test_the_version_is_not_a_commands_but_nestors(call, command):
+    code, _, err = call(*command.split(), "--version")
+    assert code == 2
+    assert "No such option: --version. Did you mean nestor --version?" in err
+    assert "--prior" not in err
+
+
+def test_an_option_that_is_like_one_suggests_it(call):
+    assert "Did you mean '--engine'?" in call("fit", "data.csv", "--engin", "numba")[2]
+    assert "Did you mean" not in call("fit", "data.csv", "--nosuchthing")[2]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.document import json_schema
 from nestor.errors import DataError, SpecError, Unsupported
 from nestor.events import EngineFinished, WorkerEvent
+from nestor.references.verify import verify
 from nestor.session import compare
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -233,6 +234,29 @@ def test_an_engine_that_is_not_settled_is_settled_before_it_runs(small_problem, 
     config = SamplerConfig(chains=1, warmup=1, draws=10)
     _, tree = engine.sample(small_problem, auto, config, tmp_path / "log")
     assert tree.attrs["contender"] == "reference:exact@marginalized"
+
+
+def test_draws_that_the_machine_cannot_hold_are_refused_before_anything_runs(
+    small_problem, tmp_path, monkeypatch
+):
+    """4 chains x 25 numbers x 8 bytes are 800 bytes a draw: 80 MB for 100,000 draws of each chain."""
+    monkeypatch.setattr("nestor.runner.memory.machine_bytes", lambda: 50_000_000)
+    assert sum(np.prod(v.shape, dtype=int) for v in small_problem.variables.values()) == 25
+    engines, many = ["exact", "exact2"], 100_000
+    message = "take 80 MB of memory, and this machine has 50 MB; at most 62,500 draws per chain fit"
+    with pytest.raises(SpecError, match=message):
+        compare(small_problem, engines, config=SamplerConfig(draws=many), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SpecError, match="4 chains of 100,000 draws of 25 quantities"):
+        compare(small_problem, engines, config=CONFIG, criteria=Criteria(until_verdict=many))
+    with pytest.raises(SpecError, match="ask for fewer draws, or fewer chains"):
+        nestor.fit(small_problem, "exact", draws=many, progress=False)
+    with pytest.raises(SpecError, match="not even one draw per chain fits"):
+        nestor.fit(small_problem, "exact", chains=10**6, progress=False)
+    with pytest.raises(SpecError, match="of memory"):
+        nestor.calibrate(small_problem, "exact", chains=2, draws=2 * many, progress=False)
+    with pytest.raises(SpecError, match="of memory"):
+        verify("exact", config=SamplerConfig(draws=10**6))
 
 
 def test_python_compare_shows_itself(small_problem, capsys):

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import nestor
-from nestor import DataError, ModelSpec, Problem
+from nestor import DataError, ModelSpec, Problem, SpecError
 from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
 
@@ -131,6 +131,49 @@ def test_nestors_own_summary_names_scalars_as_its_tables_do(fit):
         nestor.summary(fit, no_such_option=1)
     with pytest.raises(DataError, match="no omega"):
         nestor.summary(fit, ["omega"])
+
+
+def test_summary_selects_labels_and_takes_arvizs_options(fit):
+    found = nestor.summary(fit, coords={"county": "CA/a", "effect": ["x"]}, round_to="none")
+    assert "beta_county[CA/a, x]" in found.index
+    assert "sigma" in found.index
+    assert [n for n in found.index if "Intercept" in n or "CA/b" in n] == ["tau_county[Intercept]"]
+    wanted = float(fit["posterior"]["beta_county"].sel(county="CA/a", effect="x").mean())
+    assert found.loc["beta_county[CA/a, x]", "mean"] == pytest.approx(wanted, rel=1e-12)
+    few = nestor.summary(fit, "beta", kind="stats", ci_prob=0.5, ci_kind="eti", round_to=3)
+    assert list(few.columns) == ["mean", "sd", "eti50_lb", "eti50_ub"]
+    assert "beta_county[CA/a, x]" in nestor.summary(fit, coords={"chain": [0]}, kind="stats").index
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "zz"}, "kind must be all, stats, diagnostics"),
+        ({"ci_prob": "x"}, "ci_prob must lie between 0 and 1, not 'x'"),
+        ({"ci_prob": 1.5}, "ci_prob must lie between 0 and 1"),
+        ({"ci_kind": "x"}, "ci_kind must be hdi or eti, not 'x'"),
+        ({"fmt": "xarray"}, r"for a Dataset call arviz\.summary"),
+        ({"fmt": "zz"}, "fmt must be wide or long, not 'zz'"),
+        ({"round_to": "x"}, "round_to must be auto, none or None, not 'x'"),
+        ({"round_to": 1.5}, "round_to must be a whole number"),
+        ({"skipna": "x"}, "skipna must be True or False"),
+        ({"group": "prior"}, r"another group call arviz\.summary\(fit, group="),
+        ({"group": None}, "summarizes the group posterior, not None"),
+        ({"coords": "x"}, "coords must be a mapping of dimensions to labels"),
+        ({"coords": {"a": ["b"]}}, "no variable asked for has a dimension 'a'; there are chain"),
+        ({"coords": {"conty": ["b"]}}, "Did you mean 'county'"),
+        (
+            {"coords": {"county": ["CA/A"]}},
+            "'CA/A' is no county of these draws. Did you mean 'CA/a'",
+        ),
+        ({"coords": {"county": []}}, "selects no county; name at least one"),
+        ({"coords": {"effect": slice(1, 2)}}, "coords: cannot select effect"),
+        ({"var_names": "sigma", "coords": {"county": ["CA/a"]}}, "no variable asked for"),
+    ],
+)
+def test_options_of_summary_that_are_none_are_refused(fit, options, message):
+    with pytest.raises((SpecError, DataError), match=message):
+        nestor.summary(fit, **options)
 
 
 def test_diagnostics_of_every_variable(tree):

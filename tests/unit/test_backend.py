@@ -25,6 +25,7 @@ from nestor.formulation import Formulation
         ({"target_accept": 0.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": 1.0}, "target_accept must lie between 0 and 1"),
         ({"target_accept": math.nan}, "target_accept must lie between 0 and 1, not nan"),
+        ({"chains": 10**6 + 1}, "chains must be at most 1,000,000, not 1000001"),
         ({"metric": "dense"}, "metric must be diagonal_draws, not 'dense'"),
         ({"chain_method": "threads"}, "must be sequential, parallel or vectorized, not 'threads'"),
     ],

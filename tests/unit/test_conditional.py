@@ -18,6 +18,11 @@ FORMULAS = {
 }
 
 
+class Unreadable:
+    def __float__(self):
+        raise RuntimeError("no number today")
+
+
 @pytest.fixture(scope="module", params=FORMULAS, ids=str)
 def problem(request, small_table):
     formula, arguments = FORMULAS[request.param]
@@ -58,6 +63,10 @@ def test_they_are_labelled_as_draws_are(small_problem):
         ({"tau_g": ["a"]}, r"tau_g must be numbers, not \['a'\]"),
         ({"tau_g": [[1.0], [1.0, 2.0]]}, "tau_g must be numbers"),
         ({"tau_g": {"Intercept": 1.0}}, "tau_g must be numbers"),
+        ({"sigma": 10**400}, "sigma must be numbers, not a whole number of about 401 digits"),
+        ({"tau_g": [10**400, 1.0]}, "tau_g must be numbers"),
+        ({"sigma": Unreadable()}, "sigma must be numbers"),
+        ({"sigma": "1.0"}, "sigma must be numbers, not '1.0'"),
     ],
 )
 def test_scales_that_are_none_are_refused(small_problem, change, message):
@@ -69,6 +78,11 @@ def test_scales_that_are_none_are_refused(small_problem, change, message):
 def test_what_is_no_mapping_is_refused(small_problem, scales):
     with pytest.raises(SpecError, match="wanted as a mapping of names to numbers"):
         nestor.conditional_moments(small_problem, scales)
+
+
+def test_what_is_no_problem_is_refused(small_problem):
+    with pytest.raises(SpecError, match=r"a nestor\.Problem is wanted, not int"):
+        nestor.conditional_moments(5, scales_of(small_problem))
 
 
 def test_a_missing_scale_is_named(small_problem):

@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from nestor import ModelSpec, Problem, SamplerConfig, Verdict
+from nestor import ModelSpec, Problem, SamplerConfig, SpecError, Verdict
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.backend import Draws, Timings
@@ -270,6 +270,34 @@ def test_contenders_are_found_by_the_names_that_were_asked_for(problems):
         assert name in found.draws
     assert list(found.draws) == [row.name for row in rows]
     assert found.draws.get("pymc") is None
+
+
+@pytest.mark.parametrize("nodes", ["x", 1, None])
+def test_estimates_of_nodes_are_asked_for_by_true_or_false(problems, nodes):
+    rows = [finished(problems[0], text, s) for s, text in enumerate(["exact", "exact2"])]
+    found = comparison(problems[0], *rows)
+    with pytest.raises(SpecError, match="nodes must be True or False, not"):
+        found.estimates(nodes=nodes)
+
+
+def test_a_name_that_is_like_some_suggests_the_contender_with_such_words(problems):
+    texts = ("exact@centered", "reference@centered", "reference@marginalized", "exact")
+    rows = [finished(problems[0], text, seed) for seed, text in enumerate(texts)]
+    found = comparison(problems[0], *rows)
+    for asked, meant in {
+        "reference@marg": "reference@marginalized",
+        "reference:exact@marg": "reference:exact@marginalized",
+        "Reference@Centred": "reference@centered",
+        "exact@nonc": "exact@noncentered",
+        "refrence@marginalized": "reference@marginalized",
+    }.items():
+        with pytest.raises(KeyError, match=rf"Did you mean '{meant}'\?"):
+            found.draws[asked]
+        assert meant in found.draws
+    with pytest.raises(KeyError) as nothing_like_it:
+        found.draws["x" * 5000]
+    assert "Did you mean" not in str(nothing_like_it.value)
+    assert len(str(nothing_like_it.value)) < 500
 
 
 def test_pictures_find_a_pair_by_such_names(problems):

@@ -262,3 +262,13 @@ def test_without_labels_it_says_so(fit):
     bare = xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()})
     with pytest.raises(DataError, match="no labels of nodes"):
         nestor.with_labels(bare)
+
+
+@pytest.mark.parametrize("data", [5, "beta", {}, [1]], ids=repr)
+def test_what_cannot_be_labelled_is_refused(data):
+    _, fit, _ = fitted("y ~ x + (x || state)")
+    message = (
+        r"data must be a Dataset or DataArray with nodes of these draws, such as nestor\.deviations"
+    )
+    with pytest.raises(DataError, match=message):
+        nestor.with_labels(fit, data)

@@ -14,7 +14,7 @@ import nestor
 from nestor import LeaveOneOut, ModelSpec, Problem, leave_out
 from nestor.backend import Draws, Timings
 from nestor.datatree import to_datatree
-from nestor.errors import DataError, Unsupported
+from nestor.errors import DataError, SpecError, Unsupported
 from nestor.leave_one_out import smoothed
 from nestor_reference import conditional_draws, log_marginal
 
@@ -57,6 +57,12 @@ def test_a_given_efficiency_is_used(small_problem, fit):
     wanted = arviz_loo(nestor.with_log_likelihood(small_problem, fit), reff=0.25)
     assert found.elpd == pytest.approx(wanted.elpd, rel=1e-10)
     assert found.elpd != nestor.loo(small_problem, fit).elpd
+
+
+@pytest.mark.parametrize("reff", ["a", 0, -5, np.nan, np.inf, 10**400, True])
+def test_an_efficiency_that_is_none_is_refused(small_problem, fit, reff):
+    with pytest.raises(SpecError, match="reff must be a finite number greater than 0, not"):
+        nestor.loo(small_problem, fit, reff=reff)
 
 
 def test_results_compare_in_arviz(small_problem, fit):

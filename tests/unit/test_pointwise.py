@@ -151,3 +151,34 @@ def test_needs_rows(small_table):
     fit = fitted(Problem(spec, small_table))
     with pytest.raises(DataError, match="not in memory"):
         nestor.log_likelihood(streamed, fit)
+
+
+@pytest.mark.parametrize("call", [nestor.with_log_likelihood, nestor.loo])
+def test_draws_of_other_data_become_no_group(small_problem, small_table, call):
+    """Draws of other rows would stand beside data that they were not given."""
+    fewer = Problem(small_problem.spec, small_table.drop(index=small_table.index[0]))
+    other = Problem(small_problem.spec, small_table.assign(y=small_table["y"] + 1.0))
+    fit = fitted(small_problem)
+    with pytest.raises(DataError, match="were given 60 rows, not 59"):
+        call(fewer, fit)
+    with pytest.raises(DataError, match="were given other values of 'y'"):
+        call(other, fit)
+    # New data are welcome where no group is made.
+    assert list(nestor.log_likelihood(other, fit))
+    with pytest.raises(DataError, match=r"for new data take nestor\.log_likelihood"):
+        nestor.with_log_likelihood(other, fit)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        nestor.with_log_likelihood,
+        nestor.log_likelihood,
+        nestor.loo,
+        nestor.leave_one_leaf_out,
+        nestor.leave_one_row_out,
+    ],
+)
+def test_what_is_no_problem_is_refused(small_problem, call):
+    with pytest.raises(SpecError, match=r"a nestor\.Problem is wanted, not int"):
+        call(5, fitted(small_problem))

@@ -87,11 +87,13 @@ def calibrate(
     EngineFailed
         If the engine cannot be compiled, or none of the first simulations ends well.
     """
-    from nestor.session import check_problem
+    from nestor.problem import check_problem
 
     check_problem(problem)
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
-    contender = check_study(problem, engine, simulations, around, ranked_draws, jobs, timeout)
+    contender = check_study(
+        problem, engine, config, simulations, around, ranked_draws, jobs, timeout
+    )
     folder = None if out is None else path("out", out)
 
     def run(on_progress: Callable[[Progress], None]) -> Calibration:
@@ -129,6 +131,7 @@ def calibrate(
 def check_study(
     problem: Problem,
     engine: str,
+    config: SamplerConfig,
     simulations: object,
     around: object,
     ranked_draws: object,
@@ -146,7 +149,7 @@ def check_study(
     """
     from nestor.calibration.session import one_at_a_time
     from nestor.residual import check_sigma
-    from nestor.session import read_contender
+    from nestor.session import check_memory, read_contender
 
     contender = one_at_a_time(read_contender(engine, problem))
     whole("simulations", simulations, least=1, most=MOST_ITERATIONS)
@@ -155,6 +158,7 @@ def check_study(
         whole("jobs", jobs, least=1)
     one_of("around", around, get_args(Around))
     seconds("timeout", timeout)
+    check_memory(problem, config)
     if around == "posterior":
         # Around the prior the data's own outcome is not looked at.
         check_sigma(problem)

@@ -155,6 +155,10 @@ class Once(TyperCommand):
         except typer.BadParameter as error:
             self._explain(error, ctx, given)
             raise
+        except Exception as error:
+            if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+                _say_what_was_meant(error, [name for one in self.params for name in one.opts])
+            raise
         if ctx.resilient_parsing:
             return rest
         _, _, order = self.make_parser(ctx).parse_args(args=given)
@@ -214,6 +218,16 @@ def _digits(value: str) -> str:
         return ""
     plain = number.is_integer() and abs(number) < 2**53
     return f"such as {int(number)}, " if plain else "such as 1000, "
+
+
+def _say_what_was_meant(error: Any, known: list[str]) -> None:
+    """Give an unknown option the suggestion that all of nestor's messages have; --version is nestor's own."""
+    from nestor.names import did_you_mean
+
+    meant = did_you_mean(error.option_name, ["--version", *known])
+    if meant:
+        error.message = f"{error.message}.{meant.replace("'--version'", 'nestor --version')}"
+    error.possibilities = ()
 
 
 def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:

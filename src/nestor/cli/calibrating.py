@@ -79,7 +79,9 @@ def calibrate(
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, None)
     problem = make_problem(model, data, missing)
-    contender = check_study(problem, engine, simulations, around, ranked_draws, jobs, timeout)
+    contender = check_study(
+        problem, engine, config, simulations, around, ranked_draws, jobs, timeout
+    )
     found = calibrate_and_print(
         problem,
         contender,

@@ -20,7 +20,7 @@ from nestor.quantities import Quantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
 from nestor.runner import store
-from nestor.session import check_timeout, read_contender
+from nestor.session import check_memory, check_timeout, read_contender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,6 +161,7 @@ def verify(
     of = {name: problem(name) for name in names}
     contenders = {n: read_contender(engine, p) for n, p in of.items()}
     for name, posing in of.items():
+        check_memory(posing, config)
         load(name).check(posing)
     scores = []
     for name in names:

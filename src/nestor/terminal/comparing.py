@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -9,14 +10,14 @@ from rich.console import Group
 from nestor.errors import Unsupported
 from nestor.residual import check_sigma
 from nestor.runner import store
-from nestor.session import check_criteria, check_timeout, compare, read_contenders
+from nestor.session import check_criteria, check_memory, check_timeout, compare, read_contenders
 from nestor.terminal.lines import Unpadded
-from nestor.terminal.live import LiveProgress
+from nestor.terminal.live import LiveProgress, shows_bars
 from nestor.terminal.narrow import Prose
 from nestor.terminal.tables import chosen_view, problem_view, results_view
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -41,6 +42,7 @@ def compare_and_print(
     check_timeout(timeout)
     check_criteria(criteria, config)
     contenders = read_contenders(engines, problem)
+    check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)
     folder = out or store.default_folder(problem)
     store.claim(folder, problem)
@@ -63,17 +65,35 @@ def compare_and_print(
         raise KeyboardInterrupt(
             f"What is finished is kept in {folder}: the same command goes on from there."
         ) from None
-    printed.print(Unpadded(results_view(comparison)))
-    _print_files(comparison, folder, printed)
+    try:
+        printed.print(Unpadded(results_view(comparison)))
+        _print_files(comparison, folder, printed, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"The verdict and the draws are kept in {folder} (comparison.json and the files .nc); pictures "
+            "are not all drawn: the same command draws them, and runs nothing again that is finished."
+        ) from None
     return comparison
 
 
-def _print_files(comparison: Comparison, folder: Path, console: Console) -> None:
+def _print_files(comparison: Comparison, folder: Path, console: Console, progress: Console) -> None:
     names = ["comparison.json"]
     names += [f"{row.contender.file_stem}.nc" for row in comparison.rows if row.has_draws]
     if comparison.draws:
         try:
-            names += [path.name for path in comparison.save_plots()]
+            with _status("drawing pictures", progress):
+                names += [path.name for path in comparison.save_plots()]
         except Unsupported as error:
             console.print(Prose(f"No pictures: {error}", 2))
     console.print(Prose(f"Written to {folder}/: {', '.join(names)}", 2))
+
+
+@contextlib.contextmanager
+def _status(what: str, console: Console) -> Iterator[None]:
+    """Say what is being done: a line that vanishes at its end, and elsewhere one that stays."""
+    if shows_bars(console):
+        with console.status(what):
+            yield
+    else:
+        console.print(what, markup=False, highlight=False, soft_wrap=True)
+        yield

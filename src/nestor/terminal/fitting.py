@@ -12,7 +12,7 @@ from nestor.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.residual import check_sigma
 from nestor.runner import store
-from nestor.session import check_timeout, read_contender
+from nestor.session import check_memory, check_timeout, read_contender
 from nestor.terminal.lines import Unpadded
 from nestor.terminal.narrow import Prose
 from nestor.terminal.summary import summary_view
@@ -65,6 +65,7 @@ def fit_and_print(
         If the file cannot be written.
     """
     contender = read_contender(engine, problem)
+    check_memory(problem, config)
     check_sigma(problem)
     printed.print(Unpadded(Group(problem_view(problem, [contender]), *chosen_view([contender]))))
     row = _fitted(problem, contender, config, timeout, progress)
