@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError
 from nestor.families import family
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from nestor.priors import Prior

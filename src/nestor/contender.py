@@ -14,7 +14,7 @@ from nestor.arguments import shown
 from nestor.backend import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, UnknownContender, Unsupported
 from nestor.formulation import Centering, Formulation, is_formulation_word
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nestor.arguments import shown
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

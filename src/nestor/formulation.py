@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _ITEMS, _WIDTH = 3, 100
+#: Longer texts are no names; to look for one that is like them takes time.
+_LONGEST_NAME = 200
 
 
 def short_repr(self: Any) -> str:
@@ -53,3 +55,27 @@ def listed(items: Sequence[str], most: int = 10) -> str:
     if len(items) > most:
         items = [*items[: most - 2], "...", items[-1]]
     return ", ".join(items)
+
+
+def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
+    """Return " Did you mean 'month'?", with a blank before it, or nothing where no known name is like it.
+
+    Parameters
+    ----------
+    name : object
+        What was written; upper and lower case are not told apart.
+    known : iterable
+        What there is, the better first where two are alike.
+    most : int
+        How many to name.
+    """
+    from difflib import get_close_matches
+
+    if len(str(name)) > _LONGEST_NAME:
+        return ""
+    lowered: dict[str, str] = {}
+    for other in known:
+        lowered.setdefault(str(other).lower(), str(other))
+    close = get_close_matches(str(name).lower(), lowered, n=most)
+    shown = " or ".join(repr(lowered[match]) for match in close)
+    return f" Did you mean {shown}?" if shown else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nestor.backend import Backend, Capabilities
 from nestor.errors import NestorWarning, SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

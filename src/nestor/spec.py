@@ -22,7 +22,8 @@ from nestor.arguments import LONGEST_FORMULA, shown
 from nestor.complaints import complaint
 from nestor.errors import SpecError
 from nestor.families import family as _family
-from nestor.names import INTERCEPT, did_you_mean
+from nestor.names import INTERCEPT
+from nestor.printing import did_you_mean
 from nestor.priors import Prior
 from nestor.spec_checks import check_effects, check_names, check_order, check_terms
 from nestor.toml import parse_toml

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from nestor.arguments import shown
 from nestor.errors import SpecError, Unsupported
 from nestor.families import family
-from nestor.names import INTERCEPT, RESERVED, did_you_mean, underscored
+from nestor.names import INTERCEPT, RESERVED, underscored
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from nestor.spec import Level, ModelSpec

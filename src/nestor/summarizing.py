@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nestor.arguments import flag, number, one_of, shown, whole
 from nestor.drawn import check_draws
 from nestor.errors import DataError, SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

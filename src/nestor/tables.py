@@ -19,7 +19,7 @@ from pyarrow import parquet
 from nestor import arguments
 from nestor.errors import DataError, SpecError
 from nestor.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.terms.columns import no_column
 
 if TYPE_CHECKING:

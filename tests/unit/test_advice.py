@@ -15,8 +15,8 @@ from nestor.contender import Contender
 from nestor.families import family
 from nestor.formula import parse_formula
 from nestor.index import build_index
-from nestor.names import did_you_mean
 from nestor.options import read_model
+from nestor.printing import did_you_mean
 from nestor.references.problems import problem as reference_problem
 from nestor.session import read_contender
 from nestor.tables import read_table

@@ -14,7 +14,7 @@ from nestor.arguments import path as as_path
 from nestor.arguments import shown, whole
 from nestor.bench.scenario import SAMPLER_SWEEPS
 from nestor.errors import DataError, SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.terms.syntax import MOST_LEVELS
 
 if TYPE_CHECKING:

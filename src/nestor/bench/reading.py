@@ -21,7 +21,7 @@ from nestor.bench.scenario import (
 )
 from nestor.complaints import complaint
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.toml import parse_toml
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from nestor.bench.changes import Change, Ending, Regressions
 from nestor.bench.counting import METRICS, RATES, runs
 from nestor.bench.grouping import groups
 from nestor.errors import DataError, SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

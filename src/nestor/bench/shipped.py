@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nestor.arguments import path as as_path
 from nestor.bench.reading import read_scenario
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.toml import read_toml
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ class Once(TyperCommand):
 def _wanted(command: Callable[..., Any], name: str, value: str) -> str:
     """Say what an option's value must be, and what was given; empty where its type is another one."""
     from nestor.arguments import shown
-    from nestor.names import did_you_mean
+    from nestor.printing import did_you_mean
 
     kinds = _kinds(get_type_hints(command)[name])
     for kind in kinds:
@@ -222,7 +222,7 @@ def _digits(value: str) -> str:
 
 def _say_what_was_meant(error: Any, known: list[str]) -> None:
     """Give an unknown option the suggestion that all of nestor's messages have; --version is nestor's own."""
-    from nestor.names import did_you_mean
+    from nestor.printing import did_you_mean
 
     meant = did_you_mean(error.option_name, ["--version", *known])
     if meant:

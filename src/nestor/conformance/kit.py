@@ -26,8 +26,7 @@ from nestor.conformance.report import ConformanceReport, Result
 from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
 from nestor.errors import EngineFailed, SpecError
-from nestor.names import did_you_mean
-from nestor.printing import printable
+from nestor.printing import did_you_mean, printable
 from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from nestor.arguments import shown
 from nestor.errors import SpecError
 from nestor.index.labels import MISSING_LABEL, as_text, escaped
 from nestor.index.summary import IndexSummary, LevelSummary, ReusedLabels
-from nestor.names import did_you_mean
-from nestor.printing import listed, printable, shortened
+from nestor.printing import did_you_mean, listed, printable, shortened
 
 type Codes = NDArray[np.intp]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.problem import Problem
 from nestor.spec import ModelSpec
 

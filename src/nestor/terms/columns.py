@@ -12,7 +12,7 @@ import numpy as np
 
 from nestor.arguments import shown
 from nestor.errors import DataError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.terms.term import quoted
 
 if TYPE_CHECKING:

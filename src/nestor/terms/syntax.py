@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.errors import SpecError
-from nestor.names import did_you_mean
+from nestor.printing import did_you_mean
 from nestor.terms.term import TRANSFORMS
 
 if TYPE_CHECKING:
