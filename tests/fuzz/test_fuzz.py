@@ -143,7 +143,7 @@ def test_arguments(small_problem, data):
         given_ = [10, "prior", 63, None, None]
         given_[position] = value
         with only_ours():
-            check_study(small_problem, "reference:exact", *given_)
+            check_study(small_problem, "reference:exact", SamplerConfig(), *given_)
     with only_ours():
         Contender.parse(value, ("g", "h"))
     with only_ours():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import nestor
-from nestor import DataError, ModelSpec, Problem, residual
+from nestor import DataError, ModelSpec, Problem, SamplerConfig, residual
 from nestor.calibration.api import check_study
 from nestor_reference import log_marginal
 
@@ -189,9 +189,9 @@ def test_nothing_runs_and_nothing_is_written(tmp_path):
         nestor.compare(of, ["exact", "exact2"], out=tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="nothing is left for sigma"):
-        check_study(of, "exact", 10, "posterior", 63, None, None)
+        check_study(of, "exact", SamplerConfig(), 10, "posterior", 63, None, None)
     # Around the prior outcomes are simulated: these are not looked at.
-    check_study(of, "exact", 10, "prior", 63, None, None)
+    check_study(of, "exact", SamplerConfig(), 10, "prior", 63, None, None)
 
 
 @pytest.mark.filterwarnings("error")
