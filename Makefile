@@ -37,9 +37,10 @@ test: $(VENV)/.installed-dev  ## run the tests
 fuzz: $(VENV)/.installed-dev  ## 20,000 new cases of odd tables, files, arguments and paths (a quarter of an hour)
 	NESTOR_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz --timeout 3600 $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-dev  ## check style and formatting
+lint: $(VENV)/.installed-dev  ## check style, formatting and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.installed-dev  ## repair style and formatting where that is safe
 	$(BIN)/ruff check --fix .

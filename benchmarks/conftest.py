@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import contenders
 import pytest
+from nestor.backend import Device
 from trees import SIZES
 
-from nestor import registry
-from nestor.backend import Device
+from nestor.engines import registry
 from nestor.errors import SpecError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
 
 DEVICES: tuple[Device, ...] = get_args(Device)
 LOAD = pytest.StashKey[tuple[float, float, float]]()

@@ -11,13 +11,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
+from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
 from trees import LEVELS, make_problem
 
-from nestor import registry
-from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
-from nestor.contender import Contender
+from nestor.engines import registry
+from nestor.engines.contender import Contender
+from nestor.engines.formulation import Centering, Formulation
 from nestor.errors import Unsupported
-from nestor.formulation import Centering, Formulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

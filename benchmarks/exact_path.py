@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.progress import track
 
 from nestor.bench.place import environment, load_average
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
-from nestor.statistics import leaf_statistics
+from nestor.data.problem import Problem
+from nestor.data.statistics import leaf_statistics
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ from pathlib import Path
 import numba, nutpie
 from nestor import ModelSpec, Problem
 from nestor.backend import SamplerConfig
-from nestor.formulation import Formulation
-from nestor.registry import get
+from nestor.engines.formulation import Formulation
+from nestor.engines.registry import get
 spec = ModelSpec.from_toml(sys.argv[2])
 clock = [time.perf_counter()]
 problem = Problem.from_parquet(spec, sys.argv[1])

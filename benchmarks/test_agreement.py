@@ -10,7 +10,7 @@ import pytest
 
 from nestor.agreement import Run, judge
 from nestor.agreement.shape import shape_test
-from nestor.diagnostics import gates, summaries
+from nestor.stats.diagnostics import gates, summaries
 
 CHAINS, DRAWS = 4, 1_000
 SIZES = (10, 100, 1_000, 5_000, 20_000, pytest.param(50_000, marks=pytest.mark.slow))

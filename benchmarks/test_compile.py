@@ -12,13 +12,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from contenders import build, described, keep, prepare
-
 from nestor.backend import SamplerConfig
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
 
 SIZE = "small"
 CONFIG = SamplerConfig(chains=2, warmup=200, draws=200, seed=1)

@@ -15,11 +15,11 @@ from nestor.agreement.oracle import Oracle
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
+    from nestor.backend import SampledDensity
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.backend import SampledDensity
-    from nestor.contender import Contender
-    from nestor.formulation import Formulation
+    from nestor.engines.contender import Contender
+    from nestor.engines.formulation import Formulation
 
 #: Of a central difference: rounding of a value of 1e6 is 1e-10, of a slope of 1e3 or more then 1e-8 relative.
 STEP = 1e-5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from nestor.diagnostics import summaries
+from nestor.stats.diagnostics import summaries
 
 N_CHAIN, N_DRAW = 4, 1000
 N_ARVIZ = 20  # ArviZ takes milliseconds per scalar

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor.index import NestedIndex, build_index
+from nestor.data.index import NestedIndex, build_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable

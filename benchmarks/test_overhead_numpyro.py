@@ -14,11 +14,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-
 from nestor.backend import SamplerConfig
-from nestor.formulation import Formulation
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+
+from nestor.data.problem import Problem
+from nestor.engines.formulation import Formulation
+from nestor.model.spec import ModelSpec
 
 jax = pytest.importorskip("jax")
 numpyro = pytest.importorskip("numpyro")

@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem
-from nestor.backend import SamplerConfig
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 
 pm = pytest.importorskip("pymc")
 nutpie = pytest.importorskip("nutpie")

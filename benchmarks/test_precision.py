@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
 
 ROUNDS, CALLS = 7, 10
 

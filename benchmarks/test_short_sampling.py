@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contenders import described
-from short_runs import effective, medians, run_rounds
-
 from nestor.backend import SamplerConfig
+from short_runs import effective, medians, run_rounds
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
 
 SIZE = "small"
 ROUNDS = 3

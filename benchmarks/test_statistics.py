@@ -15,9 +15,9 @@ import pytest
 from pyarrow import parquet
 from trees import PRIORS
 
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
-from nestor.statistics import leaf_statistics
+from nestor.data.problem import Problem
+from nestor.data.statistics import leaf_statistics
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

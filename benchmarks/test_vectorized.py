@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contenders import described
-from short_runs import run_rounds, speed
-
 from nestor.backend import SamplerConfig
+from short_runs import run_rounds, speed
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
 
 SIZE = "small"
 #: One chain is what `test_short_sampling` runs there, and more have nothing to gain.

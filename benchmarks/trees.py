@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from nestor.datasets import simulate_tree
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.data.datasets import simulate_tree
+from nestor.data.problem import Problem
+from nestor.model.spec import ModelSpec
 
 LEVELS = ("region", "place")
 SEED = 20_261_126

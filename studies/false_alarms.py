@@ -13,20 +13,20 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from nestor.backend import SamplerConfig
 from rich.progress import track
 from steps import Side, judged, measure
 from writing import arguments, write_record
 
-from nestor import registry
-from nestor.backend import SamplerConfig
-from nestor.contender import Contender
-from nestor.diagnostics.gates import GATES
+from nestor.engines import registry
+from nestor.engines.contender import Contender
 from nestor.references import problem
+from nestor.stats.diagnostics.gates import GATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 PROBLEM = "one-level"
 CONFIG = SamplerConfig(chains=8, warmup=1000, draws=1000, chain_method="sequential")

@@ -6,24 +6,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.joint import joint_test
+from nestor.agreement.measure import diagnose
 from nestor.agreement.recovery import check_recovery
 from nestor.agreement.run import Run
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.shape import shape_test
 from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.errors import EngineFailed
-from nestor.measure import diagnose
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
+    from nestor.backend import Draws, SamplerConfig
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, SamplerConfig
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 #: After the densities, in the order of the procedure.
 STEPS = (

@@ -5,17 +5,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.auto import not_marginalizable
-from nestor.backend import Capabilities
+from nestor.engines.auto import not_marginalizable
+from nestor.engines.protocol import Capabilities
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from nestor.backend import Device, DType
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Device, DType
     from nestor_numba.compiled import NumbaModel
 
 _NOTHING_LIKE_IT = "not yet ours: its kernels are written for one CPU and double precision"
@@ -54,7 +54,7 @@ class NumbaBackend:
         return {name: version(name) for name in ("numba", "llvmlite", "nutpie", "numpy")}
 
     def cache_environment(self, folder: Path) -> Mapping[str, str]:
-        """Variables that keep what Numba compiles in `folder`; see `nestor.backend.Cached`."""
+        """Variables that keep what Numba compiles in `folder`; see `nestor.engines.protocol.Cached`."""
         return {"NUMBA_CACHE_DIR": str(folder / "numba")}
 
     def compile(

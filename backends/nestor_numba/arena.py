@@ -17,8 +17,8 @@ from nestor_numba.levels import Shape
 from nestor_numba.piles import Pile, Room
 
 if TYPE_CHECKING:
-    from nestor.problem import LevelDesign, Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.data.statistics import LeafStatistics
     from nestor_numba.layout import FloatArray, IntArray
 
 # Places of the header, at the beginning of the integers.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from nestor.deferred import in_memory
+from nestor.engines.deferred import in_memory
 from nestor.errors import EngineFailed, Unsupported
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, ProgressCallback, SamplerConfig
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor_numba.evaluating import Density
     from nestor_nutpie.sampling import Collect, Collected, NutpieRuns
 
@@ -51,7 +51,7 @@ class Posterior(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Walked:
-    """What nutpie's chains walk on; see `nestor.backend.SampledDensity`.
+    """What nutpie's chains walk on; see `nestor.engines.protocol.SampledDensity`.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.cores import usable_cores
+from nestor.engines.cores import usable_cores
 from nestor.errors import EngineFailed
 from nestor_numba.pieces import VALUES
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.names import INTERCEPT
+from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
     type IntArray = NDArray[np.int64]

@@ -1,6 +1,6 @@
 """The gaussian likelihood by leaf statistics, value and all derivatives, eight leaves at a time.
 
-With s = (1, -gamma), t_v = U_v (m_v - M_v gamma - beta_v), and the notation of `nestor.statistics.leaf`,
+With s = (1, -gamma), t_v = U_v (m_v - M_v gamma - beta_v), and the notation of `nestor.data.statistics.leaf`,
 
     log p(y) = constant - N log sigma - (sum_v |t_v|^2 + s'S s) / (2 sigma^2).
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
+    from nestor.model.priors import Prior
     from nestor_numba.values import Doubles, Number
 
 #: Numbers of a prior: mu, c0 to c3.

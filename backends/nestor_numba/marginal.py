@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nestor.deferred import together
+from nestor.engines.deferred import together
 from nestor_numba import arena, compiling
 from nestor_numba.evaluating import Density, Workspace, call_draw, pieces_wanted
 from nestor_numba.nutpie_model import POSITION
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import SamplerConfig
 
     type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
@@ -122,7 +122,7 @@ class Marginal:
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """Coefficients given draws of the scales, block by block; see `nestor.backend.Deferred`.
+    """Coefficients given draws of the scales, block by block; see `nestor.engines.protocol.Deferred`.
 
     Parameters
     ----------

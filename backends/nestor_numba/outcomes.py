@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.names import INTERCEPT
-from nestor.statistics import merged_rows
+from nestor.data.statistics import merged_rows
+from nestor.model.names import INTERCEPT
 from nestor_numba import covariates
 from nestor_numba import sampled_places as at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
     from nestor_numba.piles import Pile
 
     type FloatArray = NDArray[np.float64]

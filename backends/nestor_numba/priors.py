@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
+    from nestor.model.priors import Prior
     from nestor_numba.emit import Code
     from nestor_numba.values import Doubles, Number
 

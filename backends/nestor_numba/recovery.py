@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.cores import usable_cores
+from nestor.engines.cores import usable_cores
 
 if TYPE_CHECKING:
-    from nestor.backend import SamplerConfig
+    from nestor.engines.protocol import SamplerConfig
 
 
 def recovery_cores(config: SamplerConfig) -> int:

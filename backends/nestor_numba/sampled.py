@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
-    from nestor.design import LevelDesign
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.design import LevelDesign
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import SamplerConfig
 
     type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.names import INTERCEPT
+from nestor.model.names import INTERCEPT
 from nestor_numba import locations, priors
 from nestor_numba import sampled_places as at
 from nestor_numba.outcomes import put_rows, put_statistics, statistics_about_pivot
@@ -23,9 +23,9 @@ from nestor_numba.scales import Scales
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.design import LevelDesign
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.design import LevelDesign
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
     from nestor_numba.sampled_places import Kind
 
     type FloatArray = NDArray[np.float64]

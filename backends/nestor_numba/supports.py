@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
+    from nestor.model.priors import Prior
 
     type FloatArray = NDArray[np.float64]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.backend import Capabilities
+from nestor.engines.protocol import Capabilities
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from nestor.backend import Device, DType
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Device, DType
     from nestor_numpyro.compiled import NumPyroModel
 
 
@@ -48,14 +48,14 @@ class NumPyroBackend:
         return {package: version(package) for package in ("numpyro", "jax", "jaxlib")}
 
     def device_environment(self, device: Device) -> Mapping[str, str]:
-        """Variables of a process that runs on one device; see `nestor.backend.Placed`."""
+        """Variables of a process that runs on one device; see `nestor.engines.protocol.Placed`."""
         if device == "cpu":
             # JAX starts every device that it finds: a CPU's run would pay for a GPU's start.
             return {"JAX_PLATFORMS": "cpu"}
         return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
     def cache_environment(self, folder: Path) -> Mapping[str, str]:
-        """Variables that keep what JAX and CUDA compile in `folder`; see `nestor.backend.Cached`."""
+        """Variables that keep what JAX and CUDA compile in `folder`; see `nestor.engines.protocol.Cached`."""
         return {
             "JAX_ENABLE_COMPILATION_CACHE": "true",
             "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),

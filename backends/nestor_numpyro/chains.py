@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nestor.backend import Progress
+from nestor.engines.protocol import Progress
 from nestor.errors import EngineFailed
 from nestor_numpyro.starts import find_start
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Phase, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import Phase, ProgressCallback, SamplerConfig
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.place import Place
     from nestor_numpyro.programs import Programs

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
+    from nestor.engines.protocol import SamplerConfig
     from nestor_numpyro.chains import Run
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.programs import Programs

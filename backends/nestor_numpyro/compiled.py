@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from nestor.backend import Progress
-from nestor.deferred import in_memory
+from nestor.engines.deferred import in_memory
+from nestor.engines.protocol import Progress
 from nestor.errors import SpecError, Unsupported
 from nestor_numpyro.data import RowsData, put_data, with_outcome
 from nestor_numpyro.density import LogDensity
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, ProgressCallback, SamplerConfig
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.form import Form
     from nestor_numpyro.place import Place

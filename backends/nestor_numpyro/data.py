@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nestor.statistics import merged_rows
+from nestor.data.statistics import merged_rows
 from nestor_numpyro.pivot import about_gamma
 
 if TYPE_CHECKING:
-    from nestor.problem import Problem
-    from nestor.rows import Rows
-    from nestor.statistics import MergedRows
+    from nestor.data.problem import Problem
+    from nestor.data.rows import Rows
+    from nestor.data.statistics import MergedRows
     from nestor_numpyro.place import Place
     from nestor_numpyro.tree import TreeData
 
@@ -55,7 +55,7 @@ class RowsData(NamedTuple):
 
 
 class StatisticsData(NamedTuple):
-    """Arrays of a gaussian likelihood by leaf statistics (`nestor.statistics.LeafStatistics`).
+    """Arrays of a gaussian likelihood by leaf statistics (`nestor.data.statistics.LeafStatistics`).
 
     Attributes
     ----------

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpyro.infer.util import log_density as site_log_density
 
-from nestor.resolve import blocks
+from nestor.data.resolve import blocks
 from nestor_numpyro.sites import block_site, coefficient_site, deviation_site
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.formulation import Formulation
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.model.priors import Prior
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.model import Model
     from nestor_numpyro.place import Place

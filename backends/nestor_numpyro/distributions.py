@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: From a family's name to a distribution of its parameters, in the order of `nestor.priors`.
+#: From a family's name to a distribution of its parameters, in the order of `nestor.model.priors`.
 #: NumPyro calls InverseGamma's scale "rate". It has no half Student-t: folding the symmetric one at zero
 #: doubles its density.
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {

@@ -14,8 +14,8 @@ from nestor_numpyro.tree import build_tree, tree_arrays
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
     from nestor_numpyro.model import Model
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.formulation import Formulation
-    from nestor.priors import Prior
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.model.priors import Prior
 
 
 def log_jacobian(

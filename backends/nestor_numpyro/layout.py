@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from nestor.problem import LevelDesign
+    from nestor.data.problem import LevelDesign
 
     type Indices = np.ndarray[tuple[int], np.dtype[np.int32]]
 

@@ -21,7 +21,7 @@ from nestor_numpyro.sites import sample_family, sample_scales
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
     from nestor_numpyro.messages import Variances
     from nestor_numpyro.model import Model
     from nestor_numpyro.tree import Tree

@@ -28,8 +28,8 @@ from nestor_numpyro.sites import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.formulation import Formulation
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.engines.formulation import Formulation
     from nestor_numpyro.data import ModelData, RowsData, StatisticsData
 
 Model = Callable[["ModelData"], None]
@@ -141,7 +141,7 @@ def _rows(
 def _statistics(
     problem: Problem, data: StatisticsData, coefficients: Sequence[Any], gamma: Sequence[Any]
 ) -> None:
-    """Condition on each leaf's gaussian outcomes by its statistics; see `nestor.statistics.leaf`."""
+    """Condition on each leaf's gaussian outcomes by its statistics; see `nestor.data.statistics.leaf`."""
     sigma = sample_family(problem)["sigma"]
     one = jnp.stack(
         [jnp.ones(()), *(at - g for g, at in zip(gamma, data.gamma_pivot, strict=True))]

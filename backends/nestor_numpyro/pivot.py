@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
 

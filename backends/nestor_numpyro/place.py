@@ -12,7 +12,7 @@ from nestor.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import Device, DType
+    from nestor.engines.protocol import Device, DType
 
 
 @dataclass(frozen=True)

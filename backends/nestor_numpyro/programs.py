@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
+    from nestor.engines.protocol import SamplerConfig
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.form import Form
     from nestor_numpyro.model import Model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nestor.deferred import together
+from nestor.engines.deferred import together
 from nestor_numpyro.place import failing_allocations
 from nestor_numpyro.recovery import recovery_words
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """The coefficients of a run; see `nestor.backend.Deferred`.
+    """The coefficients of a run; see `nestor.engines.protocol.Deferred`.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Recovered:
 
     @property
     def device_peak_bytes(self) -> int | None:
-        """Largest memory in use on the device so far; see `nestor.offers.MadeOnDevice`."""
+        """Largest memory in use on the device so far; see `nestor.engines.optional.MadeOnDevice`."""
         return self.place.peak_bytes()
 
     def blocks(self) -> Iterator[tuple[int, int, Mapping[str, FloatArray]]]:

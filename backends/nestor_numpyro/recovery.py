@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
     from nestor_numpyro.messages import Up
     from nestor_numpyro.precision import Stage
     from nestor_numpyro.tree import Tree, TreeData

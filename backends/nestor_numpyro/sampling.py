@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.backend import Draws, Progress, Timings
+from nestor.engines.protocol import Draws, Progress, Timings
 from nestor_numpyro.chains import Chains, Run, workers
 from nestor_numpyro.collect import collect
 from nestor_numpyro.jacobian import log_jacobian
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import ProgressCallback, SamplerConfig
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import ProgressCallback, SamplerConfig
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.place import Place
     from nestor_numpyro.programs import Programs

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpyro
 
-from nestor.resolve import blocks
+from nestor.data.resolve import blocks
 from nestor_numpyro.distributions import DISTRIBUTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nestor.priors import Prior
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.model.priors import Prior
 
 
 def block_site(variable: str, family: str) -> str:

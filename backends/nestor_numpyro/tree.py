@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nestor.auto import not_marginalizable
+from nestor.engines.auto import not_marginalizable
 from nestor.errors import Unsupported
 from nestor_numpyro.children import Where
 from nestor_numpyro.layout import Layout, Places, lay_out
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
 

@@ -52,7 +52,7 @@ class Walked:
         return len(self.start)
 
     def value_and_gradient(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Evaluate on the device; see `nestor.backend.SampledDensity`."""
+        """Evaluate on the device; see `nestor.engines.protocol.SampledDensity`."""
         return _evaluate(self.program, z, self.data, self.place)
 
 

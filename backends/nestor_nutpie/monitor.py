@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nestor.backend import Progress
+from nestor.engines.protocol import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import ProgressCallback, SamplerConfig
 
 #: Milliseconds between nutpie's progress reports. They cost a few microseconds each, and bound how
 #: sharply warmup can be told from sampling: marginalized, both may take 50 ms, and 10 could not tell them.

@@ -11,7 +11,7 @@ from nestor.errors import EngineFailed
 from nestor_nutpie.monitor import RATE_MS, Monitor
 
 if TYPE_CHECKING:
-    from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import ProgressCallback, SamplerConfig
 
 #: Arrow tables of draws and of statistics, one of each for each chain.
 type Tables = tuple[list[Any], list[Any]]

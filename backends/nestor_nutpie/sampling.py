@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from nestor.backend import Draws
+from nestor.engines.protocol import Draws
 from nestor.errors import SpecError, Unsupported
 from nestor_nutpie.run import NutpieRun, Tables, rows
 from nestor_nutpie.timing import Clock, cores_used
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Deferred, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import Deferred, ProgressCallback, SamplerConfig
 
     type Arrays = Mapping[str, NDArray[np.float64]]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.backend import Timings
-from nestor.cores import usable_cores
+from nestor.engines.cores import usable_cores
+from nestor.engines.protocol import Timings
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.backend import SamplerConfig
+    from nestor.engines.protocol import SamplerConfig
     from nestor_nutpie.monitor import ChainReports
 
 

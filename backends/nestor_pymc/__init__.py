@@ -7,17 +7,17 @@ import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.auto import not_marginalizable
-from nestor.backend import Capabilities
+from nestor.engines.auto import not_marginalizable
+from nestor.engines.protocol import Capabilities
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from nestor.backend import Device, DType
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Device, DType
     from nestor_pymc.compiled import PyMCModel
 
 #: What the backend cannot do, and why.

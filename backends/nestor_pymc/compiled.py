@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from nestor.deferred import in_memory
+from nestor.engines.deferred import in_memory
 from nestor.errors import SpecError, Unsupported
 from nestor_pymc.density import LogDensity
 from nestor_pymc.settings import call_own_copies
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, ProgressCallback, SamplerConfig
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor_pymc.nutpie_sampler import NutpieSampler
     from nestor_pymc.pymc_sampler import PyMCSampler
     from nestor_pymc.walked import Walked

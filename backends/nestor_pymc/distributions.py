@@ -40,7 +40,7 @@ def declare(
     Parameters
     ----------
     family : str
-        A name from `nestor.priors.PRIOR_FAMILIES`.
+        A name from `nestor.model.priors.PRIOR_FAMILIES`.
     name : str
         The random variable's name.
     args : sequence of ndarray

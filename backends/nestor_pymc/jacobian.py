@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
+    from nestor.model.priors import Prior
     from nestor_pymc.variables import Variables
 
     Values = Mapping[str, NDArray[np.float64]]

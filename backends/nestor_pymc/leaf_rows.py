@@ -5,8 +5,9 @@ By its statistics a leaf says of its coefficients beta, gamma given,
     sum over j of d_j (v_j' beta - (rho_j - R_j' delta))^2 / sigma^2,     delta = gamma - pivot,
 
 one weighted row for each effect, v_j having a one at j and zeros before it: with U, m_y and M_z of
-`nestor.statistics.leaf`, d_j is the square of U's diagonal, v_j its row over the diagonal, rho_j = v_j' m_y
-and R_j = v_j' M_z. With an intercept, the first row is the mean of the leaf's rows, weighted by their number.
+`nestor.data.statistics.leaf`, d_j is the square of U's diagonal, v_j its row over the diagonal,
+rho_j = v_j' m_y and R_j = v_j' M_z. With an intercept, the first row is the mean of the leaf's rows,
+weighted by their number.
 Before, the outcome was taken less Z pivot, pivot being gamma's least-squares estimate, so that what is left
 of it is small wherever the covariates explain much.
 """
@@ -18,16 +19,16 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from nestor.names import INTERCEPT
-from nestor.statistics import leaf_statistics
+from nestor.data.statistics import leaf_statistics
+from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
     from nestor_pymc.leaf_rows import LeafRows
     from nestor_pymc.least_squares import Remainder
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.statistics import MergedRows
+from nestor.data.statistics import MergedRows
 from nestor_pymc.distributions import declare
 from nestor_pymc.marginal import log_marginal
 from nestor_pymc.variables import OUTCOME
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pymc as pm
     from numpy.typing import NDArray
 
-    from nestor.problem import LevelDesign, Problem
-    from nestor.rows import Rows
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.data.rows import Rows
     from nestor_pymc.leaf_rows import LeafRows
     from nestor_pymc.variables import Variables, Vector
 

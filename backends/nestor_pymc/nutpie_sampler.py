@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor_nutpie.sampling import Collect
     from nestor_pymc.variables import Variables
 

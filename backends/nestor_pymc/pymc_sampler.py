@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from nestor.backend import Draws
+from nestor.engines.protocol import Draws
 from nestor.errors import EngineFailed, Unsupported
 from nestor_nutpie.monitor import progress_at
 from nestor_nutpie.timing import cores_used, split_wall
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import ProgressCallback, SamplerConfig
     from nestor_pymc.variables import Variables
 
 #: Seconds between reports on one chain: each costs the callback's work in the process that feeds all chains.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.deferred import together
+from nestor.engines.deferred import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class DrawNoise:
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """The coefficients of a run; see `nestor.backend.Deferred`.
+    """The coefficients of a run; see `nestor.engines.protocol.Deferred`.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.resolve import PriorBlock, blocks
-from nestor.statistics import merged_rows
+from nestor.data.resolve import PriorBlock, blocks
+from nestor.data.statistics import merged_rows
 from nestor_pymc.leaf_rows import LeafRows
 from nestor_pymc.recovered import Recovered
 from nestor_pymc.recovery import Recovery
@@ -22,10 +22,10 @@ from nestor_pymc.recovery import Recovery
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.formulation import Formulation
-    from nestor.priors import Prior
-    from nestor.problem import LevelDesign, Problem
-    from nestor.statistics import MergedRows
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.data.statistics import MergedRows
+    from nestor.engines.formulation import Formulation
+    from nestor.model.priors import Prior
 
 Arrays = Mapping[str, "NDArray[np.float64]"]
 

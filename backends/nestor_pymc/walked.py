@@ -45,7 +45,7 @@ class Walked:
         return len(self.start)
 
     def value_and_gradient(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Evaluate; see `nestor.backend.SampledDensity`."""
+        """Evaluate; see `nestor.engines.protocol.SampledDensity`."""
         return self.evaluate(z)
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.backend import Capabilities, Device, DType
+from nestor.engines.protocol import Capabilities, Device, DType
 from nestor.errors import Unsupported
 from nestor_reference.dense import DenseConditional, conditional_dense, log_marginal_dense
 from nestor_reference.marginal import conditional_draws, conditional_mean, log_marginal
@@ -17,8 +17,8 @@ from nestor_reference.model import ReferenceModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nestor.formulation import Formulation
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
     from nestor_reference.messages import MessagePassing
     from nestor_reference.theta import Theta
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.backend import Draws, Progress, Timings
+from nestor.engines.protocol import Draws, Progress, Timings
 from nestor.errors import Unsupported
 from nestor_reference.adapt import PROPOSALS_PER_WARMUP, Adaptation, adapt
 from nestor_reference.independence import (
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Phase, ProgressCallback, SamplerConfig
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import Phase, ProgressCallback, SamplerConfig
     from nestor_reference.mixture import Mixture
     from nestor_reference.theta import Theta
 

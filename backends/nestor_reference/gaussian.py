@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from nestor.problem import Problem, Variable
+    from nestor.data.problem import Problem, Variable
 
     type FloatArray = NDArray[np.float64]
 

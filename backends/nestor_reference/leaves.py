@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.names import INTERCEPT
+from nestor.model.names import INTERCEPT
 from nestor_reference.gaussian import weights_of_rows
 from nestor_reference.rotations import insert
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
     type FloatArray = NDArray[np.float64]
     type LongArray = NDArray[np.longdouble]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
     from nestor_reference.steps import Noise
 
     type FloatArray = NDArray[np.float64]

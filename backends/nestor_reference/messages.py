@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
 
     type FloatArray = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, ProgressCallback, SamplerConfig
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
+    from nestor.model.priors import Prior
     from nestor_reference.leaves import LeafRoots
     from nestor_reference.messages import MessagePassing
     from nestor_reference.theta import Theta

@@ -16,7 +16,7 @@ from nestor.errors import EngineFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.backend import Progress, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import Progress, ProgressCallback, SamplerConfig
 
 
 def workers(config: SamplerConfig) -> int:

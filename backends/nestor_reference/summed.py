@@ -1,7 +1,8 @@
 """Square roots of the leaves where rows are not in memory: from the statistics that stand for them.
 
-With U, m_y, M_z and S of `nestor.statistics.leaf`, and R the square root of S with the covariates before the
-outcome, the squared residuals at coefficients m + delta of a leaf and g + epsilon of the covariates are
+With U, m_y, M_z and S of `nestor.data.statistics.leaf`, and R the square root of S with the covariates
+before the outcome, the squared residuals at coefficients m + delta of a leaf and g + epsilon of the
+covariates are
 
     |U delta + U M_z epsilon - U (m_y - M_z g - m)|^2  +  |R (g + epsilon, -1)|^2, the latter over all leaves,
 
@@ -20,8 +21,8 @@ from nestor_reference.leaves import LeafRoots, leaf_roots, solve_normal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
-    from nestor.statistics import LeafStatistics
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
 
     type FloatArray = NDArray[np.float64]
 

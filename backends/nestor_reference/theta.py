@@ -13,8 +13,8 @@ from nestor_reference.scores import from_scores, to_scores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.model.priors import Prior
     from nestor_reference.messages import MessagePassing
 
     type FloatArray = NDArray[np.float64]

@@ -7,11 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nestor.agreement.comparison import Comparison
     from nestor.agreement.verdict import Verdict
     from nestor.api import compare, fit
-    from nestor.backend import SamplerConfig
     from nestor.calibration import Calibration, calibrate
-    from nestor.comparison import Comparison
+    from nestor.data.index import build_index
+    from nestor.data.problem import Problem
+    from nestor.data.tables import read_table
+    from nestor.engines.protocol import SamplerConfig
     from nestor.errors import (
         ConvergenceWarning,
         DataError,
@@ -21,49 +24,46 @@ if TYPE_CHECKING:
         SpecError,
         Unsupported,
     )
-    from nestor.hierarchy import deviations, population, with_labels
-    from nestor.index import build_index
-    from nestor.leave_one_out import LeaveOneOut, loo
-    from nestor.leave_out import leave_one_leaf_out, leave_one_row_out
-    from nestor.pointwise import log_likelihood, with_log_likelihood
-    from nestor.priors import Prior
-    from nestor.problem import Problem
-    from nestor.spec import Level, ModelSpec
-    from nestor.summarizing import summary
-    from nestor.tables import read_table
+    from nestor.model.priors import Prior
+    from nestor.model.spec import Level, ModelSpec
+    from nestor.posterior.hierarchy import deviations, population, with_labels
+    from nestor.posterior.leave_one_out import LeaveOneOut, loo
+    from nestor.posterior.leave_out import leave_one_leaf_out, leave_one_row_out
+    from nestor.posterior.pointwise import log_likelihood, with_log_likelihood
+    from nestor.posterior.summarizing import summary
 
 _HOME = {
     "Calibration": "calibration",
-    "Comparison": "comparison",
+    "Comparison": "agreement.comparison",
     "ConvergenceWarning": "errors",
     "DataError": "errors",
     "EngineFailed": "errors",
-    "LeaveOneOut": "leave_one_out",
-    "Level": "spec",
-    "ModelSpec": "spec",
+    "LeaveOneOut": "posterior.leave_one_out",
+    "Level": "model.spec",
+    "ModelSpec": "model.spec",
     "NestorError": "errors",
     "NestorWarning": "errors",
-    "Prior": "priors",
-    "Problem": "problem",
-    "SamplerConfig": "backend",
+    "Prior": "model.priors",
+    "Problem": "data.problem",
+    "SamplerConfig": "engines.protocol",
     "SpecError": "errors",
     "Unsupported": "errors",
     "Verdict": "agreement.verdict",
-    "build_index": "index",
+    "build_index": "data.index",
     "calibrate": "calibration",
     "compare": "api",
-    "conditional_moments": "conditional",
-    "deviations": "hierarchy",
+    "conditional_moments": "posterior.conditional",
+    "deviations": "posterior.hierarchy",
     "fit": "api",
-    "leave_one_leaf_out": "leave_out",
-    "leave_one_row_out": "leave_out",
-    "log_likelihood": "pointwise",
-    "loo": "leave_one_out",
-    "population": "hierarchy",
-    "read_table": "tables",
-    "summary": "summarizing",
-    "with_labels": "hierarchy",
-    "with_log_likelihood": "pointwise",
+    "leave_one_leaf_out": "posterior.leave_out",
+    "leave_one_row_out": "posterior.leave_out",
+    "log_likelihood": "posterior.pointwise",
+    "loo": "posterior.leave_one_out",
+    "population": "posterior.hierarchy",
+    "read_table": "data.tables",
+    "summary": "posterior.summarizing",
+    "with_labels": "posterior.hierarchy",
+    "with_log_likelihood": "posterior.pointwise",
 }
 
 __all__ = [

@@ -80,7 +80,7 @@ def _leave(message: str, code: int) -> None:
 
 def _printable(message: str) -> str:
     """Keep lines, and escape what labels and names from users' tables would do to a terminal."""
-    from nestor.printing import printable
+    from nestor.errors.text import printable
 
     return "\n".join(printable(line) for line in message.split("\n"))
 

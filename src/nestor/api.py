@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from nestor.backend import SamplerConfig
+from nestor.engines.protocol import SamplerConfig
 from nestor.errors import ConvergenceWarning, EngineFailed
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-    from nestor.comparison import Comparison, EngineRow
-    from nestor.contender import Contender
-    from nestor.events import Listener
-    from nestor.problem import Problem
+    from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.events import Listener
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
 
 
 def fit(
@@ -44,7 +44,7 @@ def fit(
         Model and data.
     engine : str
         Contender, such as ``"numpyro"`` or ``"numpyro@centered"``; without a word for it the
-        formulation is chosen for the problem (see `nestor.auto.choose`) and stored with the draws.
+        formulation is chosen for the problem (see `nestor.engines.auto.choose`) and stored with the draws.
     chains, warmup, draws, seed, target_accept, max_tree_depth, cores
         See `nestor.SamplerConfig`; None leaves the library's own setting.
     timeout : float, optional
@@ -69,7 +69,7 @@ def fit(
     SpecError, Unsupported
         If the engine or a setting is wrong.
     DataError
-        If nothing of the outcome is left for sigma: see `nestor.residual`.
+        If nothing of the outcome is left for sigma: see `nestor.data.residual`.
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
 
@@ -78,10 +78,10 @@ def fit(
     Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
-    from nestor.problem import check_problem
-    from nestor.residual import check_sigma
+    from nestor.agreement.session import check_memory, check_timeout, read_contender
+    from nestor.data.problem import check_problem
+    from nestor.data.residual import check_sigma
     from nestor.runner import store
-    from nestor.session import check_memory, check_timeout, read_contender
 
     check_problem(problem)
     contender = read_contender(engine, problem)
@@ -118,9 +118,9 @@ def fit_one(
     EngineRow
         With draws, gates and summaries; or without draws, and `message` says why.
     """
-    from nestor.comparison import EngineRow
-    from nestor.events import EngineFinished, WorkerEvent
-    from nestor.measure import measure
+    from nestor.agreement.comparison import EngineRow
+    from nestor.agreement.events import EngineFinished, WorkerEvent
+    from nestor.agreement.measure import measure
     from nestor.runner.engine import sample
 
     with _listener(console, [contender.name], config.chains) as listen:
@@ -147,7 +147,7 @@ def fit_one(
 def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> str:
     """Say what is worst about draws that did not pass the gates, and what to do."""
     assert row.gates is not None  # noqa: S101 - the caller has seen them fail
-    from nestor.notes import gate_hint
+    from nestor.data.notes import gate_hint
 
     first, *others = row.gates.failures
     more = f" ({len(others)} more in the draws' attribute gates)" if others else ""
@@ -222,10 +222,10 @@ def compare(
         If the engines, settings or directory are wrong; nothing has been run then.
     """
     from nestor.agreement.criteria import Criteria
-    from nestor.problem import check_problem
-    from nestor.residual import check_sigma
-    from nestor.session import compare as run
-    from nestor.session import engine_list, read_contenders
+    from nestor.agreement.session import compare as run
+    from nestor.agreement.session import engine_list, read_contenders
+    from nestor.data.problem import check_problem
+    from nestor.data.residual import check_sigma
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_problem(problem)
@@ -249,7 +249,7 @@ def compare(
 
 def _say(problem: Problem, contenders: Sequence[Contender], console: Console | None) -> None:
     """Say what the user should know before anything is sampled: notes, and what auto chose."""
-    from nestor.terminal.words import chosen_lines, note_lines
+    from nestor.views.terminal.words import chosen_lines, note_lines
 
     lines = [*note_lines(problem, contenders), *chosen_lines(contenders)]
     if console is not None and lines:
@@ -265,8 +265,8 @@ def _console(progress: bool) -> Console | None:
 
 @contextlib.contextmanager
 def _listener(console: Console | None, names: Sequence[str], chains: int) -> Iterator[Listener]:
-    from nestor.events import ignore
-    from nestor.terminal.live import LiveProgress
+    from nestor.agreement.events import ignore
+    from nestor.views.terminal.live import LiveProgress
 
     if console is None:
         yield ignore

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import binom
 
-from nestor.diagnostics import Summaries, summaries
+from nestor.stats.diagnostics import Summaries, summaries
 
 CHANCE = 1e-5  # probability with which a correct procedure may miss a bound in these tests
 

@@ -17,9 +17,9 @@ from nestor.agreement.density import (
     compare_densities,
     density_points,
 )
-from nestor.datasets import blog_income
-from nestor.demo import blog_spec
-from nestor.formulation import Formulation
+from nestor.data.datasets import blog_income
+from nestor.data.demo import blog_spec
+from nestor.engines.formulation import Formulation
 
 
 def reference(problem):

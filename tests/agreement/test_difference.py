@@ -5,8 +5,8 @@ import pytest
 from pairs import at_least, at_most, columns, draws, many_pairs
 
 from nestor.agreement import detectable_shift, difference_test
-from nestor.diagnostics import QUANTITIES, summaries
 from nestor.errors import DataError
+from nestor.stats.diagnostics import QUANTITIES, summaries
 
 LABELS = [f"s{i}" for i in range(10)]
 

@@ -8,8 +8,8 @@ from pairs import at_least, at_most, draws, many_pairs
 
 from nestor.agreement import beyond_margin_test, equivalence_test, ess_for_equivalence
 from nestor.agreement.margin import place
-from nestor.diagnostics import summaries
 from nestor.errors import DataError
+from nestor.stats.diagnostics import summaries
 
 LABELS = [f"s{i}" for i in range(10)]
 N = 1000

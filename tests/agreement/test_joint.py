@@ -8,8 +8,8 @@ from scipy.signal import lfilter
 from nestor.agreement.difference import difference_test
 from nestor.agreement.joint import joint_test
 from nestor.agreement.joint_features import MAX_PARAMETERS, N_NODE_COMPONENTS, features
-from nestor.diagnostics import rhat_rank, summaries
 from nestor.errors import DataError, Unsupported
+from nestor.stats.diagnostics import rhat_rank, summaries
 
 pytest.importorskip("sklearn")
 

@@ -12,8 +12,8 @@ from nestor.agreement.shape import (
     shape_test,
     thin,
 )
-from nestor.diagnostics import summaries
 from nestor.errors import DataError
+from nestor.stats.diagnostics import summaries
 
 LABELS = [f"s{i}" for i in range(10)]
 

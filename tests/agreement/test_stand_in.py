@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem, registry
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities, density_points
+from nestor.agreement.lineup import Lineup
 from nestor.agreement.oracle import Oracle
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in, weight_of_a_row
-from nestor.backend import SamplerConfig
-from nestor.contender import Contender
-from nestor.formulation import Formulation
-from nestor.likelihood import log_likelihood
-from nestor.lineup import Lineup
+from nestor.engines.contender import Contender
+from nestor.engines.formulation import Formulation
+from nestor.posterior.likelihood import log_likelihood
 from nestor.runner import engine
 from nestor_reference import conditional_mean
 

@@ -6,8 +6,8 @@ from pairs import at_most, draws, many_pairs
 
 from nestor.agreement import Run, Verdict, judge
 from nestor.agreement.shape import shape_test
-from nestor.diagnostics import Gates, gates, summaries
 from nestor.errors import DataError
+from nestor.stats.diagnostics import Gates, gates, summaries
 
 LABELS = tuple(f"s{i}" for i in range(5))
 PASSED = Gates(True, (), (), 1.0, None, None, 4000.0, 4000.0, 1.0, 0, 0)

@@ -7,7 +7,7 @@ from gaussian_trees import random_table
 from hypothesis import HealthCheck, settings
 
 from nestor import ModelSpec, Problem
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 from nestor_pymc import PyMCBackend
 from nestor_reference import ReferenceBackend
 

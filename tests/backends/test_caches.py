@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 import xarray as xr
+from nestor.backend import Cached
 
 from nestor import SamplerConfig, registry
-from nestor.backend import Cached
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
 from nestor.runner.engine import prepare, sample
 from nestor.runner.limits import Limits
 

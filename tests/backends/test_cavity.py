@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nestor import ModelSpec, Problem
-from nestor.cavity import Predictive, triangles
+from nestor.data.index import NestedIndex
 from nestor.errors import Unsupported
-from nestor.index import NestedIndex
+from nestor.posterior.cavity import Predictive, triangles
 from nestor_reference import log_marginal_dense
 
 QUICK = settings(

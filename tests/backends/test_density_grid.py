@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nestor import ModelSpec, Problem, datasets, registry
 from nestor.agreement.density import compare_densities, density_points
-from nestor.demo import blog_spec
-from nestor.formulation import Formulation
+from nestor.data.demo import blog_spec
+from nestor.engines.formulation import Formulation
 
 BACKENDS = ("pymc", "numpyro", "numba")
 MARGINALIZING = [

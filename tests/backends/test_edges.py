@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 from edges import CASES, EDGES
-
-from nestor import registry
 from nestor.backend import Reusable
-from nestor.formulation import Formulation
+
+from nestor.engines import registry
+from nestor.engines.formulation import Formulation
 
 #: Relative to the larger of 1 and the density.
 BOUND = 1e-8

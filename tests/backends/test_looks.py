@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import Extensible, SamplerConfig
 
 from nestor import ModelSpec, Problem, registry
-from nestor.backend import Extensible, SamplerConfig
+from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError, Unsupported
-from nestor.formulation import Formulation
 
 ENGINES = {
     "pymc:nutpie": pytest.importorskip("nutpie"),

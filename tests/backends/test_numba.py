@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from edges import CASES, EDGES
 from many_digits import slopes_of_marginal, slopes_of_priors
+from nestor.backend import Deferring, SamplerConfig
 
 from nestor import ModelSpec, Problem
-from nestor.backend import Deferring, SamplerConfig
+from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError, Unsupported
-from nestor.formulation import Formulation
 from nestor_numba import NumbaBackend
 from nestor_numba.layout import Slots
 from nestor_numba.priors import WIDTH, table
@@ -131,7 +131,7 @@ def test_gradients_are_exact_at_the_edges(edge):
     ],
 )
 def test_coefficients_of_priors_give_their_densities(prior):
-    from nestor.priors import Prior
+    from nestor.model.priors import Prior
 
     parsed = Prior.parse(prior)
     (row,) = table([parsed])

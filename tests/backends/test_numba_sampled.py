@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from nestor import ModelSpec, Problem, SamplerConfig, Unsupported
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 from nestor_numba import NumbaBackend
 from nestor_reference import ReferenceBackend, conditional_dense
 

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-
 from nestor.backend import Backend, CompiledModel, SamplerConfig
+
+from nestor.data.problem import Problem
+from nestor.engines.formulation import Formulation
 from nestor.errors import EngineFailed, Unsupported
-from nestor.formulation import Formulation
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.model.spec import ModelSpec
 from nestor_numpyro import NumPyroBackend
 from nestor_reference import ReferenceBackend
 

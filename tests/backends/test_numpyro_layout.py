@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestor.design import LevelDesign
+from nestor.data.design import LevelDesign
 from nestor_numpyro.layout import SLICE_COST, lay_out
 
 jax = pytest.importorskip("jax")

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import Reusable, SamplerConfig
 
 from nestor import ModelSpec, Problem, registry
-from nestor.backend import Reusable, SamplerConfig
+from nestor.engines.formulation import Formulation
 from nestor.errors import DataError
-from nestor.formulation import Formulation
 
 ENGINES = {
     "pymc:nutpie": pytest.importorskip("nutpie"),

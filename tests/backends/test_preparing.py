@@ -1,10 +1,10 @@
 """What is compiled before sampling: everything."""
 
 import pytest
+from nestor.backend import Preparable, Uploaded
 
 from nestor import SamplerConfig, registry
-from nestor.backend import Preparable, Uploaded
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 
 CONFIG = SamplerConfig(chains=2, warmup=20, draws=10, seed=4)
 

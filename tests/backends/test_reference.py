@@ -9,8 +9,8 @@ import pytest
 
 from nestor import ModelSpec, Problem, SamplerConfig, registry
 from nestor.agreement.density import density_points
+from nestor.engines.formulation import Formulation
 from nestor.errors import Unsupported
-from nestor.formulation import Formulation
 
 LEVELS = ("a", "b", "c", "d")
 

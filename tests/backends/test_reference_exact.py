@@ -11,12 +11,12 @@ from scipy import stats
 
 from nestor import ModelSpec, Problem, SamplerConfig, datasets, registry
 from nestor.agreement.sampled import check_sampled_density
-from nestor.contender import Contender
-from nestor.datatree import to_datatree
-from nestor.demo import FORMULA
-from nestor.diagnostics import gates, summaries
+from nestor.data.demo import FORMULA
+from nestor.engines.contender import Contender
+from nestor.engines.formulation import Formulation
 from nestor.errors import EngineFailed, Unsupported
-from nestor.formulation import Formulation
+from nestor.runner.datatree import to_datatree
+from nestor.stats.diagnostics import gates, summaries
 from nestor_reference import LARGEST_DIMENSION, conditional_mean, log_marginal
 
 CHANCE = 1e-5

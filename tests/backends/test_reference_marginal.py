@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nestor import ModelSpec, Problem, datasets
-from nestor.demo import FORMULA
+from nestor.data.demo import FORMULA
 from nestor.errors import SpecError, Unsupported
 from nestor_reference import (
     ReferenceModel,

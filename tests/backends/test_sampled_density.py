@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem, registry
-from nestor.backend import SamplerConfig
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 
 for library in ("numpyro", "nutpie", "pymc"):
     pytest.importorskip(library)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from nestor.backend import Differentiable, SampledDensity
 
 from nestor import SamplerConfig, Unsupported, registry
-from nestor.backend import Differentiable, SampledDensity
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 
 ENGINES = [("pymc", "nutpie"), ("pymc", "pymc"), ("numpyro", "nuts"), ("numba", "nutpie")]
 EPS = np.finfo(np.float64).eps

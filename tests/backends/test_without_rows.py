@@ -9,7 +9,7 @@ from gaussian_trees import random_scales, random_table
 from nestor import DataError, ModelSpec, Problem, SamplerConfig, registry
 from nestor.agreement.density import compare_densities, density_points
 from nestor.agreement.recovery import check_recovery
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 from nestor_reference import conditional_mean, log_marginal, log_marginal_dense
 
 FORMULATIONS = [["marginalized"], ["centered", "level1=noncentered", "statistics"]]

@@ -19,7 +19,7 @@ from nestor.bench.session import _check_problems, run_bench
 from nestor.bench.store import Results
 from nestor.bench.table import read_tables
 from nestor.errors import DataError
-from nestor.terminal.bench_progress import GridProgress
+from nestor.views.terminal.bench_progress import GridProgress
 
 ENGINES = Path(__file__).parent / "engines"
 TINY = """

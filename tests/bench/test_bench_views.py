@@ -10,16 +10,16 @@ from nestor.bench.bootstrap import Estimate, Ratio
 from nestor.bench.growth import crossovers, growth
 from nestor.bench.place import is_loaded, load_note
 from nestor.bench.regression import compare_tables
-from nestor.terminal.bench_running import print_figures
-from nestor.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
-from nestor.terminal.benching import (
+from nestor.views.terminal.bench_running import print_figures
+from nestor.views.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
+from nestor.views.terminal.benching import (
     crossover_view,
     groups_view,
     growth_view,
     notes_view,
     regression_view,
 )
-from nestor.terminal.words import duration, number
+from nestor.views.terminal.words import duration, number
 
 NUTPIE, CPU = "pymc:nutpie@noncentered", "numpyro:nuts@noncentered"
 GPU = f"{CPU},gpu,vectorized"

@@ -4,7 +4,7 @@ import pytest
 
 from nestor.bench.metrics import metrics_of, time_to_ess, worst_ess
 from nestor.bench.record import DiagnosticsDocument, SecondsDocument
-from nestor.clock import all_in
+from nestor.engines.clock import all_in
 
 SECONDS = SecondsDocument(
     import_s=1.0,

@@ -8,10 +8,10 @@ from PIL import Image
 
 from nestor.bench.aggregate import aggregate
 from nestor.bench.growth import crossovers, growth
-from nestor.plots import save_bench_plots
-from nestor.plots.bench_curves import growth_curves, rate_curves
-from nestor.plots.bench_pictures import track_tables
-from nestor.plots.bench_times import phase_bars, time_bars
+from nestor.views.plots import save_bench_plots
+from nestor.views.plots.bench_curves import growth_curves, rate_curves
+from nestor.views.plots.bench_pictures import track_tables
+from nestor.views.plots.bench_times import phase_bars, time_bars
 
 NUTPIE, CPU = "pymc:nutpie@noncentered", "numpyro:nuts@noncentered"
 GPU = f"{CPU},gpu,vectorized"

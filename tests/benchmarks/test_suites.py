@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nestor import registry
+from nestor.engines import registry
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ROOT / "tests" / "fixtures" / "engines"

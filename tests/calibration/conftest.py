@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem
-from nestor.backend import SamplerConfig
+from nestor.agreement.session import read_contender
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time
 from nestor.calibration.study import Study
-from nestor.session import read_contender
 
 ENGINES = Path(__file__).parent / "engines"
 PRIORS = {"beta": "Normal(1, 2)", "tau": "HalfNormal(1.5)", "sigma": 0.8}

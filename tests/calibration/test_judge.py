@@ -14,7 +14,7 @@ from nestor.calibration.power import (
     simulations_needed,
 )
 from nestor.calibration.ranking import rank, thin
-from nestor.ecdf import uniform_band, uniform_test
+from nestor.stats.ecdf import uniform_band, uniform_test
 
 L = 31
 

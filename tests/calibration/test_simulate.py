@@ -10,7 +10,7 @@ from nestor import ModelSpec, Problem
 from nestor.calibration.extremes import check_simulations
 from nestor.calibration.simulate import draw_outcome, draw_parameters, entries, linear_predictor
 from nestor.errors import SpecError
-from nestor.priors import PRIOR_FAMILIES, Prior
+from nestor.model.priors import PRIOR_FAMILIES, Prior
 
 N = 6_000
 ARGS = {

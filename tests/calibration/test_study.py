@@ -10,7 +10,7 @@ import pytest
 from nestor.calibration.job import FIT_BLOCK, Task
 from nestor.calibration.judge import Calibrated, judge
 from nestor.calibration.study import Study
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 
 
 def _judge(job, records):

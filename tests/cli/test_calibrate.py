@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from nestor.calibration.session import Progress
-from nestor.terminal.calibrating import Bar
+from nestor.views.terminal.calibrating import Bar
 
 ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
 MODEL = ["data.csv", "y ~ 1 + (1 || g)", "--prior", "beta=Normal(1, 2)"]
@@ -116,7 +116,7 @@ def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nestor.terminal.calibrating.run_study", interrupted)
+    monkeypatch.setattr("nestor.views.terminal.calibrating.run_study", interrupted)
     code, _, err = call("calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--out", "o")
     assert code == 130
     assert "kept in o: the same command goes on from there" in err

@@ -226,9 +226,9 @@ def test_an_unknown_option_is_bad_input(call):
 
 
 def test_an_internal_error_has_its_own_code(call, monkeypatch):
-    import nestor.options
+    import nestor.cli.options
 
-    monkeypatch.setattr(nestor.options, "read_model", lambda *_: 1 / 0)
+    monkeypatch.setattr(nestor.cli.options, "read_model", lambda *_: 1 / 0)
     code, _, err = call("compare", "data.csv", FORMULA)
     assert code == 70
     assert "internal error" in err
@@ -275,7 +275,7 @@ def test_an_interrupt_while_pictures_are_drawn_says_what_is_kept(here, call, mon
     command += ["--out", "kept", "--draws", "50"]
     monkeypatch.chdir(here)
     with monkeypatch.context() as broken:
-        broken.setattr("nestor.comparison.Comparison.save_plots", interrupted)
+        broken.setattr("nestor.agreement.comparison.Comparison.save_plots", interrupted)
         code, out, err = call(*command)
     assert code == 130
     assert "drawing pictures" in err.splitlines()
@@ -285,7 +285,9 @@ def test_an_interrupt_while_pictures_are_drawn_says_what_is_kept(here, call, mon
         "pictures are not all drawn: the same command draws them, and runs nothing again that is finished."
     )
     assert not list((here / "kept").glob("*.png"))
-    monkeypatch.setattr("nestor.comparison.Comparison.save_plots", lambda _: [here / "trace.png"])
+    monkeypatch.setattr(
+        "nestor.agreement.comparison.Comparison.save_plots", lambda _: [here / "trace.png"]
+    )
     before = {path: path.stat().st_mtime_ns for path in (here / "kept").glob("*.nc")}
     _, out, _ = call(*command)
     assert "trace.png" in out

@@ -72,7 +72,7 @@ def test_what_there_is_no_time_for_shows_nothing():
 
 
 def test_what_had_run_is_said_of_an_interrupted_one(monkeypatch):
-    from nestor.terminal import conforming
+    from nestor.views.terminal import conforming
 
     def interrupted(name, *, listener, **options):
         def listen(event):

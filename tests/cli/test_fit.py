@@ -66,7 +66,7 @@ def test_what_is_wrong_without_the_data_is_told_before_they_are_read(
     def read(path):
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("nestor.tables.read_table", read)
+    monkeypatch.setattr("nestor.data.tables.read_table", read)
     code, out, err = call("fit", "data.csv", FORMULA, *options)
     assert (code, out) == (2, "")
     assert message in err

@@ -8,12 +8,12 @@ from rich.console import Console
 
 import nestor
 from nestor import ModelSpec, Problem
-from nestor.comparison import EngineRow
-from nestor.leave_one_out import loo
-from nestor.measure import measure
-from nestor.session import read_contender
-from nestor.terminal.leaving import _totals
-from nestor.terminal.summary import summary_view
+from nestor.agreement.comparison import EngineRow
+from nestor.agreement.measure import measure
+from nestor.agreement.session import read_contender
+from nestor.posterior.leave_one_out import loo
+from nestor.views.terminal.leaving import _totals
+from nestor.views.terminal.summary import summary_view
 
 FORMULA = "y ~ x + (x || g/h)"
 LABELS = [

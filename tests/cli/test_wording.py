@@ -10,7 +10,7 @@ import pytest
 import nestor
 from nestor import ModelSpec, Prior
 from nestor.cli.wording import at_the_command_line, command_of, commands, options
-from nestor.priors import PRIOR_FAMILIES
+from nestor.model.priors import PRIOR_FAMILIES
 
 SOURCE = Path(nestor.__file__).parent
 #: What only a user of Python can read something into.
@@ -39,14 +39,21 @@ OF_OBJECTS = (
     "more are in comparison.json and Comparison.estimates()",
     "Problem({formula}",
     "module 'nestor.calibration' has no attribute",
-    "Arguments of nestor.datasets.simulate.simulate_tree",
+    "Arguments of nestor.data.datasets.simulate.simulate_tree",
 )
 #: Parts of the package that are for Python only, for whoever writes a backend, or are no messages.
 ELSEWHERE = (
-    *("conformance", "__init__.py", "cli/wording.py", "plots", "report", "datasets"),
+    *(
+        "conformance",
+        "__init__.py",
+        "cli/wording.py",
+        "views/plots",
+        "views/report",
+        "data/datasets",
+    ),
     "runner/contract.py",
-    "hierarchy.py",
-    "summarizing.py",
+    "posterior/hierarchy.py",
+    "posterior/summarizing.py",
 )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nestor import registry
 from nestor.conformance import parametrize
+from nestor.engines import registry
 
 if not all(registry.backends()[name].installed for name in ("numba", "numpyro", "pymc")):
     pytest.skip("needs the samplers' libraries", allow_module_level=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from nestor import Problem, registry
 from nestor.conformance import run_conformance, targets
 from nestor.conformance.problems import table
-from nestor.terminal.conforming import report_view
+from nestor.views.terminal.conforming import report_view
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
 from nestor_mutants import (

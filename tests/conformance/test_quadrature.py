@@ -12,7 +12,7 @@ from nestor.conformance.answers import Answer, compare_with_answers, power
 from nestor.conformance.check import ConformanceFailure
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
-from nestor.diagnostics import summaries
+from nestor.stats.diagnostics import summaries
 
 DATA = table([[3]], [5, 3, 6], seed=8)
 

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from nestor import ModelSpec, Prior, Problem, SamplerConfig, build_index, read_table
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.session import check_timeout
 from nestor.bench.plan import plan
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import check_budget
 from nestor.bench.shipped import load_scenario
 from nestor.calibration.api import check_study
-from nestor.contender import Contender
-from nestor.datasets.plan import check_simulation
-from nestor.datasets.simulate import simulate_tree
-from nestor.datatree import to_datatree
+from nestor.data.datasets.plan import check_simulation
+from nestor.data.datasets.simulate import simulate_tree
+from nestor.engines.contender import Contender
 from nestor.errors import NestorError
+from nestor.runner.datatree import to_datatree
 from nestor.runner.netcdf import write_netcdf
-from nestor.session import check_timeout
 
 MISSING = st.sampled_from(["error", "group"])
 SPEC = ModelSpec.from_formula("y ~ x + exp(w) + (1 | g)")

@@ -85,7 +85,7 @@ def names_of_backends(source: str) -> list[str]:
     [
         ("import nestor.backend", []),
         ("from nestor.backend import Draws\nfrom nestor_pymc.model import build", []),
-        ("from nestor.index import _codes", ["nestor.index._codes"]),
+        ("from nestor.data.index import _codes", ["nestor.data.index._codes"]),
         ("def f():\n    import nestor._private.thing", ["nestor._private.thing"]),
         ("if True:\n    from nestor_numpyro import x", ["nestor_numpyro.x"]),
         ("from nestor_common import jax_density", ["nestor_common.jax_density"]),
@@ -178,7 +178,7 @@ def test_no_module_of_the_core_loads_a_sampler(tmp_path: Path) -> None:
 
 def test_looking_at_the_backends_loads_no_sampler(tmp_path: Path) -> None:
     code = (
-        "from nestor import registry\n"
+        "from nestor.engines import registry\n"
         f"assert len(registry.backends()) >= {len(BACKENDS)}\n"
         "for entry in registry.backends().values():\n"
         "    entry.backend.capabilities(), entry.installed, entry.backend.versions()"
@@ -193,7 +193,7 @@ def test_a_backend_whose_library_is_not_installed_is_known_and_says_what_is_miss
     assert absent
     code = (
         f"sys.modules.update(dict.fromkeys({absent!r}))\n"
-        "from nestor import registry\n"
+        "from nestor.engines import registry\n"
         f"assert len(registry.backends()) >= {len(BACKENDS)}\n"
         "for entry in registry.backends().values():\n"
         f"    assert set(entry.missing) == set(entry.backend.requires) & set({absent!r})\n"

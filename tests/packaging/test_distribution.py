@@ -39,7 +39,7 @@ def packaged() -> set[str]:
         for path in base.rglob(pattern)
     }
     found |= {f"nestor/bench/scenarios/{p.name}" for p in (ROOT / "benchmarks/scenarios").glob("*")}
-    assert {"nestor/py.typed", "nestor/registry.py", "nestor_pymc/__init__.py"} <= found
+    assert {"nestor/py.typed", "nestor/engines/registry.py", "nestor_pymc/__init__.py"} <= found
     return found
 
 
@@ -101,7 +101,7 @@ def test_every_entry_point_loads_from_the_installed_wheel(
         "import json, sys\n"
         "from importlib.metadata import entry_points\n"
         "import nestor\n"
-        "from nestor import registry\n"
+        "from nestor.engines import registry\n"
         "points = entry_points(group=registry.GROUP)\n"
         "classes = {p.name: p.load() for p in points}\n"
         "assert set(registry.backends()) == set(classes)\n"

@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-
-from nestor import registry
 from nestor.backend import Progress, SamplerConfig
+
+from nestor.data.problem import Problem
+from nestor.engines import registry
+from nestor.engines.formulation import Formulation
 from nestor.errors import Unsupported
-from nestor.formulation import Formulation
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.model.spec import ModelSpec
 from nestor_reference import ReferenceBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from numpy.typing import NDArray
-
     from nestor.backend import Backend, CompiledModel
+    from numpy.typing import NDArray
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugin"
 BACKENDS = Path(__file__).parents[2] / "backends"
@@ -106,7 +105,7 @@ def test_it_is_found_beside_the_backends_that_come_with_nestor(
     target: Path, tmp_path: Path
 ) -> None:
     code = (
-        "from nestor import registry; found = registry.backends();"
+        "from nestor.engines import registry; found = registry.backends();"
         "print(*sorted(found), found['toy'].backend.__module__, found['toy'].installed)"
     )
     # nestor_nutpie is no backend, but what several share.
@@ -178,7 +177,7 @@ def intercepts() -> Problem:
 
 
 def test_it_samples_the_posterior(toy: Backend, intercepts: Problem) -> None:
-    from nestor.diagnostics.estimators import ess_bulk
+    from nestor.stats.diagnostics.estimators import ess_bulk
 
     config = SamplerConfig(chains=2, warmup=1000, draws=3000, seed=4, chain_method="sequential")
     values = compiled(toy, intercepts).sample(config).values

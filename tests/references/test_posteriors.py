@@ -7,10 +7,10 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from nestor import registry
 from nestor.agreement import Verdict, judge
+from nestor.engines import registry
 from nestor.errors import DataError, SpecError
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 from nestor.references import NAMES, REQUIREMENTS, describe, load, problem
 from nestor.references.build import _lag1, _unmet, engines_for
 from nestor.references.posterior import from_dict

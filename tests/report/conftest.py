@@ -10,7 +10,7 @@ pytest.importorskip("plotly", reason="the report needs plotly: pip install 'nest
 
 import report_tables
 
-from nestor.report import write_report
+from nestor.views.report import write_report
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Headless, in a container, and silent: no part of the browser itself may want the network.

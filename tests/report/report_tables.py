@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nestor.bench.columns import COLUMNS
-from nestor.report import ScenarioInfo
+from nestor.views.report import ScenarioInfo
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",

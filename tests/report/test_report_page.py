@@ -16,12 +16,12 @@ from report_tables import HOSTILE, cell, lost, table
 
 from nestor.bench.columns import COLUMNS
 from nestor.errors import DataError, Unsupported
-from nestor.plots.canvas import pens as matplotlib_pens
-from nestor.report import ScenarioInfo, report_html, write_report
-from nestor.report.asked import RULES
-from nestor.report.markup import clean, json_data, tag
-from nestor.report.palette import pens
-from nestor.report.wording import in_plot
+from nestor.views.plots.canvas import pens as matplotlib_pens
+from nestor.views.report import ScenarioInfo, report_html, write_report
+from nestor.views.report.asked import RULES
+from nestor.views.report.markup import clean, json_data, tag
+from nestor.views.report.palette import pens
+from nestor.views.report.wording import in_plot
 
 VOID = {"meta", "link", "input", "br", "wbr"}
 NAMES = [
@@ -313,9 +313,7 @@ def test_without_plotly_it_says_what_to_install(monkeypatch):
 
 
 def test_importing_the_report_is_light():
-    code = (
-        "import sys, nestor.report; print(sorted({'pandas', 'plotly', 'scipy'} & set(sys.modules)))"
-    )
+    code = "import sys, nestor.views.report; print(sorted({'pandas', 'plotly', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-
 from nestor.backend import Draws, SamplerConfig, Timings
-from nestor.contender import Contender
-from nestor.deferred import in_memory, together, with_cost
+
+from nestor.engines.contender import Contender
+from nestor.engines.deferred import in_memory, together, with_cost
 from nestor.errors import EngineFailed
 from nestor.runner import arrays, engine
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from nestor import SamplerConfig, SpecError, Unsupported
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
 from nestor.runner import ending, memory
 from nestor.runner.ending import Ending
 from nestor.runner.engine import sample

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from nestor.backend import Preparable, Timings, Uploaded
 
 from nestor import SamplerConfig
-from nestor.backend import Preparable, Timings, Uploaded
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
 from nestor.runner.engine import _added, prepare, sample
 from nestor.runner.worker import _timings
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from nestor.backend import SamplerConfig
 
 from nestor.agreement.density import density_points
-from nestor.backend import SamplerConfig
-from nestor.clock import PHASES
-from nestor.contender import Contender
+from nestor.engines.clock import PHASES
+from nestor.engines.contender import Contender
 from nestor.runner.engine import evaluate, sample
 from nestor.runner.memory import tree_bytes
 

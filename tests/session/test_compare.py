@@ -12,11 +12,11 @@ import xarray as xr
 import nestor
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.criteria import Criteria
-from nestor.document import json_schema
+from nestor.agreement.events import EngineFinished, WorkerEvent
+from nestor.agreement.schema import json_schema
+from nestor.agreement.session import compare
 from nestor.errors import DataError, SpecError, Unsupported
-from nestor.events import EngineFinished, WorkerEvent
 from nestor.references.verify import verify
-from nestor.session import compare
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
@@ -227,7 +227,7 @@ def test_what_auto_chose_is_said_and_kept_with_the_draws(small_problem, capsys):
 
 
 def test_an_engine_that_is_not_settled_is_settled_before_it_runs(small_problem, tmp_path):
-    from nestor.contender import Contender
+    from nestor.engines.contender import Contender
     from nestor.runner import engine
 
     auto = Contender.parse("reference", small_problem.spec.level_names)

@@ -5,8 +5,8 @@ import pytest
 
 from nestor import ModelSpec, Problem, SamplerConfig, Verdict
 from nestor.agreement.sampled import N_DRAWS, check_sampled_density
-from nestor.formulation import Formulation
-from nestor.session import compare
+from nestor.agreement.session import compare
+from nestor.engines.formulation import Formulation
 from nestor_reference import ReferenceBackend
 
 CONFIG = SamplerConfig(chains=2, warmup=10, draws=120)

@@ -11,14 +11,14 @@ import pytest
 
 import nestor
 from nestor import SamplerConfig, Verdict
+from nestor.agreement.comparison import TIMINGS, EngineRow
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.events import LookFinished
+from nestor.agreement.lineup import Lineup
+from nestor.agreement.session import compare
 from nestor.agreement.verdict import PairResult
-from nestor.comparison import TIMINGS, EngineRow
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
 from nestor.errors import SpecError
-from nestor.events import LookFinished
-from nestor.lineup import Lineup
-from nestor.session import compare
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from nestor import SamplerConfig, Verdict, registry
+from nestor.agreement.session import compare
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import run_bench
 from nestor.errors import NestorError, Unsupported
@@ -16,7 +17,6 @@ from nestor.references.verify import verify
 from nestor.runner import arrays
 from nestor.runner.contract import check_draws
 from nestor.runner.job import Outcome
-from nestor.session import compare
 
 MUTANT_FOLDER = Path(__file__).parents[1] / "fixtures" / "mutants"
 sys.path.insert(0, str(MUTANT_FOLDER))

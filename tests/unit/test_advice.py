@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, NestorError, Prior, Problem, SpecError
-from nestor.addresses import known_addresses
+from nestor.agreement.session import read_contender
 from nestor.bench.shipped import load_scenario
+from nestor.cli.options import read_model
 from nestor.conformance.kit import plan
-from nestor.contender import Contender
-from nestor.families import family
-from nestor.formula import parse_formula
-from nestor.index import build_index
-from nestor.options import read_model
-from nestor.printing import did_you_mean
+from nestor.data.index import build_index
+from nestor.data.tables import read_table
+from nestor.engines.contender import Contender
+from nestor.errors.text import did_you_mean
+from nestor.model.addresses import known_addresses
+from nestor.model.families import family
+from nestor.model.formula import parse_formula
+from nestor.model.terms import parse_term, quoted
 from nestor.references.problems import problem as reference_problem
-from nestor.session import read_contender
-from nestor.tables import read_table
-from nestor.terms import parse_term, quoted
 
 #: Names that a table may have, and a formula can write in backquotes.
 ODD = (

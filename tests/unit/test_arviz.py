@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nestor.backend import Draws, Timings
 
 import nestor
 from nestor import DataError, ModelSpec, Problem, SpecError
-from nestor.backend import Draws, Timings
-from nestor.datatree import to_datatree
+from nestor.runner.datatree import to_datatree
 
 mpl.use("agg")
 CHAINS, LENGTH = 2, 60

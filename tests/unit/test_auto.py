@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import Capabilities
 
 from nestor import ModelSpec, Problem
-from nestor.auto import choose, not_marginalizable
-from nestor.backend import Capabilities
-from nestor.centering import data_over_prior
+from nestor.data.centering import data_over_prior
+from nestor.engines.auto import choose, not_marginalizable
 
 ALL = Capabilities(
     families=frozenset({"gaussian", "student_t"}),

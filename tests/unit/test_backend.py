@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from nestor.backend import Backend, CompiledModel, Timings
 
 from nestor import SamplerConfig, SpecError, registry
-from nestor.backend import Backend, CompiledModel, Timings
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
 
 
 @pytest.mark.parametrize(

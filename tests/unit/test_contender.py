@@ -3,7 +3,7 @@
 import pytest
 
 from nestor import SamplerConfig
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
 from nestor.errors import SpecError, Unsupported
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -93,7 +93,7 @@ def test_what_is_not_of_the_grammar_is_refused(text, error, message):
 def test_a_backend_that_lacks_a_formulation_refuses_it(monkeypatch):
     from dataclasses import replace
 
-    from nestor import registry
+    from nestor.engines import registry
 
     backend = registry.get("exact").backend
     less = replace(backend.capabilities(), centering=frozenset({"centered"}))

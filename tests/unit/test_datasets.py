@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor.datasets import (
+from nestor.data.datasets import (
     blog_income,
     blog_truth,
     income,
@@ -14,10 +14,10 @@ from nestor.datasets import (
     simulate_income,
     simulate_tree,
 )
-from nestor.datasets.tree import apportion
+from nestor.data.datasets.tree import apportion
+from nestor.data.index import build_index
 from nestor.errors import DataError
-from nestor.index import build_index
-from nestor.spec import ModelSpec
+from nestor.model.spec import ModelSpec
 
 FAMILIES = {
     "gaussian": {"sigma": 0.7},

@@ -11,25 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nestor.backend import Draws, Timings
 from rich.console import Console
 
 import nestor
 from nestor import ModelSpec, Problem, SamplerConfig, __main__
+from nestor.agreement.comparison import Comparison, EngineRow
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.backend import Draws, Timings
-from nestor.comparison import Comparison, EngineRow
-from nestor.contender import Contender
-from nestor.datatree import to_datatree
-from nestor.diagnostics.gates import Gates
+from nestor.agreement.measure import measure
+from nestor.agreement.pairing import Pairing
+from nestor.engines.contender import Contender
 from nestor.errors import NestorWarning
-from nestor.leave_one_out import LeaveOneOut
-from nestor.measure import measure
-from nestor.pairing import Pairing
-from nestor.plots import plot_population
-from nestor.terminal import leaving, tables
-from nestor.terminal.summary import summary_view
-from nestor.terminal.words import index_lines, prior_lines
+from nestor.posterior.leave_one_out import LeaveOneOut
+from nestor.runner.datatree import to_datatree
+from nestor.stats.diagnostics.gates import Gates
+from nestor.views.plots import plot_population
+from nestor.views.terminal import leaving, tables
+from nestor.views.terminal.summary import summary_view
+from nestor.views.terminal.words import index_lines, prior_lines
 
 mpl.use("agg")
 pytestmark = pytest.mark.usefixtures("fake_engines")

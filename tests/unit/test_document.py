@@ -9,20 +9,20 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from nestor.backend import Draws, Timings
 
 from nestor import ModelSpec, Problem, SamplerConfig, SpecError, Verdict
+from nestor.agreement.comparison import Comparison, EngineRow
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.backend import Draws, Timings
-from nestor.comparison import Comparison, EngineRow
-from nestor.contender import Contender
-from nestor.datatree import to_datatree
-from nestor.document import comparison_document, engine_document, json_schema
+from nestor.agreement.measure import measure
+from nestor.agreement.pairing import Pairing
+from nestor.agreement.schema import comparison_document, engine_document, json_schema
+from nestor.engines.contender import Contender
 from nestor.errors import UnknownContender
-from nestor.measure import measure
-from nestor.pairing import Pairing
-from nestor.plots.pairs import find_pair
-from nestor.terminal.words import estimate_rows
+from nestor.runner.datatree import to_datatree
+from nestor.views.plots.pairs import find_pair
+from nestor.views.terminal.words import estimate_rows
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, hypergeom
 
-from nestor.ecdf import (
+from nestor.errors import DataError
+from nestor.stats.ecdf import (
     ecdf_difference,
     two_sample_band,
     two_sample_test,
     uniform_band,
     uniform_test,
 )
-from nestor.errors import DataError
 
 CHANCE = 1e-5  # probability with which a correct procedure may miss a bound in these tests
 ALMOST = 1 + 1e-9  # pointwise p-values this close are equal, computed in two ways

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from nestor.errors import SpecError
-from nestor.families import FAMILIES, PLANNED, family
+from nestor.model.families import FAMILIES, PLANNED, family
 
 
 @pytest.mark.parametrize(

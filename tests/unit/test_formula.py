@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestor.errors import SpecError
-from nestor.formula import (
+from nestor.model.formula import (
     ParsedFormula,
     ParsedLevel,
     format_formula,
     parse_formula,
 )
-from nestor.terms import INTERCEPT, quoted
+from nestor.model.terms import INTERCEPT, quoted
 
 # the same examples each time, and no deadline on any of them
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=200)
@@ -485,7 +485,7 @@ def test_any_text_is_a_formula_or_a_spec_error(text: str) -> None:
 
 def test_importing_the_module_loads_neither_formulae_nor_pandas() -> None:
     code = (
-        "import sys, nestor.formula, nestor.terms\n"
+        "import sys, nestor.model.formula, nestor.model.terms\n"
         "print([name for name in ('formulae', 'pandas', 'scipy') if name in sys.modules])"
     )
     run = subprocess.run(

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
+from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError
-from nestor.formulation import Formulation
 
 LEVELS = ("degree", "state", "a=b")
 C, N = "centered", "noncentered"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nestor.data.index import NestedIndex, build_index, ranks
 from nestor.errors import DataError, SpecError
-from nestor.index import NestedIndex, build_index, ranks
 
 COUNTIES = pd.DataFrame(
     {

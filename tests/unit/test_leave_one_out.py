@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nestor.backend import Draws, Timings
 from scipy import stats
 from scipy.special import logsumexp
 
 import nestor
 from nestor import LeaveOneOut, ModelSpec, Problem, leave_out
-from nestor.backend import Draws, Timings
-from nestor.datatree import to_datatree
 from nestor.errors import DataError, SpecError, Unsupported
-from nestor.leave_one_out import smoothed
+from nestor.posterior.leave_one_out import smoothed
+from nestor.runner.datatree import to_datatree
 from nestor_reference import conditional_draws, log_marginal
 
 
@@ -208,7 +208,7 @@ def test_chunks_and_files_change_nothing(small_problem, fit, monkeypatch):
     wanted = nestor.leave_one_leaf_out(small_problem, fit)
     monkeypatch.setattr(leave_out, "_HELD", 100)
     monkeypatch.setattr(leave_out, "_SMOOTHED", 900)
-    monkeypatch.setattr("nestor.cavity.passes._LARGEST_ARRAY", 1500)
+    monkeypatch.setattr("nestor.posterior.cavity.passes._LARGEST_ARRAY", 1500)
     assert isinstance(leave_out._room(30, 6), np.memmap)
     found = nestor.leave_one_leaf_out(small_problem, fit)
     np.testing.assert_allclose(found.elpd_i, wanted.elpd_i, rtol=1e-12)

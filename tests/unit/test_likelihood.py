@@ -5,8 +5,8 @@ import pytest
 
 from nestor import ModelSpec, Problem, likelihood
 from nestor.agreement.density import density_points
-from nestor.formulation import Formulation
-from nestor.likelihood import log_likelihood
+from nestor.engines.formulation import Formulation
+from nestor.posterior.likelihood import log_likelihood
 from nestor_reference import ReferenceBackend
 
 

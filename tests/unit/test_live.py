@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 
-from nestor.comparison import EngineRow
-from nestor.contender import Contender
-from nestor.events import EngineFinished, LookFinished, WorkerEvent
-from nestor.terminal.live import LiveProgress, bars
+from nestor.agreement.comparison import EngineRow
+from nestor.agreement.events import EngineFinished, LookFinished, WorkerEvent
+from nestor.engines.contender import Contender
+from nestor.views.terminal.live import LiveProgress, bars
 
 LEVELS = ("g", "h")
 NAMES = ["numba:nutpie@marginalized", "pymc:nutpie@noncentered,h=centered"]

@@ -8,11 +8,11 @@ from arviz_stats.base import array_stats
 from scipy.signal import lfilter
 from scipy.stats import rankdata
 
-from nestor import diagnostics as dg
-from nestor.diagnostics.chains import chance_repeats, repeated_draws
-from nestor.diagnostics.gates import _identical_chains
-from nestor.diagnostics.ranks import tied_ranks
 from nestor.errors import DataError
+from nestor.stats import diagnostics as dg
+from nestor.stats.diagnostics.chains import chance_repeats, repeated_draws
+from nestor.stats.diagnostics.gates import _identical_chains
+from nestor.stats.diagnostics.ranks import tied_ranks
 
 
 def _draws(kind: str, n_chain: int, n_draw: int, n_scalar: int = 3) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_no_scalars_and_wrong_axes():
 def test_blocks_do_not_change_the_numbers(monkeypatch):
     draws = _draws("autocorrelated", 4, 60, n_scalar=11)
     whole = dg.summaries(draws)
-    monkeypatch.setattr("nestor.diagnostics.estimators._BLOCK_BYTES", 4 * 60 * 8 * 2)
+    monkeypatch.setattr("nestor.stats.diagnostics.estimators._BLOCK_BYTES", 4 * 60 * 8 * 2)
     parts = dg.summaries(draws)
     for field in fields(whole):
         np.testing.assert_allclose(
@@ -186,7 +186,7 @@ def test_sums_that_end_early_and_late_equal_those_of_every_lag(monkeypatch):
     for i, keep in enumerate([-0.9, -0.3, 0.0, 0.4, 0.8, 0.95, 0.99]):
         noise[..., i] = lfilter([1.0], [1.0, -keep], noise[..., i], axis=1)
     staged = dg.ess_mean(noise)
-    monkeypatch.setattr("nestor.diagnostics.ess._FIRST_LAGS", ())
+    monkeypatch.setattr("nestor.stats.diagnostics.ess._FIRST_LAGS", ())
     np.testing.assert_allclose(staged, dg.ess_mean(noise), rtol=1e-12)
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.contender import Contender
-from nestor.formulation import Formulation
-from nestor.notes import _FAR, gate_hint, sampling_notes
-from nestor.terminal.words import note_lines
-from nestor.terms import parse_term
+from nestor.data.notes import _FAR, gate_hint, sampling_notes
+from nestor.engines.contender import Contender
+from nestor.engines.formulation import Formulation
+from nestor.model.terms import parse_term
+from nestor.views.terminal.words import note_lines
 
 N = 60
 RNG = np.random.default_rng(60)
@@ -136,8 +136,8 @@ def test_other_data_have_no_notes(table, formula, model):
 
 
 def test_collinear_in_the_rows_that_are_looked_at_first_only(table, monkeypatch):
-    monkeypatch.setattr("nestor.notes._FIRST", 5)
-    monkeypatch.setattr("nestor.notes._CHUNK", 7)
+    monkeypatch.setattr("nestor.data.notes._FIRST", 5)
+    monkeypatch.setattr("nestor.data.notes._CHUNK", 7)
     spec = ModelSpec.from_formula("y ~ x + z + (1 | g)")
     stride = np.arange(N) % (N // 5) == 0
     z = np.where(stride, 2 * table.x, table.other)

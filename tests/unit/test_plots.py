@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 
 from nestor.backend import Draws, Timings
-from nestor.datatree import to_datatree
+from nestor.data.problem import Problem
 from nestor.errors import DataError, NestorWarning, SpecError, Unsupported
-from nestor.plots import plot_forest, plot_population, plot_speed, plot_trace, save_all
-from nestor.plots.draws import density, entries, intervals, spread_evenly, unmixed
-from nestor.plots.text import columns, file_stems, label, shorten
-from nestor.problem import Problem
-from nestor.spec import Level, ModelSpec
+from nestor.model.spec import Level, ModelSpec
+from nestor.runner.datatree import to_datatree
+from nestor.views.plots import plot_forest, plot_population, plot_speed, plot_trace, save_all
+from nestor.views.plots.draws import density, entries, intervals, spread_evenly, unmixed
+from nestor.views.plots.text import columns, file_stems, label, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -303,8 +303,9 @@ def test_pictures_do_not_touch_pyplot_or_settings(problem, trees):
 
 def test_importing_loads_no_matplotlib_and_drawing_no_pyplot():
     code = (
-        "import sys, nestor.plots; assert 'matplotlib' not in sys.modules\n"
-        "import nestor.plots.forest, nestor.plots.save; assert 'matplotlib.pyplot' not in sys.modules"
+        "import sys, nestor.views.plots; assert 'matplotlib' not in sys.modules\n"
+        "import nestor.views.plots.forest, nestor.views.plots.save\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 
@@ -405,7 +406,7 @@ def test_save_all_without_draws_writes_the_speed_alone(tmp_path, problem):
 def test_large_pictures_get_a_palette_in_which_white_stays_white(tmp_path, monkeypatch, problem):
     from PIL import Image
 
-    from nestor.plots import save
+    from nestor.views.plots import save
 
     monkeypatch.setattr(save, "_LARGE", 1000)
     [path] = save_all(problem, {}, [fast()], tmp_path)

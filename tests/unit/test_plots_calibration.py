@@ -5,17 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from nestor.backend import SamplerConfig
 from PIL import Image
 
 from nestor import ModelSpec, Problem
-from nestor.backend import SamplerConfig
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
-from nestor.contender import Contender
+from nestor.engines.contender import Contender
+from nestor.engines.formulation import Formulation
 from nestor.errors import DataError
-from nestor.formulation import Formulation
-from nestor.plots.calibration import plot_ranks, save_rank_plots
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
+from nestor.views.plots.calibration import plot_ranks, save_rank_plots
 
 L = 31
 

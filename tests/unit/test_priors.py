@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from nestor.errors import SpecError
-from nestor.priors import PRIOR_FAMILIES, Prior
+from nestor.model.priors import PRIOR_FAMILIES, Prior
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(min_value=1e-307, allow_infinity=False)  # reciprocals fit, too

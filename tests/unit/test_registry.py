@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nestor import registry
+from nestor.engines import registry
 from nestor.errors import NestorWarning, SpecError
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def test_a_backend_without_its_library_is_answered_with_the_command() -> None:
 def test_this_installation_knows_its_own_backends(tmp_path: Path) -> None:
     code = (
         "import warnings; warnings.simplefilter('error')\n"
-        "from nestor import registry\n"
+        "from nestor.engines import registry\n"
         "print(*(f'{e.name}:{e.backend.implementation}' for e in registry.backends().values()))"
     )
     done = subprocess.run(

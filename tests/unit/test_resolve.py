@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Prior, Problem
+from nestor.data.resolve import blocks
 from nestor.errors import DataError
-from nestor.resolve import blocks
 
 # y has mean 3 and sd sqrt((4 + 1 + 0 + 9) / 4) = sqrt(3.5); x mean 1, sd 1; z mean -2, sd 2 (population
 # standard deviations, as Bambi takes them). Slopes: 2.5 sqrt(3.5) / sd.

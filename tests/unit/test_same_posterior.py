@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import xarray as xr
+from nestor.backend import Draws, Timings
 
 from nestor import ModelSpec, Problem
-from nestor.backend import Draws, Timings
-from nestor.datatree import to_datatree
 from nestor.errors import DataError
-from nestor.same_posterior import check_same_posterior
+from nestor.posterior.same_posterior import check_same_posterior
+from nestor.runner.datatree import to_datatree
 
 FORMULA = "y ~ x + z + (x || g/h)"
 OPTIONS = {"weights": "w", "offset": "o"}

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from nestor.errors import SpecError, Unsupported
-from nestor.names import INTERCEPT, RESERVED
-from nestor.priors import Prior
-from nestor.spec import Level, ModelSpec, json_schema
-from nestor.terms import quoted
+from nestor.model.names import INTERCEPT, RESERVED
+from nestor.model.priors import Prior
+from nestor.model.spec import Level, ModelSpec, json_schema
+from nestor.model.terms import quoted
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "model.schema.json"
 

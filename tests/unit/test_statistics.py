@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.statistics import Moments, leaf_statistics, sorted_rows
-from nestor.statistics.leaf import from_moments
-from nestor.statistics.moments import RunningMoments
+from nestor.data.statistics import Moments, leaf_statistics, sorted_rows
+from nestor.data.statistics.leaf import from_moments
+from nestor.data.statistics.moments import RunningMoments
 
 COUNTS = (1, 2, 3, 40, 1, 700)
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from nestor import DataError, ModelSpec, Problem
-from nestor.statistics import sorted_rows
-from nestor.statistics.totals import Totals
+from nestor.data.statistics import sorted_rows
+from nestor.data.statistics.totals import Totals
 
 N = 120
 OWN = {

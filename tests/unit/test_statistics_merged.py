@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.likelihood import log_likelihood
-from nestor.statistics import merged, merged_rows
+from nestor.data.statistics import merged, merged_rows
+from nestor.posterior.likelihood import log_likelihood
 
 
 def make_table(n=400, seed=1):

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem
+from nestor.data.index import build_index
+from nestor.data.tables import read_table, table_name
 from nestor.errors import DataError, SpecError
-from nestor.index import build_index
-from nestor.tables import read_table, table_name
 
 TABLE = pd.DataFrame({"state": ["CA", "IL"], "code": [7, 8], "pay": [0.1 + 0.2, 1e-300]})
 WRITERS = {
@@ -344,6 +344,6 @@ def test_paths_that_no_file_has(path, message):
 def test_a_folder_of_other_things_is_not_walked(tmp_path, monkeypatch):
     for i in range(4):
         (tmp_path / f"{i}.txt").touch()
-    monkeypatch.setattr("nestor.statistics.parquet._MOST_OTHERS", 3)
+    monkeypatch.setattr("nestor.data.statistics.parquet._MOST_OTHERS", 3)
     with pytest.raises(DataError, match="more than 3 files and folders that are no Parquet"):
         Problem.from_parquet(ModelSpec.from_formula("y ~ 1 + (1 | g)"), tmp_path)

@@ -6,30 +6,30 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from nestor.backend import Draws, Timings
 from rich.cells import cell_len
 from rich.console import Console
 
 from nestor import ModelSpec, Problem, SamplerConfig
+from nestor.agreement.comparison import Comparison, EngineRow
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.backend import Draws, Timings
+from nestor.agreement.measure import measure
+from nestor.agreement.pairing import Pairing
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
-from nestor.comparison import Comparison, EngineRow
 from nestor.conformance import ConformanceReport, Result
-from nestor.contender import Contender
-from nestor.datatree import to_datatree
-from nestor.leave_one_out import loo
-from nestor.measure import measure
-from nestor.pairing import Pairing
+from nestor.engines.contender import Contender
+from nestor.posterior.leave_one_out import loo
 from nestor.references.verify import Score, Scorecard
-from nestor.terminal.calibrating import calibration_view
-from nestor.terminal.conforming import report_view
-from nestor.terminal.leaving import _totals, _unreliable
-from nestor.terminal.narrow import Column, Fitted, Prose
-from nestor.terminal.summary import summary_view
-from nestor.terminal.tables import comparison_view, index_view
-from nestor.terminal.verifying import scorecard_view
+from nestor.runner.datatree import to_datatree
+from nestor.views.terminal.calibrating import calibration_view
+from nestor.views.terminal.conforming import report_view
+from nestor.views.terminal.leaving import _totals, _unreliable
+from nestor.views.terminal.narrow import Column, Fitted, Prose
+from nestor.views.terminal.summary import summary_view
+from nestor.views.terminal.tables import comparison_view, index_view
+from nestor.views.terminal.verifying import scorecard_view
 
 LONG = "school_district_identifier"
 FORMULA = f"y ~ percent_free_lunch + (percent_free_lunch || {LONG}/class)"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestor.errors import DataError, SpecError
-from nestor.terms import (
+from nestor.model.terms import (
     TRANSFORMS,
     Column,
     Power,

@@ -3,7 +3,7 @@
 import pytest
 
 from nestor.errors import SpecError
-from nestor.toml import parse_toml, read_toml
+from nestor.model.toml import parse_toml, read_toml
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nestor.agreement.equivalence import (
 from nestor.agreement.holm import holm
 from nestor.agreement.run import MIN_DRAWS, Run
 from nestor.agreement.verdict import PairResult, Verdict, judge
-from nestor.diagnostics.summaries import Summaries, summaries
+from nestor.stats.diagnostics.summaries import Summaries, summaries
 
 __all__ = [
     "MIN_DRAWS",

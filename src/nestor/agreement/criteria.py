@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nestor.agreement.run import MIN_DRAWS
-from nestor.arguments import MOST_ITERATIONS, flag, number, whole
 from nestor.errors import SpecError
+from nestor.errors.arguments import MOST_ITERATIONS, flag, number, whole
 
 DISAGREE_LEVEL = 0.01
 AGREE_LEVEL = 0.05

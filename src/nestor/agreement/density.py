@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.stand_in import rows_or_stand_in, weight_of_a_row
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nestor.backend import DType
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import DType
+    from nestor.model.priors import Prior
 
     type Point = dict[str, NDArray[np.float64]]
 

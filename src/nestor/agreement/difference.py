@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtr
 
 from nestor.agreement.holm import holm
-from nestor.diagnostics.plain import as_plain
-from nestor.diagnostics.summaries import PROBS, QUANTITIES, Summaries
 from nestor.errors import DataError
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.diagnostics.summaries import PROBS, QUANTITIES, Summaries
 
 type FloatArray = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from scipy.special import ndtr, ndtri
 from nestor.agreement.difference import POWER, check_pair
 from nestor.agreement.holm import holm
 from nestor.agreement.margin import COMPARED, Placement, place
-from nestor.diagnostics.plain import as_plain
-from nestor.diagnostics.summaries import Summaries
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.diagnostics.summaries import Summaries
 
 type FloatArray = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.joint_features import Features, features
-from nestor.diagnostics.estimators import as_draws, rhat_rank
-from nestor.diagnostics.plain import as_plain
 from nestor.errors import DataError, Unsupported
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.diagnostics.estimators import as_draws, rhat_rank
+from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nestor.agreement.difference import pooled_sd
-from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
+from nestor.stats.diagnostics.summaries import Summaries
 
 type FloatArray = NDArray[np.float64]
 

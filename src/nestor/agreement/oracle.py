@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
 from nestor.agreement.density import N_POINTS, density_points
 from nestor.agreement.stand_in import rounding_of_sums
-from nestor.formulation import Formulation
+from nestor.engines import registry
+from nestor.engines.formulation import Formulation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import CompiledModel
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import CompiledModel
 
 
 class Oracle:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from nestor.agreement.margin import COMPARED
-from nestor.diagnostics.summaries import QUANTITIES
+from nestor.stats.diagnostics.summaries import QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

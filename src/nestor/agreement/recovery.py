@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.sampled import usable_scales
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
     type FloatArray = NDArray[np.float64]
 

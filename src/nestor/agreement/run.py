@@ -6,10 +6,10 @@ from itertools import zip_longest
 
 import numpy as np
 
-from nestor.diagnostics.gates import Gates
-from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.diagnostics.gates import Gates
+from nestor.stats.diagnostics.summaries import Summaries
 
 MIN_DRAWS = 100  # per chain; also what a swap of the chain and draw axes runs into
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import DType
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import DType
 
 N_DRAWS = 20
 

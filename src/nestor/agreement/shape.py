@@ -9,18 +9,18 @@ import numpy as np
 
 from nestor.agreement.difference import check_pair
 from nestor.agreement.holm import holm
-from nestor.diagnostics.estimators import as_draws
-from nestor.diagnostics.plain import as_plain
-from nestor.ecdf import two_sample_test
 from nestor.errors import DataError
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.diagnostics.estimators import as_draws
+from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.ecdf import two_sample_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from nestor.diagnostics.summaries import Summaries
+    from nestor.stats.diagnostics.summaries import Summaries
 
     type FloatArray = NDArray[np.float64]
     type IntArray = NDArray[np.intp]
@@ -126,7 +126,7 @@ def shape_test(
 
     Both runs are thinned to the same number of near-independent draws (`near_independent`), and the
     difference of the ECDFs along the pooled order is tested with simultaneous bands
-    (`nestor.ecdf.two_sample_test`), corrected by Holm over the scalars.
+    (`nestor.stats.ecdf.two_sample_test`), corrected by Holm over the scalars.
 
     Parameters
     ----------

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.rows import Rows
-from nestor.statistics.least_squares import semidefinite_root
+from nestor.data.rows import Rows
+from nestor.data.statistics.least_squares import semidefinite_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
     type FloatArray = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def rows_or_stand_in(problem: Problem) -> Rows:
     -------
     Rows
         The problem's own where they are in memory. Otherwise, with U, m_y, M_z and S of
-        `nestor.statistics.leaf`, p rows for each leaf with the effects U, the covariates U M_z and the
+        `nestor.data.statistics.leaf`, p rows for each leaf with the effects U, the covariates U M_z and the
         outcome U m_y, and 1 + c rows that know of covariates and outcome alone, the square root of S; all of
         weight one, and the outcome less its offset.
     """

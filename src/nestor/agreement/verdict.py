@@ -25,7 +25,7 @@ from nestor.agreement.reasons import (
     shortfall,
 )
 from nestor.agreement.run import Run, check_labels, same_draws, unfit
-from nestor.diagnostics.plain import as_plain
+from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ class PairResult:
         return f"PairResult({self.word}: {self.a} and {self.b}{why})"
 
     def _repr_html_(self) -> str:
-        from nestor.terminal.html import pair_html
+        from nestor.views.terminal.html import pair_html
 
         return pair_html(self)
 

@@ -11,7 +11,7 @@ from nestor.bench.columns import SKIPPED
 from nestor.bench.counting import METRICS, runs
 from nestor.bench.grouping import Group, GroupKey, Row, groups
 from nestor.errors import DataError
-from nestor.printing import did_you_mean
+from nestor.errors.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

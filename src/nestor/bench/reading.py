@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from nestor.arguments import shown
 from nestor.bench.scenario import (
     Block,
     Data,
@@ -19,10 +18,11 @@ from nestor.bench.scenario import (
     Sweep,
     Tracks,
 )
-from nestor.complaints import complaint
 from nestor.errors import SpecError
-from nestor.printing import did_you_mean
-from nestor.toml import parse_toml
+from nestor.errors.arguments import shown
+from nestor.errors.complaints import complaint
+from nestor.errors.text import did_you_mean
+from nestor.model.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

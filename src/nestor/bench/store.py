@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from nestor.bench.manifest import check_owner, write_manifest
 from nestor.bench.record import SCHEMA_VERSION, BenchRecord
-from nestor.diagnostics.summaries import Summaries
 from nestor.errors import DataError
 from nestor.runner import store
+from nestor.stats.diagnostics.summaries import Summaries
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

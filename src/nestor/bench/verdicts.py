@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
 from nestor.agreement.run import Run
 from nestor.agreement.verdict import Verdict, judge
 from nestor.bench.metrics import worst_ess
 from nestor.bench.scenario import YARDSTICK
-from nestor.diagnostics.gates import gates_of
+from nestor.engines import registry
 from nestor.errors import SpecError
-from nestor.quantities import LOG_LIKELIHOOD
+from nestor.posterior.quantities import LOG_LIKELIHOOD
+from nestor.stats.diagnostics.gates import gates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
+from nestor.agreement.comparison import TIMINGS
+from nestor.agreement.schema import DensityDocument
 from nestor.bench.place import environment, load_average
 from nestor.bench.record import (
     SCHEMA_VERSION,
@@ -21,13 +22,12 @@ from nestor.bench.record import (
     SecondsDocument,
     SizeDocument,
 )
-from nestor.clock import void_speed
-from nestor.comparison import TIMINGS
-from nestor.contender import AUTO
-from nestor.diagnostics.plain import as_plain
-from nestor.document import DensityDocument
+from nestor.engines import registry
+from nestor.engines.clock import void_speed
+from nestor.engines.contender import AUTO
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_versions
+from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.bench.grid import Cell
     from nestor.bench.measuring import Measured
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
     from nestor.runner.job import Outcome
 
 _ENDINGS: dict[str, CellStatus] = {"timeout": "timeout", "out_of_memory": "out_of_memory"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from nestor.arguments import MOST_ITERATIONS, one_of, path, seconds, whole
-from nestor.backend import SamplerConfig
 from nestor.calibration.job import Around
+from nestor.engines.protocol import SamplerConfig
+from nestor.errors.arguments import MOST_ITERATIONS, one_of, path, seconds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from nestor.calibration.result import Calibration
     from nestor.calibration.session import Progress
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
 
 SIMULATIONS = 500
 RANKED_DRAWS = 63
@@ -87,7 +87,7 @@ def calibrate(
     EngineFailed
         If the engine cannot be compiled, or none of the first simulations ends well.
     """
-    from nestor.problem import check_problem
+    from nestor.data.problem import check_problem
 
     check_problem(problem)
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
@@ -116,8 +116,8 @@ def calibrate(
         return run(lambda _: None)
     from rich.console import Console
 
-    from nestor.terminal.calibrating import Bar, print_foregone
-    from nestor.terminal.words import chosen_lines, note_lines
+    from nestor.views.terminal.calibrating import Bar, print_foregone
+    from nestor.views.terminal.words import chosen_lines, note_lines
 
     console = Console(stderr=True, emoji=False)
     for line in (*note_lines(problem, [contender]), *chosen_lines([contender])):
@@ -145,11 +145,11 @@ def check_study(
     SpecError, Unsupported
         With what is wrong.
     DataError
-        If simulations are to be around the posterior, and there is none: see `nestor.residual`.
+        If simulations are to be around the posterior, and there is none: see `nestor.data.residual`.
     """
+    from nestor.agreement.session import check_memory, read_contender
     from nestor.calibration.session import one_at_a_time
-    from nestor.residual import check_sigma
-    from nestor.session import check_memory, read_contender
+    from nestor.data.residual import check_sigma
 
     contender = one_at_a_time(read_contender(engine, problem))
     whole("simulations", simulations, least=1, most=MOST_ITERATIONS)

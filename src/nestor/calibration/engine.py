@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor import registry
-from nestor.backend import Extensible, Reusable
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
-from nestor.deferred import in_memory
-from nestor.diagnostics import chain_failures
+from nestor.engines import registry
+from nestor.engines.deferred import in_memory
+from nestor.engines.protocol import Extensible, Reusable
 from nestor.errors import EngineFailed, Unsupported
-from nestor.likelihood import log_likelihood
-from nestor.quantities import Quantities
+from nestor.posterior.likelihood import log_likelihood
+from nestor.posterior.quantities import Quantities
 from nestor.runner.contract import check_draws
+from nestor.stats.diagnostics import chain_failures
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from nestor.backend import CompiledModel, Draws, SamplerConfig
     from nestor.calibration.job import Job
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import CompiledModel, Draws, SamplerConfig
 
     type FloatArray = NDArray[np.float64]
 

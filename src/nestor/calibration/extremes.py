@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import DType
     from nestor.calibration.simulate import Entry
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import DType
 
 #: Every engine sums squares of outcomes; up to here those of a billion rows are finite.
 LARGEST: Mapping[DType, float] = {"float64": 1e145, "float32": 1e14}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nestor.backend import SamplerConfig
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
 
 Around = Literal["prior", "posterior"]
 Kind = Literal["simulation", "fit"]

@@ -17,8 +17,8 @@ from nestor.calibration.power import (
     detectable,
     simulations_needed,
 )
-from nestor.ecdf import uniform_band, uniform_test
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
+from nestor.stats.ecdf import uniform_band, uniform_test
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

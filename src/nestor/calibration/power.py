@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.ecdf import uniform_band
+from nestor.stats.ecdf import uniform_band
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from nestor.ecdf import Band
+    from nestor.stats.ecdf import Band
 
     type FloatArray = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.diagnostics import ess_bulk, ess_tail
+from nestor.stats.diagnostics import ess_bulk, ess_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

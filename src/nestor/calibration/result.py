@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.calibration.judge import LEVEL, Calibrated, Judgement, judge
-from nestor.diagnostics.plain import as_plain
 from nestor.errors import DataError, Unsupported
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
+from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
     from nestor.calibration.job import Around, Record
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
 
 SCHEMA_VERSION = 1
 FILE = "calibration.json"
@@ -218,12 +218,12 @@ class Calibration:
         return _pictures().save_rank_plots(self, target)  # type: ignore[no-any-return]
 
     def __rich__(self) -> Any:
-        from nestor.terminal.calibrating import calibration_view
+        from nestor.views.terminal.calibrating import calibration_view
 
         return calibration_view(self)
 
     def _repr_html_(self) -> str:
-        from nestor.terminal.html import calibration_html
+        from nestor.views.terminal.html import calibration_html
 
         return calibration_html(self)
 
@@ -233,7 +233,7 @@ class Calibration:
 
 def _pictures() -> ModuleType:
     try:
-        from nestor.plots import calibration
+        from nestor.views.plots import calibration
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise

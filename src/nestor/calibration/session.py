@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestor import registry
 from nestor.calibration.extremes import check_simulations
 from nestor.calibration.fits import fit_path
 from nestor.calibration.job import FIT_BLOCK, LONGEST, Job, Record, Task
@@ -16,9 +15,10 @@ from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
 from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
-from nestor.cores import usable_cores
+from nestor.engines import registry
+from nestor.engines.cores import usable_cores
 from nestor.errors import EngineFailed
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 from nestor.runner import store
 from nestor.runner.contract import check_versions
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nestor.backend import SamplerConfig
     from nestor.calibration.job import Around
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
 
 #: An engine of which so many simulations crashed, and none ended well, is not asked further.
 _HOPELESS = 10

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
-    from nestor.problem import LevelDesign, Problem
+    from nestor.data.problem import LevelDesign, Problem
+    from nestor.model.priors import Prior
 
     type FloatArray = NDArray[np.float64]
     type Draw = Callable[..., FloatArray]

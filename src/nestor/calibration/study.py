@@ -19,9 +19,9 @@ from nestor.calibration.streams import DATA, ENGINE, FIT, TIES, engine_seed, str
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.backend import SamplerConfig
     from nestor.calibration.job import Job, Task
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import SamplerConfig
 
 
 class Study:

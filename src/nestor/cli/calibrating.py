@@ -73,8 +73,8 @@ def calibrate(
 ) -> None:
     """Does an engine find again what was simulated? Simulation-based calibration on DATA's design."""
     from nestor.calibration.api import check_study
-    from nestor.options import read_model
-    from nestor.terminal.calibrating import calibrate_and_print
+    from nestor.cli.options import read_model
+    from nestor.views.terminal.calibrating import calibrate_and_print
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, None)

@@ -39,8 +39,8 @@ from nestor.cli.arguments import (
 
 if TYPE_CHECKING:
     from nestor.agreement.criteria import Criteria
-    from nestor.backend import SamplerConfig
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import SamplerConfig
 
 
 def compare(
@@ -76,8 +76,8 @@ def compare(
     libraries not.
     """
     from nestor.agreement.criteria import Criteria
-    from nestor.contender import Contender
-    from nestor.options import read_model
+    from nestor.cli.options import read_model
+    from nestor.engines.contender import Contender
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
@@ -113,8 +113,8 @@ def demo(
 ) -> None:
     """Run the main job on example data: income by month within degree, state and county."""
     from nestor.agreement.criteria import Criteria
-    from nestor.demo import demo_problem
-    from nestor.terminal.narrow import Prose
+    from nestor.data.demo import demo_problem
+    from nestor.views.terminal.narrow import Prose
 
     criteria = Criteria(margin, joint, until_verdict)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
@@ -144,7 +144,7 @@ def _compare(
 ) -> None:
     """Compare, print, write pictures, and leave with the verdict's exit code."""
     from nestor.agreement.verdict import exit_code
-    from nestor.terminal.comparing import compare_and_print
+    from nestor.views.terminal.comparing import compare_and_print
 
     printed = make_console(stderr=as_json)
     comparison = compare_and_print(

@@ -39,7 +39,7 @@ def conformance(
     Exit codes: 0 it conforms, 1 a check failed, 2 bad input, 3 the time did not suffice.
     """
     from nestor.conformance.check import TIERS
-    from nestor.terminal.conforming import check_and_print
+    from nestor.views.terminal.conforming import check_and_print
 
     report = check_and_print(
         name,

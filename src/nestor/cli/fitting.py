@@ -60,8 +60,8 @@ def fit(
 
     Exit code 3 says that the draws did not pass the convergence gates.
     """
-    from nestor.options import read_model
-    from nestor.terminal.fitting import check_before_reading, fit_and_print
+    from nestor.cli.options import read_model
+    from nestor.views.terminal.fitting import check_before_reading, fit_and_print
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)

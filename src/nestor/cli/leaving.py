@@ -60,9 +60,9 @@ def loo(
     ] = False,
 ) -> None:
     """Estimate how well a fitted model predicts each row, or leaf, from all others."""
+    from nestor.cli.options import read_model
     from nestor.errors import SpecError
-    from nestor.options import read_model
-    from nestor.terminal.leaving import loo_and_print
+    from nestor.views.terminal.leaving import loo_and_print
 
     if exact and leaves:
         raise SpecError(

@@ -28,11 +28,11 @@ def index(
     missing: Missing = "error",
 ) -> None:
     """Show the tree that a formula or its levels make of the rows; with a formula, notes on the data too."""
-    from nestor.formula import parse_formula
-    from nestor.index import build_index
-    from nestor.options import refuse_table
-    from nestor.tables import read_table
-    from nestor.terminal.tables import index_view
+    from nestor.cli.options import refuse_table
+    from nestor.data.index import build_index
+    from nestor.data.tables import read_table
+    from nestor.model.formula import parse_formula
+    from nestor.views.terminal.tables import index_view
 
     refuse_table(levels, data)
     formula = levels if "~" in levels else None
@@ -50,11 +50,11 @@ def index(
 
 def _notes(formula: str, table: pd.DataFrame, missing: Literal["error", "group"]) -> list[str]:
     """What the data cannot tell of a formula's model, or that nestor has no such model yet."""
+    from nestor.data.problem import Problem
+    from nestor.data.residual import check_sigma
     from nestor.errors import Unsupported
-    from nestor.problem import Problem
-    from nestor.residual import check_sigma
-    from nestor.spec import ModelSpec
-    from nestor.terminal.words import note_lines
+    from nestor.model.spec import ModelSpec
+    from nestor.views.terminal.words import note_lines
 
     try:
         model = ModelSpec.from_formula(formula)
@@ -67,7 +67,7 @@ def _notes(formula: str, table: pd.DataFrame, missing: Literal["error", "group"]
 
 def backends() -> None:
     """List the backends: what is installed, and how to install what is not."""
-    from nestor.terminal.backends import backends_view
+    from nestor.views.terminal.backends import backends_view
 
     make_console().print(backends_view())
 
@@ -84,8 +84,9 @@ def schema(
     """Print a JSON Schema."""
     import json as json_module
 
-    from nestor import document, spec
+    from nestor.agreement import schema as document
     from nestor.bench import reading, record
+    from nestor.model import spec
 
     of = {"comparison": document, "model": spec, "bench": record, "scenario": reading}
     typer.echo(json_module.dumps(of[what].json_schema(), indent=2))

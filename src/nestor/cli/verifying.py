@@ -45,7 +45,7 @@ def verify(
 ) -> None:
     """Run one engine on the reference posteriors that come with nestor, and print a scorecard."""
     from nestor.agreement.verdict import exit_code
-    from nestor.terminal.verifying import verify_and_print
+    from nestor.views.terminal.verifying import verify_and_print
 
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     card = verify_and_print(

@@ -10,14 +10,14 @@ import numpy as np
 from nestor.agreement.difference import detectable_shift
 from nestor.agreement.holm import holm
 from nestor.conformance.check import ConformanceFailure
-from nestor.diagnostics import ess_mean, summaries
+from nestor.stats.diagnostics import ess_mean, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from nestor.diagnostics import Summaries
+    from nestor.stats.diagnostics import Summaries
 
     type FloatArray = NDArray[np.float64]
 

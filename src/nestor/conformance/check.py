@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from nestor.backend import Capabilities, ChainMethod, Device, DType
-from nestor.families import FAMILIES
-from nestor.formulation import Centering, Coefficients, Formulation, Likelihood
+from nestor.engines.formulation import Centering, Coefficients, Formulation, Likelihood
+from nestor.engines.protocol import Capabilities, ChainMethod, Device, DType
+from nestor.model.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nestor.backend import Backend
     from nestor.conformance.session import Session
+    from nestor.engines.protocol import Backend
 
 Tier = Literal["api", "density", "posterior"]
 TIERS: tuple[Tier, ...] = get_args(Tier)

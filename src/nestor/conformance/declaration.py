@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
-from nestor.backend import Backend, Capabilities, CompiledModel
 from nestor.conformance.check import UNIVERSE, Check, NotOffered, Subject, expect
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Session
+from nestor.engines import registry
+from nestor.engines.protocol import Backend, Capabilities, CompiledModel
 from nestor.runner.process import PYTHON
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _explained(word: str) -> Callable[[Session], None]:
 
 def _attributes(session: Session) -> None:
     backend = session.subject.backend
-    expect(isinstance(backend, Backend), "it lacks a part of the protocol nestor.backend.Backend")
+    expect(
+        isinstance(backend, Backend),
+        "it lacks a part of the protocol nestor.engines.protocol.Backend",
+    )
     for name in ("name", "implementation"):
         value = getattr(backend, name)
         expect(isinstance(value, str) and value, f"{name} must be text, not {value!r}")
@@ -176,7 +179,8 @@ def _importable(kind: type) -> bool:
 _LIGHT = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-import nestor.backend, nestor.errors, nestor.formulation, nestor.problem, nestor.registry
+import nestor.backend, nestor.errors, nestor.data.problem
+import nestor.engines.formulation, nestor.engines.registry
 before = set(sys.modules)
 backend = getattr(importlib.import_module(sys.argv[2]), sys.argv[3])()
 backend.capabilities(), backend.versions()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.backend import Deferring
 from nestor.conformance.check import Check, Engine, NotOffered, Subject, expect, for_samplers
 from nestor.conformance.drawing import build, well_formed
 from nestor.conformance.problems import contract
+from nestor.engines.protocol import Deferring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.conformance.session import Session
-    from nestor.offers import Deferred
+    from nestor.engines.optional import Deferred
 
     type Arrays = Mapping[str, NDArray[np.float64]]
 

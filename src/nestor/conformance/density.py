@@ -18,12 +18,12 @@ from nestor.conformance.session import Build
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import DType
     from nestor.conformance.grid import Model
     from nestor.conformance.session import Session
-    from nestor.formulation import Formulation
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.formulation import Formulation
+    from nestor.engines.protocol import DType
+    from nestor.model.priors import Prior
 
 N_POINTS = 12
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.backend import Draws, SamplerConfig, Timings
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,
@@ -22,13 +21,14 @@ from nestor.conformance.check import (
 )
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Run, Session
+from nestor.engines.protocol import Draws, SamplerConfig, Timings
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_draws, check_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 #: ArviZ's names of the statistics that nestor reads, and the kinds of numbers that they hold.
 STATS = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.backend import CompiledModel
+    from nestor.engines.protocol import CompiledModel
 
     type Point = dict[str, NDArray[np.float64]]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from nestor.auto import not_marginalizable
 from nestor.conformance.problems import table
-from nestor.demo import blog_spec
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.data.demo import blog_spec
+from nestor.data.problem import Problem
+from nestor.engines.auto import not_marginalizable
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ class _Blog(Model):
         return blog_spec()
 
     def data(self) -> pd.DataFrame:
-        from nestor.datasets import blog_income
+        from nestor.data.datasets import blog_income
 
         return blog_income(seed=1)
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestor import registry
-from nestor.backend import Capabilities
 from nestor.conformance import (
     declaration,
     deferring,
@@ -25,12 +23,14 @@ from nestor.conformance.check import TIERS, Check, Subject
 from nestor.conformance.report import ConformanceReport, Result
 from nestor.conformance.running import judged, run_check
 from nestor.conformance.session import Session
+from nestor.engines import registry
+from nestor.engines.protocol import Capabilities
 from nestor.errors import EngineFailed, SpecError
-from nestor.printing import did_you_mean, printable
+from nestor.errors.text import did_you_mean, printable
 from nestor.runner.contract import check_versions
 
 if TYPE_CHECKING:
-    from nestor.backend import Backend
+    from nestor.engines.protocol import Backend
 
 #: Chance that a correct backend fails the posterior tier: shared out among its checks.
 FALSE_ALARM = 1e-4

@@ -10,7 +10,6 @@ import numpy as np
 
 from nestor.agreement.density import density_points
 from nestor.agreement.sampled import check_sampled_density
-from nestor.backend import Differentiable, Extensible, Preparable, Reusable
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,
@@ -23,13 +22,14 @@ from nestor.conformance.check import (
 from nestor.conformance.drawing import build, config, misshapen, well_formed
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Run
+from nestor.engines.protocol import Differentiable, Extensible, Preparable, Reusable
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import Draws
     from nestor.conformance.session import Session
+    from nestor.engines.protocol import Draws
 
 
 def checks(subject: Subject) -> Iterator[Check]:

@@ -28,8 +28,8 @@ from nestor.conformance.problems import contract
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import Progress
     from nestor.conformance.session import Run, Session
+    from nestor.engines.protocol import Progress
 
 #: Far from any library's default, so that a run that ignores them differs from one that does not.
 TARGET_ACCEPT = 0.97

@@ -13,9 +13,9 @@ from nestor.conformance.running import run_check
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nestor.backend import Backend
     from nestor.conformance.check import Check
     from nestor.conformance.session import Session
+    from nestor.engines.protocol import Backend
 
 
 def parametrize(

@@ -7,10 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
 from nestor.agreement.difference import difference_test
-from nestor.backend import SamplerConfig
-from nestor.clock import BOUND, SLACK_S
 from nestor.conformance import targets
 from nestor.conformance.answers import compare_with_answers, mixed, power
 from nestor.conformance.check import Check, ConformanceFailure, NotOffered, Subject
@@ -18,10 +15,13 @@ from nestor.conformance.declaration import exclusions
 from nestor.conformance.density import name_of, words_of
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.session import Build
-from nestor.diagnostics import gates, summaries
+from nestor.engines import registry
+from nestor.engines.clock import BOUND, SLACK_S
+from nestor.engines.formulation import Formulation
+from nestor.engines.protocol import SamplerConfig
 from nestor.errors import EngineFailed
-from nestor.formulation import Formulation
 from nestor.runner.contract import check_draws
+from nestor.stats.diagnostics import gates, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

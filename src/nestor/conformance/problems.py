@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.data.problem import Problem
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

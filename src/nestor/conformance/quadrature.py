@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.model.priors import Prior
 
     type FloatArray = NDArray[np.float64]
 

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.density import TOLERANCE, density_points
 from nestor.agreement.recovery import check_recovery
-from nestor.backend import SamplerConfig
 from nestor.conformance import targets
 from nestor.conformance.check import Check, ConformanceFailure, Subject, expect
 from nestor.conformance.drawing import misshapen
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build
-from nestor.formulation import Formulation
+from nestor.engines.formulation import Formulation
+from nestor.engines.protocol import SamplerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nestor.conformance.session import Session
     from nestor.conformance.targets import Target
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 CHAINS, DRAWS, SEED = 4, 500, 21
 N_POINTS = 6

@@ -7,17 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from nestor.backend import ChainMethod, SamplerConfig
 from nestor.conformance.check import Check, ConformanceFailure, Subject, expect
 from nestor.conformance.problems import contract, of_family
 from nestor.conformance.session import Build, Session
+from nestor.engines.formulation import Formulation
+from nestor.engines.protocol import ChainMethod, SamplerConfig
 from nestor.errors import Unsupported
-from nestor.formulation import Formulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 
 #: Words that no backend can know.

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nestor.printing import short_repr
+from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

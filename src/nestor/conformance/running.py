@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nestor.conformance.check import ConformanceFailure, NotOffered
 from nestor.conformance.report import Outcome, Result
 from nestor.errors import Unsupported
-from nestor.printing import printable
+from nestor.errors.text import printable
 
 if TYPE_CHECKING:
     from nestor.conformance.check import Check

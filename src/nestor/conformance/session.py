@@ -6,15 +6,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nestor import registry
-from nestor.formulation import Formulation
+from nestor.engines import registry
+from nestor.engines.formulation import Formulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from nestor.backend import CompiledModel, Device, Draws, DType, Progress, SamplerConfig
     from nestor.conformance.check import Subject
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import CompiledModel, Device, Draws, DType, Progress, SamplerConfig
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.auto import not_marginalizable
 from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
+from nestor.data.problem import Problem
+from nestor.engines.auto import not_marginalizable
 from nestor.errors import SpecError
-from nestor.priors import Prior
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.model.priors import Prior
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

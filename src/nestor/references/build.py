@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nestor.agreement.measure import posterior_of
 from nestor.agreement.run import Run
+from nestor.agreement.session import read_contender
 from nestor.agreement.verdict import Verdict, judge
-from nestor.backend import SamplerConfig
-from nestor.diagnostics import gates, summaries
+from nestor.engines.protocol import SamplerConfig
 from nestor.errors import DataError, EngineFailed
-from nestor.likelihood import log_likelihood
-from nestor.measure import posterior_of
-from nestor.quantities import Quantities
+from nestor.posterior.likelihood import log_likelihood
+from nestor.posterior.quantities import Quantities
 from nestor.references.posterior import REQUIREMENTS, Posterior
 from nestor.references.problems import NAMES, problem
 from nestor.runner import engine
 from nestor.runner.store import write_json
-from nestor.session import read_contender
+from nestor.stats.diagnostics import gates, summaries
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nestor.contender import Contender
-    from nestor.diagnostics import Gates, Summaries
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.stats.diagnostics import Gates, Summaries
 
     type FloatArray = NDArray[np.float64]
 
@@ -133,7 +133,7 @@ def _record(
     found: Summaries,
     checked: Gates,
 ) -> dict[str, Any]:
-    from nestor.diagnostics.estimators import bfmi
+    from nestor.stats.diagnostics.estimators import bfmi
 
     stats = tree["sample_stats"]
     energies = stats["energy"].to_numpy() if "energy" in stats else None

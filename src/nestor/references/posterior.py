@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.run import Run
-from nestor.diagnostics.gates import Gates
-from nestor.diagnostics.summaries import QUANTITIES, Summaries
 from nestor.errors import DataError
-from nestor.printing import short_repr
-from nestor.quantities import Quantities
+from nestor.errors.text import short_repr
+from nestor.posterior.quantities import Quantities
+from nestor.stats.diagnostics.gates import Gates
+from nestor.stats.diagnostics.summaries import QUANTITIES, Summaries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
 
 #: What the draws behind a reference posterior have to meet, those of posteriordb (Magnusson et al. 2025):
 #: every source alone, after thinning; and the sources have to AGREE with one another at this margin.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from nestor.data.problem import Problem
 from nestor.errors import SpecError
-from nestor.printing import did_you_mean
-from nestor.problem import Problem
-from nestor.spec import ModelSpec
+from nestor.errors.text import did_you_mean
+from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,24 +9,24 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.events import Listener, ignore
+from nestor.agreement.lineup import Lineup
+from nestor.agreement.pairing import Pairing
+from nestor.agreement.schema import engine_document, environment
+from nestor.agreement.session import check_memory, check_timeout, read_contender
 from nestor.agreement.verdict import PairResult, Verdict, judge
-from nestor.backend import SamplerConfig
-from nestor.document import engine_document, environment
+from nestor.engines.protocol import SamplerConfig
 from nestor.errors import SpecError
-from nestor.events import Listener, ignore
-from nestor.lineup import Lineup
-from nestor.pairing import Pairing
-from nestor.quantities import Quantities
+from nestor.posterior.quantities import Quantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
 from nestor.runner import store
-from nestor.session import check_memory, check_timeout, read_contender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.comparison import EngineRow
-    from nestor.contender import Contender
+    from nestor.agreement.comparison import EngineRow
+    from nestor.engines.contender import Contender
 
 #: Twice the draws of a comparison: one run has to show equivalence with a posterior known almost exactly.
 DEFAULT = SamplerConfig(draws=2000)
@@ -143,7 +143,7 @@ def verify(
     timeout : float, optional
         Seconds for its densities, and again to sample, on each problem.
     listener : callable
-        Hears of progress; see `nestor.events`.
+        Hears of progress; see `nestor.agreement.events`.
     on_score : callable
         Called with each finished score.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nestor.backend import Draws, Timings
+from nestor.engines.protocol import Draws, Timings
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_block
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from nestor.backend import Deferred
+    from nestor.engines.protocol import Deferred
 
     type Array = np.ndarray[Any, Any]
 

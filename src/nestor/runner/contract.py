@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nestor.backend import Draws, Timings
+from nestor.engines.optional import Deferred
+from nestor.engines.protocol import Draws, Timings
 from nestor.errors import EngineFailed
-from nestor.offers import Deferred
-from nestor.printing import printable
+from nestor.errors.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from nestor.backend import Backend, DType, Progress
-    from nestor.priors import Prior
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.protocol import Backend, DType, Progress
+    from nestor.model.priors import Prior
 
     type Array = NDArray[Any]
     type Shape = tuple[int, ...]
@@ -76,7 +76,9 @@ def check_draws(
         support of its prior.
     """
     if not isinstance(draws, Draws):
-        raise EngineFailed(f"the backend returned a {_kind(draws)}, not nestor.backend.Draws.")
+        raise EngineFailed(
+            f"the backend returned a {_kind(draws)}, not nestor.engines.protocol.Draws."
+        )
     lead = (n_chain, n_draw)
     values = _values(problem, draws, lead)
     support = Support(problem, dtype)
@@ -389,7 +391,7 @@ def _native(array: Array) -> Array:
 def _timings(found: object, n_chain: int) -> Timings:
     if not isinstance(found, Timings):
         raise EngineFailed(
-            f"the backend's timings are a {_kind(found)}, not nestor.backend.Timings."
+            f"the backend's timings are a {_kind(found)}, not nestor.engines.protocol.Timings."
         )
     phases = [field for field in Timings.__dataclass_fields__ if not field.endswith("_per_chain")]
     seconds = {name: check_seconds(name, getattr(found, name)) for name in phases}

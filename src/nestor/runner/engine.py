@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestor.datatree import to_datatree
 from nestor.runner import arrays
+from nestor.runner.datatree import to_datatree
 from nestor.runner.job import Job, Outcome
 from nestor.runner.limits import Limits
 from nestor.runner.process import Listener, Running, run
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nestor.backend import Draws, SamplerConfig
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import Draws, SamplerConfig
 
 _NO_LIMITS = Limits()
 

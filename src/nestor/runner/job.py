@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.backend import SamplerConfig
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
 
 Status = Literal["ok", "failed", "unsupported", "timeout", "out_of_memory", "interrupted"]
 

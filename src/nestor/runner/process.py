@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from nestor import registry
+from nestor.engines import registry
+from nestor.engines.optional import Placed
 from nestor.errors import EngineFailed
-from nestor.offers import Placed
 from nestor.runner.contract import check_environment
 from nestor.runner.ending import Ending
 from nestor.runner.job import Outcome

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from nestor.backend import SamplerConfig
-    from nestor.contender import Contender
-    from nestor.problem import Problem
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
 
 _OWNER = "problem.json"
 _KEY = "nestor_key"

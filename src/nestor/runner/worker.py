@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.backend import Backend, CompiledModel, Draws, Progress, Timings
+    from nestor.engines.protocol import Backend, CompiledModel, Draws, Progress, Timings
     from nestor.runner.contract import Support
     from nestor.runner.job import Job
 
@@ -122,8 +122,8 @@ def _in_one_line(what: str, error: Exception) -> str:
 def _run(
     job: Job, result: Path, channel: _Channel, go_on: threading.Semaphore
 ) -> dict[str, object]:
-    from nestor import registry
-    from nestor.backend import Timings, Uploaded
+    from nestor.engines import registry
+    from nestor.engines.protocol import Timings, Uploaded
     from nestor.runner.contract import check_seconds, check_versions
 
     backend = registry.get(job.contender.backend).backend
@@ -149,7 +149,7 @@ def _run(
 
 def _compile(backend: Backend, job: Job) -> CompiledModel:
     """Compile a model, and for sampling whatever its sampler needs."""
-    from nestor.backend import Deferring, Preparable
+    from nestor.engines.protocol import Deferring, Preparable
 
     model = backend.compile(
         job.problem,
@@ -207,7 +207,7 @@ def _stretches(
     model: CompiledModel, backend: Backend, job: Job, channel: _Channel
 ) -> tuple[Iterator[Draws], str | None]:
     """Draws look by look; or all that there will be, and why the chains cannot go on after them."""
-    from nestor.backend import Extensible
+    from nestor.engines.protocol import Extensible
     from nestor.errors import Unsupported
 
     assert job.config is not None  # noqa: S101 - a sampling job
@@ -238,7 +238,7 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
 
 def _make_deferred(draws: Draws, result: Path, support: Support) -> Draws:
     """Make what the engine has deferred, straight into files; its draws with the cost of that."""
-    from nestor.deferred import with_cost
+    from nestor.engines.deferred import with_cost
     from nestor.runner import arrays
 
     if draws.deferred is None:
@@ -250,7 +250,7 @@ def _make_deferred(draws: Draws, result: Path, support: Support) -> Draws:
 
 def _timings(timings: Timings, imported: float, compiled: float, total: float) -> dict[str, object]:
     """Seconds per phase; the sampler's own compilation is added to the backend's."""
-    from nestor.clock import unaccounted
+    from nestor.engines.clock import unaccounted
 
     both = timings.warmup_and_sampling
     if timings.warmup is not None and timings.sampling is not None:

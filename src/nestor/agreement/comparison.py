@@ -1,0 +1,470 @@
+"""The result of a comparison: rows of engines, verdicts of pairs, and what they say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nestor.agreement.verdict import PairResult, Verdict
+from nestor.engines.contender import find_contender
+from nestor.errors import UnknownContender
+from nestor.errors.arguments import flag
+from nestor.stats.diagnostics.summaries import QUANTITIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from nestor.agreement.criteria import Criteria
+    from nestor.agreement.density import DensityCheck
+    from nestor.agreement.recovery import RecoveryCheck
+    from nestor.data.problem import Problem
+    from nestor.engines.contender import Contender
+    from nestor.engines.protocol import SamplerConfig
+    from nestor.posterior.quantities import Quantities
+    from nestor.stats.diagnostics import Gates, Summaries
+
+EngineStatus = Literal[
+    "ok",
+    "gates_failed",
+    "density_failed",
+    "failed",
+    "unsupported",
+    "timeout",
+    "out_of_memory",
+    "interrupted",
+]
+
+TIMINGS = (
+    "import_s",
+    "upload_s",
+    "compile_s",
+    "warmup_s",
+    "sampling_s",
+    "warmup_and_sampling_s",
+    "postprocess_s",
+    "transfer_s",
+    "total_s",
+    "all_in_s",
+    "unaccounted_s",
+)
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """What became of one contender.
+
+    Parameters
+    ----------
+    contender : Contender
+        Who, how and where.
+    status : str
+        ok, gates_failed, density_failed, failed, unsupported, timeout, out_of_memory or interrupted.
+    message : str
+        Why, where the status is not ok: one line.
+    reused : bool
+        Whether finished draws of an earlier run were used again.
+    timings : mapping of str to float or None
+        Seconds per phase, see `TIMINGS`.
+    efficiency : mapping of str to float or None
+        ess_per_s_sampling, ess_per_s (of warmup and sampling), ess_per_s_total: the smallest bulk or
+        tail ESS over seconds.
+    speed_void : str
+        Why ess_per_s_sampling and ess_per_s are not given though the phases are: they do not add up to what
+        the process's own clock says (see `nestor.engines.clock`). Empty otherwise.
+    gates : Gates or None
+        Convergence checks; None without draws.
+    summaries : Summaries or None
+        Estimates and their Monte Carlo errors of every random scalar and, last, of the
+        log-likelihood (see `nestor.posterior.quantities`); None without draws.
+    log_likelihood : ndarray or None, (chain, draw)
+        Of the whole outcome, computed by the core.
+    tree : DataTree or None
+        The draws.
+    peak_bytes : int or None
+        Largest memory of the engine's process tree.
+    settings, versions : mapping
+        What the sampler really used; versions of its libraries.
+    seed : int or None
+        The engine's own seed.
+    sampled_density : DensityCheck or None
+        The log density that was sampled, at some draws, against the reference's; None if the sampler
+        does not report it.
+    recovery : RecoveryCheck or None
+        Whether marginalized coefficients were recovered exactly; None where they were sampled, or are in
+        single precision, whose rounding hides it.
+    looks : tuple of int
+        Draws per chain at each look at its chains; empty where they were looked at once.
+    cannot_extend : str
+        Why its chains could not go on from where they stood, where that was asked for.
+    restarts : int
+        How often it was started anew with more draws instead.
+    """
+
+    contender: Contender
+    status: EngineStatus
+    message: str = ""
+    reused: bool = False
+    timings: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMINGS))
+    efficiency: Mapping[str, float | None] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("ess_per_s_sampling", "ess_per_s", "ess_per_s_total")
+        )
+    )
+    speed_void: str = ""
+    gates: Gates | None = None
+    summaries: Summaries | None = None
+    log_likelihood: NDArray[np.float64] | None = None
+    tree: xr.DataTree | None = None
+    peak_bytes: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    sampled_density: DensityCheck | None = None
+    recovery: RecoveryCheck | None = None
+    looks: tuple[int, ...] = ()
+    cannot_extend: str = ""
+    restarts: int = 0
+
+    def __repr__(self) -> str:
+        why = f": {self.message}" if self.message else ""
+        return f"EngineRow({self.name}, {self.status}{why})"
+
+    @property
+    def name(self) -> str:
+        """The contender's canonical name."""
+        return self.contender.name
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the engine returned draws, whatever they are worth."""
+        return self.tree is not None
+
+
+class ContenderMapping(Mapping[str, "xr.DataTree"]):
+    """Draws by contender: keys are whole names, and a name as it was asked for finds its contender too.
+
+    Parameters
+    ----------
+    rows : sequence of EngineRow
+        Contenders; those without draws are left out.
+    """
+
+    def __init__(self, rows: Sequence[EngineRow]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> xr.DataTree:
+        row = find_row(name, self._rows)
+        if row.tree is None:
+            why = f"{row.status.replace('_', ' ')}: {row.message}".rstrip(": ")
+            raise UnknownContender(f"{row.name} returned no draws ({why}).")
+        return row.tree
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.name for row in self._rows if row.tree is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"Draws of {', '.join(self) or 'no contender'}"
+
+
+def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
+    """Return the row of the contender that `name` means, see `nestor.engines.contender.find_contender`."""
+    return rows[find_contender(name, [row.contender for row in rows])]
+
+
+def estimates(
+    quantities: Quantities, found: Summaries, *, nodes: bool = False
+) -> list[dict[str, Any]]:
+    """Return what draws say of the population, scales and family parameters: a record for each quantity.
+
+    Parameters
+    ----------
+    quantities : Quantities
+        What is compared.
+    found : Summaries
+        Of these.
+    nodes : bool
+        Whether nodes' coefficients are wanted too.
+
+    Returns
+    -------
+    list of dict
+        quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
+        ess_bulk, ess_tail.
+
+    Raises
+    ------
+    SpecError
+        If `nodes` is neither True nor False.
+    """
+    flag("nodes", nodes)
+    labels, groups = quantities.labels, quantities.groups
+    kept = range(quantities.n_scalars)
+    wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
+    return [
+        {
+            "quantity": labels[i],
+            "group": groups[i],
+            **{name: float(found.estimate[k, i]) for k, name in enumerate(QUANTITIES)},
+            **{f"mcse_{name}": float(found.mcse[k, i]) for k, name in enumerate(QUANTITIES)},
+            "rhat": float(found.rhat[i]),
+            "ess_bulk": float(found.ess_bulk[i]),
+            "ess_tail": float(found.ess_tail[i]),
+        }
+        for i in wanted
+    ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Engines on one problem, lined up and judged.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was sampled.
+    config : SamplerConfig
+        How hard each engine tried; its seed is the comparison's.
+    criteria : Criteria
+        What was asked of the pairs: margin, joint test, budget.
+    densities : tuple of DensityCheck
+        Step 0 of each contender that could evaluate densities.
+    rows : tuple of EngineRow
+        One for each contender.
+    pairs : tuple of PairResult
+        One for each pair of contenders.
+    folder : Path or None
+        Run directory, if there is one.
+    """
+
+    problem: Problem
+    config: SamplerConfig
+    criteria: Criteria
+    densities: tuple[DensityCheck, ...]
+    rows: tuple[EngineRow, ...]
+    pairs: tuple[PairResult, ...]
+    folder: Path | None = None
+
+    @property
+    def quantities(self) -> Quantities:
+        """What is compared: every random scalar, and the log-likelihood."""
+        from nestor.posterior.quantities import Quantities
+
+        return Quantities(self.problem)
+
+    @property
+    def margin(self) -> float:
+        """Margin of equivalence, in posterior standard deviations."""
+        return self.criteria.margin
+
+    @property
+    def verdict(self) -> Verdict:
+        """AGREE if every pair agrees, DISAGREE if one disagrees, otherwise INCONCLUSIVE."""
+        verdicts = {pair.verdict for pair in self.pairs}
+        if Verdict.DISAGREE in verdicts:
+            return Verdict.DISAGREE
+        return Verdict.AGREE if verdicts == {Verdict.AGREE} else Verdict.INCONCLUSIVE
+
+    @property
+    def engine_failed(self) -> bool:
+        """Whether an engine crashed, refused, hung, ran out of memory or was stopped."""
+        bad = ("failed", "unsupported", "timeout", "out_of_memory", "interrupted")
+        return any(row.status in bad for row in self.rows)
+
+    @property
+    def draws(self) -> ContenderMapping:
+        """The draws of each contender that has some, by name; ``draws["pymc"]`` finds them too."""
+        return ContenderMapping(self.rows)
+
+    def row(self, name: str) -> EngineRow:
+        """Return what became of a contender, by its name as it was asked for, such as ``"pymc"``.
+
+        Raises
+        ------
+        UnknownContender
+            If it means none of them, or several; a `KeyError` too.
+        """
+        return find_row(name, self.rows)
+
+    def estimates(self, *, nodes: bool = False) -> pd.DataFrame:
+        """Return what each contender estimates: one row per quantity and contender.
+
+        Parameters
+        ----------
+        nodes : bool
+            Whether nodes' coefficients are wanted too; by default only the population, standard
+            deviations and family parameters.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by quantity and contender, with the columns of `nestor.agreement.comparison.estimates`;
+            ``comparison.estimates()["mean"].unstack()`` puts contenders side by side.
+
+        Raises
+        ------
+        SpecError
+            If `nodes` is neither True nor False.
+        """
+        import pandas as pd
+
+        flag("nodes", nodes)  # also where no row has any
+        records = [
+            {**record, "contender": row.name, "place": place}
+            for row in self.rows
+            if row.summaries is not None
+            for place, record in enumerate(estimates(self.quantities, row.summaries, nodes=nodes))
+        ]
+        columns = ["quantity", "contender", "group", *QUANTITIES]
+        columns += [*(f"mcse_{name}" for name in QUANTITIES), "rhat", "ess_bulk", "ess_tail"]
+        table = pd.DataFrame(records, columns=["place", *columns])
+        table = table.sort_values("place", kind="stable")[columns]
+        return table.set_index(["quantity", "contender"])
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per contender: status, seconds, diagnostics and efficiency."""
+        import pandas as pd
+
+        from nestor.agreement.schema import engine_document
+
+        records = []
+        for row in self.rows:
+            found = engine_document(row)
+            record = {"contender": row.name, "status": row.status, "message": row.message}
+            for group in ("timings", "diagnostics", "efficiency"):
+                record |= found[group]
+            records.append(record)
+        return pd.DataFrame(records).set_index("contender")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that ``comparison.json`` holds; null stands for what is not known."""
+        from nestor.agreement.schema import comparison_document
+
+        return comparison_document(self)
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def save(self) -> None:
+        """Write ``comparison.json`` into the run directory, if there is one."""
+        if self.folder is not None:
+            from nestor.runner import store
+
+            store.write_json(self.folder / "comparison.json", self.to_dict())
+
+    def plot_trace(self) -> Figure:
+        """Draw marginal densities and traces from the population down to the last level."""
+        from nestor.views.plots import plot_trace
+
+        return plot_trace(self.problem, self.draws)
+
+    def plot_forest(self, level: str) -> Figure:
+        """Draw the coefficients of a level's nodes with intervals, engines side by side."""
+        from nestor.views.plots import plot_forest
+
+        return plot_forest(self.problem, self.draws, level)
+
+    def plot_speed(self) -> Figure:
+        """Draw effective draws per second and where the time went."""
+        from nestor.views.plots import plot_speed
+
+        return plot_speed(self.rows)
+
+    def plot_densities(self) -> Figure:
+        """Draw each engine's differences to the reference's log density against its tolerance."""
+        from nestor.views.plots import plot_densities
+
+        return plot_densities(self.densities)
+
+    def plot_differences(self, a: str | None = None, b: str | None = None) -> Figure:
+        """Draw a pair's differences of means and sds with their intervals and the margin, by group.
+
+        Parameters
+        ----------
+        a, b : str, optional
+            Names of the pair's contenders, such as ``"pymc"``; not needed where there is one pair.
+
+        Raises
+        ------
+        DataError
+            If there is no such pair, or one of them has no draws.
+        """
+        from nestor.views.plots.pairs import find_pair, pair_differences
+
+        return pair_differences(self, *find_pair(self, a, b))
+
+    def plot_rank_ecdf(self, a: str | None = None, b: str | None = None) -> Figure:
+        """Draw a pair's rank ECDFs, those least likely by chance, with their simultaneous bands.
+
+        Parameters
+        ----------
+        a, b : str, optional
+            Names of the pair's contenders, such as ``"pymc"``; not needed where there is one pair.
+
+        Raises
+        ------
+        DataError
+            If there is no such pair, or its shapes could not be compared.
+        """
+        from nestor.views.plots.pairs import find_pair, pair_rank_ecdf
+
+        return pair_rank_ecdf(self, *find_pair(self, a, b))
+
+    def save_plots(self, folder: str | Path | None = None) -> list[Path]:
+        """Write every picture into `folder`, by default the run directory; return their paths.
+
+        Pictures that an earlier run left in the run directory are replaced, or removed where this run
+        has none in their place.
+
+        Raises
+        ------
+        DataError
+            If there is neither a folder nor a run directory.
+        Unsupported
+            If matplotlib is not installed.
+        """
+        from nestor.errors import DataError
+        from nestor.errors.arguments import path as as_path
+        from nestor.views.plots import save_agreement, save_all
+        from nestor.views.plots.save import remove_others
+
+        target = self.folder if folder is None else as_path("folder", folder)
+        if target is None:
+            raise DataError("say into which folder: this comparison was run without one.")
+        if not target.is_dir():
+            raise DataError(f"the folder {target} does not exist.")
+        found = save_all(self.problem, self.draws, self.rows, target)
+        found += save_agreement(self, target)
+        if target == self.folder:
+            remove_others(target, found)
+        return found
+
+    def __rich__(self) -> Any:
+        from nestor.views.terminal.tables import comparison_view
+
+        return comparison_view(self)
+
+    def __repr__(self) -> str:
+        engines = ", ".join(f"{row.name} ({row.status})" for row in self.rows)
+        return f"Comparison({self.verdict.value}: {engines})"
+
+    def __str__(self) -> str:
+        from nestor.views.terminal.tables import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from nestor.views.terminal.html import comparison_html
+
+        return comparison_html(self)

@@ -1,0 +1,229 @@
+"""Weighted moments of the rows of each leaf: additive, so that they stream, split and merge.
+
+Cross-products are kept about each leaf's own mean, since differences of large raw sums lose digits: merged
+are weights W, means m and centred cross-products S by
+
+    W = W1 + W2,   m = m1 + (W2 / W) (m2 - m1),   S = S1 + S2 + (W1 W2 / W) (m2 - m1)(m2 - m1)'.
+
+Source: Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", The American
+Statistician 37.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from nestor.errors.text import short_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    type FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of d columns by leaf, n leaves.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, (n,)
+        Rows of each leaf; a leaf may have none.
+    weight : ndarray, (n,)
+        Sum of their weights.
+    mean : ndarray, (d, n)
+        Weighted means; zeros where moments are kept about zero.
+    cross : ndarray, (d, d, n)
+        Weighted cross-products about the means.
+    log_weights : ndarray, (n,)
+        Sum of the logarithms of their weights.
+    centred : bool
+        Whether they are kept about the leaves' means, or about zero.
+    """
+
+    rows: NDArray[np.int64]
+    weight: FloatArray
+    mean: FloatArray
+    cross: FloatArray
+    log_weights: FloatArray
+    centred: bool
+
+    __repr__ = short_repr
+
+    @property
+    def sum_log_weights(self) -> float:
+        """Sum of the logarithms of all rows' weights."""
+        return float(self.log_weights.sum())
+
+    @classmethod
+    def empty(cls, n: int, d: int, *, centred: bool) -> Self:
+        """Moments of no rows."""
+        zeros = np.zeros((d, n)), np.zeros((d, d, n))
+        return cls(np.zeros(n, np.int64), np.zeros(n), *zeros, np.zeros(n), centred)
+
+    @classmethod
+    def of_sorted(
+        cls,
+        columns: FloatArray | Sequence[FloatArray],
+        weights: FloatArray | None,
+        starts: NDArray[np.intp],
+        *,
+        centred: bool,
+        origin: FloatArray | None = None,
+    ) -> Moments:
+        """Moments of rows that are sorted by leaf.
+
+        Parameters
+        ----------
+        columns : ndarray, (d, N), or sequence of d ndarrays, (N,)
+            What moments are wanted of.
+        weights : ndarray, (N,), or None
+            Positive; ones where None.
+        starts : ndarray of intp, (n + 1,)
+            Leaf v has the rows ``starts[v]:starts[v + 1]``, at least one.
+        centred : bool
+            Whether to keep them about the leaves' means, or about zero.
+        origin : ndarray, (d, n), optional
+            Where each leaf's means are counted from, if they are not kept about zero.
+        """
+        from nestor.data.statistics.sorted_rows import cut, sorted_moments
+
+        pieces, owner = cut(starts)
+        if origin is not None:
+            origin = np.repeat(origin, np.diff(owner), axis=1)
+        found = sorted_moments(columns, weights, pieces, centred=centred, origin=origin)
+        return found.moments.grouped(owner)
+
+    # Sums that overflow are infinite or NaN, and refused where all rows are known: `refuse_magnitude`.
+    @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+    def merged(self, other: Moments) -> Moments:
+        """Moments of the rows of both; leaves are the same ones in the same order."""
+        weight = self.weight + other.weight
+        share = np.where(weight > 0, other.weight / weight, 0.0)
+        shift = other.mean - self.mean
+        between = (self.weight * share) * shift[:, None] * shift[None, :]
+        return Moments(
+            rows=self.rows + other.rows,
+            weight=weight,
+            mean=self.mean + share * shift,
+            cross=self.cross + other.cross + between,
+            log_weights=self.log_weights + other.log_weights,
+            centred=self.centred,
+        )
+
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")
+    def grouped(self, starts: NDArray[np.intp]) -> Moments:
+        """Moments of n leaves of which these are pieces: leaf v has ``starts[v]:starts[v + 1]``, (n + 1,)."""
+        at, pieces = starts[:-1], np.diff(starts)
+        if (pieces == 1).all():
+            return self
+        weight = np.add.reduceat(self.weight, at)
+        first = self.mean[:, at]
+        apart = self.mean - np.repeat(first, pieces, axis=1)
+        mean = first + np.add.reduceat(self.weight * apart, at, axis=1) / weight
+        apart = self.mean - np.repeat(mean, pieces, axis=1)
+        cross = self.cross + self.weight * apart[:, None] * apart[None, :]
+        return Moments(
+            rows=np.add.reduceat(self.rows, at),
+            weight=weight,
+            mean=mean,
+            cross=np.add.reduceat(cross, at, axis=2),
+            log_weights=np.add.reduceat(self.log_weights, at),
+            centred=self.centred,
+        )
+
+    def take(self, leaves: NDArray[np.intp]) -> Moments:
+        """Moments of some leaves, in that order."""
+        parts = (
+            self.rows[leaves],
+            self.weight[leaves],
+            self.mean[:, leaves],
+            self.cross[..., leaves],
+            self.log_weights[leaves],
+        )
+        return Moments(*parts, self.centred)
+
+
+class RunningMoments:
+    """Moments of leaves that come up one after another, of rows that come in batches.
+
+    Until all rows are there, means are counted from each leaf's first row: where columns are far from zero,
+    means themselves are rounded by more than what they differ by from batch to batch.
+
+    Parameters
+    ----------
+    d : int
+        Number of columns.
+    centred : bool
+        As in `Moments`.
+    """
+
+    def __init__(self, d: int, *, centred: bool) -> None:
+        self.centred = centred
+        self._d = d
+        self._n = 0
+        self._held = Moments.empty(0, d, centred=centred)
+        self._origin = np.zeros((d, 0))
+
+    def add(
+        self,
+        columns: FloatArray,
+        weights: FloatArray | None,
+        starts: NDArray[np.intp],
+        leaves: NDArray[np.intp],
+        n: int,
+    ) -> None:
+        """Add rows of some leaves.
+
+        Parameters
+        ----------
+        columns, weights, starts
+            As in `Moments.of_sorted`: (d, N), (N,) and (m + 1,).
+        leaves : ndarray of intp, (m,)
+            Which leaves they are of, each once.
+        n : int
+            How many leaves there are by now.
+        """
+        self._reserve(n)
+        origin = self._origin_of(columns, starts, leaves) if self.centred else None
+        part = Moments.of_sorted(columns, weights, starts, centred=self.centred, origin=origin)
+        held, merged = self._held, self._held.take(leaves).merged(part)
+        held.rows[leaves] = merged.rows
+        held.weight[leaves] = merged.weight
+        held.mean[:, leaves] = merged.mean
+        held.cross[..., leaves] = merged.cross
+        held.log_weights[leaves] = merged.log_weights
+
+    def moments(self) -> Moments:
+        """Moments of all rows so far, (n,) leaves."""
+        found = self._held.take(np.arange(self._n))
+        return replace(found, mean=self._origin[:, : self._n] + found.mean)
+
+    def _origin_of(
+        self, columns: FloatArray, starts: NDArray[np.intp], leaves: NDArray[np.intp]
+    ) -> FloatArray:
+        """First row that there was of each of m leaves, (d, m)."""
+        new = self._held.rows[leaves] == 0
+        self._origin[:, leaves[new]] = columns[:, starts[:-1][new]]
+        return self._origin[:, leaves]
+
+    def _reserve(self, n: int) -> None:
+        """Have room for n leaves; doubled each time, so that growing costs a constant each leaf."""
+        self._n = max(self._n, n)
+        old = self._held
+        if len(old.rows) >= n:
+            return
+        size = max(n, 2 * len(old.rows))
+        self._held = Moments.empty(size, self._d, centred=self.centred)
+        here = slice(0, len(old.rows))
+        self._held.rows[here], self._held.weight[here] = old.rows, old.weight
+        self._held.mean[:, here], self._held.cross[..., here] = old.mean, old.cross
+        self._held.log_weights[here] = old.log_weights
+        origin = self._origin
+        self._origin = np.zeros((self._d, size))
+        self._origin[:, here] = origin

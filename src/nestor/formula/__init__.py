@@ -1,7 +1,0 @@
-"""lme4-style formulas: `y ~ 1 + x + (1 + x || a/b/c)` to its parts, and back."""
-
-from nestor.formula.format import format_formula
-from nestor.formula.parse import parse_formula
-from nestor.formula.parts import ParsedFormula, ParsedLevel
-
-__all__ = ["ParsedFormula", "ParsedLevel", "format_formula", "parse_formula"]

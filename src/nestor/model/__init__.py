@@ -1,0 +1,1 @@
+"""What a model says: formula, terms, families, priors. Knows no data."""

@@ -1,0 +1,1 @@
+"""What draws say: compared quantities, likelihood, leave-one-out, moments, provenance."""

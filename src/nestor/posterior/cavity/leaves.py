@@ -1,0 +1,126 @@
+"""Each leaf's rows, or each row, as a triangle about the leaf's coefficients and gamma, sigma being 1.
+
+With U, m_y and M_z of `nestor.data.statistics.leaf`, S the leaf's own share of the remainders there, and
+coefficients (beta, gamma) = pivot + x,
+
+    sum_i w_i (y_i - x_i' beta - z_i' gamma)^2 = |A (x, -1)|^2 + rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.data.statistics.leaf import pooled_fit
+from nestor.data.statistics.least_squares import semidefinite_root
+from nestor.posterior.cavity.remainders import leaf_fits
+from nestor.posterior.cavity.triangles import put
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.data.problem import Problem
+    from nestor.data.statistics import LeafStatistics
+
+    type FloatArray = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+#: Share of a covariate's squares within leaves from which on they tell its coefficient.
+_TELLS = 1e-6
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """What n units, leaves or rows, say of p effects and c covariates, d = p + c.
+
+    Parameters
+    ----------
+    pivot : ndarray, (d,)
+        Least-squares coefficients of all rows together, covariates last.
+    A : ndarray, (d, d + 1, n)
+        Triangles.
+    rest : ndarray, (n,)
+        What no coefficients explain.
+    rows : ndarray of int64, (n,)
+        Rows of each unit.
+    log_weights : ndarray, (n,)
+        Sum of the logarithms of its weights.
+    """
+
+    pivot: FloatArray
+    A: FloatArray
+    rest: FloatArray
+    rows: NDArray[np.int64]
+    log_weights: FloatArray
+
+
+def leaf_triangles(problem: Problem) -> Triangles:
+    """Read each leaf's rows once."""
+    found = problem.statistics
+    p, c, n = found.n_effects, found.n_covariates, found.n_leaves
+    d, pivot = p + c, _pivot(found)
+    own = leaf_fits(problem, pivot[:p], pivot[p:])
+    U, my, Mz = np.moveaxis(own.root, 0, -1), own.fit[:, :, 0], own.fit[:, :, 1:]
+    A, rest = np.zeros((d, d + 1, n)), np.zeros(n)
+    for row in U:
+        explained = np.einsum("pn,npc->cn", row, Mz), np.einsum("pn,np->n", row, my)[None]
+        rest += put(np.concatenate([row, *explained]), A) ** 2
+    S = _gamma_first(own.residual)
+    for i, row in enumerate(semidefinite_root(S, _negligible(U, Mz))):
+        padded = np.concatenate([np.zeros((p, n)), row])
+        rest += put(padded, A, first=min(p + i, d)) ** 2
+    return Triangles(pivot, A, rest, found.rows_per_leaf, found.log_weights)
+
+
+def row_triangles(problem: Problem) -> Triangles:
+    """Take each row of the problem, which must be in memory, for itself."""
+    rows, pivot = problem.rows, _pivot(problem.statistics)
+    design = np.hstack([rows.X, rows.Z])
+    y = rows.y if rows.offset is None else rows.y - rows.offset
+    n, d = design.shape
+    A = np.zeros((d, d + 1, n))
+    A[0] = np.column_stack([design, y - design @ pivot]).T
+    log_weights = np.zeros(n)
+    if rows.weights is not None:
+        A[0] *= np.sqrt(rows.weights)
+        log_weights = np.log(rows.weights)
+    return Triangles(pivot, A, np.zeros(n), np.ones(n, np.int64), log_weights)
+
+
+def _pivot(found: LeafStatistics) -> FloatArray:
+    """Coefficients near the posterior's, (p + c,): gamma from within leaves, as far as these tell.
+
+    In other directions gamma, and the effects always, are those of all rows together.
+    """
+    p, n = found.n_effects, found.n_leaves
+    every = np.broadcast_to(np.eye(p), (n, p, p))
+    design = found.root @ np.concatenate([every, found.fit[:, :, 1:]], axis=2)
+    outcome = found.root @ found.fit[:, :, :1]
+    gram = np.einsum("nri,nrj->ij", design, design)
+    linear = np.einsum("nri,nrj->ij", design, outcome)
+    gram[p:, p:] += found.residual[1:, 1:]
+    linear[p:] += found.residual[1:, :1]
+    gamma = pooled_fit(gram[None], linear[None])[p:, 0]
+    size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))[p:]
+    Szz, Szy = found.residual[1:, 1:], found.residual[1:, 0]
+    information, along = np.linalg.eigh(Szz / np.outer(size, size))
+    # A covariate that hardly varies within leaves would be told by what rounding left of it.
+    tells = information > _TELLS
+    step = along[:, tells].T @ ((Szy - Szz @ gamma) / size) / information[tells]
+    gamma = gamma + along[:, tells] @ step / size
+    return np.concatenate([found.pooled[:, 0] - found.pooled[:, 1:] @ gamma, gamma])
+
+
+def _gamma_first(S: FloatArray) -> FloatArray:
+    """(n, 1 + c, 1 + c), the outcome first, to (c + 1, c + 1, n), the outcome last."""
+    order = [*range(1, S.shape[1]), 0]
+    return np.moveaxis(S[:, order][:, :, order], 0, -1)
+
+
+def _negligible(U: FloatArray, Mz: FloatArray) -> FloatArray:
+    """Squares of remainders that are only what rounding of the fitted part left, (c + 1, n)."""
+    c, n = Mz.shape[2], Mz.shape[0]
+    fitted = np.square(np.einsum("rpn,npc->rcn", U, Mz)).sum(axis=0)
+    return np.concatenate([(8 * _EPS) ** 2 * fitted, np.zeros((1, n))]).reshape(c + 1, n)

@@ -1,0 +1,232 @@
+"""The density of each leaf's (or row's) outcome given all others' and scales, by one pass up and one down.
+
+The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
+all nodes have the root's. Triangles (see `nestor.posterior.cavity.triangles`) about it go up the tree, from
+leaves to the root, and from the root's prior down again: to a child goes what its parent hears from above
+times what all its siblings say, passed on by the child's own standard deviations. At a leaf this is the
+cavity: the density of its coefficients given all rows but its own. With D its triangle, and R that of D
+and A,
+
+    log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
+                               + sum_i log(w_i) / 2,
+
+e being what the rotations leave in the last column, and what no coefficients explain over sigma^2. For rows
+in place of leaves the tree has one more level, at which nothing varies: a row has its leaf's coefficients.
+
+Sources: Pearl (1988), chapter 7, for propagation both ways, exact on a tree; Vehtari, Mononen, Tolvanen,
+Sivula and Winther (2016), JMLR 17, for leave-one-out densities from cavities of Gaussians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from nestor.data.design import LevelDesign
+from nestor.engines.auto import not_marginalizable
+from nestor.errors import Unsupported
+from nestor.posterior.cavity.leaves import Triangles, leaf_triangles, row_triangles
+from nestor.posterior.cavity.siblings import Pairing, gather, pairings, scatter
+from nestor.posterior.cavity.triangles import multiplied, passed_on, put
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.data.problem import Problem
+
+    type FloatArray = NDArray[np.float64]
+
+#: Numbers in the largest array of a pass.
+_LARGEST_ARRAY = 400_000
+_LOG_TWO_PI = float(np.log(2 * np.pi))
+#: A precision for what is known: a power of two, which rotations divide out again without rounding, and
+#: whose square is a number.
+_KNOWN = 2.0**300
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the nodes of a level say to their parents, round after round of pairs."""
+
+    gathered: list[FloatArray]
+    rounds: tuple[Pairing, ...]
+
+
+class Predictive:
+    """Log predictive densities of units, leaves or rows, each given all others, for many sets of scales.
+
+    Parameters
+    ----------
+    problem : Problem
+        A gaussian outcome and Normal priors of population coefficients.
+    units : Triangles
+        What each unit says.
+    levels : tuple of LevelDesign
+        Those of the problem, and of the units if they are no leaves.
+
+    Attributes
+    ----------
+    batch : int
+        Sets of scales at once beyond which memory, not time, would grow.
+    """
+
+    def __init__(self, problem: Problem, units: Triangles, levels: tuple[LevelDesign, ...]) -> None:
+        self._units, self._levels = units, levels
+        self._root = _root(problem, units.pivot)
+        self._rounds = [pairings(level.parent, level.n_parents) for level in levels]
+        self.batch = max(1, _LARGEST_ARRAY // units.A.size)
+
+    @classmethod
+    def of_leaves(cls, problem: Problem) -> Self:
+        """Take all rows of a leaf together, in memory or not.
+
+        Raises
+        ------
+        Unsupported
+            If coefficients do not integrate out exactly.
+        """
+        _require_gaussian(problem, "a leaf")
+        return cls(problem, leaf_triangles(problem), problem.levels)
+
+    @classmethod
+    def of_rows(cls, problem: Problem) -> Self:
+        """Take each row for itself.
+
+        Raises
+        ------
+        Unsupported
+            If coefficients do not integrate out exactly.
+        DataError
+            If rows are not in memory.
+        """
+        _require_gaussian(problem, "a row")
+        leaves, nothing = problem.index.n_leaves, np.zeros(0, np.intp)
+        rows = LevelDesign("row", problem.leaf, leaves, nothing, per_parent=False)
+        return cls(problem, row_triangles(problem), (*problem.levels, rows))
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self._units.rest)
+
+    def log_density(self, scales: Mapping[str, FloatArray]) -> FloatArray:
+        """Log density of each unit's outcome given all others' and the scales, all constants included.
+
+        Parameters
+        ----------
+        scales : mapping of str to ndarray, (B, *shape)
+            Every tau_<level>, and sigma, also where its value is known.
+
+        Returns
+        -------
+        ndarray, (n, B)
+        """
+        sigma = scales["sigma"]
+        A = self._units.A[..., None] / sigma
+        sds = [_spread(level, scales) for level in self._levels]
+        return self._joined(self._down(self._up(A, sds), sds), A, sigma)
+
+    def moments(self, scales: Mapping[str, FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
+        """Means and standard deviations of all coefficients given the outcome and the scales.
+
+        What a node hears from its parent and what its own subtree says, multiplied, is its posterior.
+
+        Parameters
+        ----------
+        scales : mapping of str to ndarray, (B, *shape)
+            As for `log_density`.
+
+        Returns
+        -------
+        list of (mean, sd), each (d, n, B)
+            Of the population (n = 1), then of each level; d are effects and covariates.
+        """
+        A = self._units.A[..., None] / scales["sigma"]
+        sds = [_spread(level, scales) for level in self._levels]
+        heard = self._up(A, sds)
+        own = [*(one.gathered[-1] for one in heard), A]
+        D = np.repeat(self._root[:, :, None, None], A.shape[-1], axis=-1)
+        found = [_moments(multiplied(D, own[0]), self._units.pivot)]
+        for level, sd, one, A_k in zip(self._levels, sds, heard, own[1:], strict=True):
+            D = passed_on(scatter(D, one.gathered, one.rounds), sd, level.varying)
+            found.append(_moments(multiplied(D, A_k), self._units.pivot))
+        return found
+
+    def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Heard]:
+        """From the units' triangles to what each level says to its parents, top down."""
+        found = []
+        for level, sd, rounds in self._backwards(sds):
+            found.append(_Heard(gather(passed_on(A, sd, level.varying), rounds), rounds))
+            A = found[-1].gathered[-1]
+        return found[::-1]
+
+    def _down(self, heard: list[_Heard], sds: list[FloatArray]) -> FloatArray:
+        """From the root's prior to the cavities of the units, (d, d + 1, n, B)."""
+        draws = heard[0].gathered[0].shape[-1]
+        D = np.repeat(self._root[:, :, None, None], draws, axis=-1)
+        for level, sd, one in zip(self._levels, sds, heard, strict=True):
+            others = scatter(D, one.gathered, one.rounds)
+            D = passed_on(others, sd, level.varying)
+        return D
+
+    def _joined(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
+        units, rows = self._units, self._units.rows[:, None]
+        total = units.rest[:, None] / sigma**2
+        log_det = _log_det(D)
+        for i, row in enumerate(A):
+            total += put(row, D, first=i) ** 2
+        log_det -= _log_det(D)
+        constants = 0.5 * units.log_weights[:, None] - rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
+        return np.asarray(log_det - 0.5 * total + constants)
+
+    def _backwards(
+        self, sds: list[FloatArray]
+    ) -> list[tuple[LevelDesign, FloatArray, tuple[Pairing, ...]]]:
+        return list(zip(self._levels, sds, self._rounds, strict=True))[::-1]
+
+
+def _require_gaussian(problem: Problem, unit: str) -> None:
+    if reason := not_marginalizable(problem):
+        raise Unsupported(f"{unit} cannot be left out exactly: {reason}.")
+
+
+def _moments(R: FloatArray, pivot: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviations, (d, n, B), of exp(-|R (x - pivot, -1)|^2 / 2), by back substitution."""
+    d = len(R)
+    # Columns of the inverse of the triangle; the last column solves for the mean.
+    right = np.zeros((d, d + 1, *R.shape[2:]))
+    right[range(d), range(d)] = 1.0
+    right[:, d] = R[:, d]
+    for i in reversed(range(d)):
+        for k in range(i + 1, d):
+            right[i] -= R[i, k] * right[k]
+        right[i] /= R[i, i]
+    mean = right[:, d] + pivot[:, None, None]
+    return mean, np.sqrt(np.sum(right[:, :d] ** 2, axis=1))
+
+
+def _log_det(A: FloatArray) -> FloatArray:
+    return np.asarray(sum(np.log(np.abs(A[j, j])) for j in range(len(A))))
+
+
+def _root(problem: Problem, pivot: FloatArray) -> FloatArray:
+    """Prior of the population's effects and gamma as a triangle, (d, d + 1); known ones are 0."""
+    beta, gamma = problem.priors.beta, problem.priors.gamma
+    priors = [*(beta.get(effect) for effect in problem.effects), *gamma.values()]
+    found = np.zeros((len(priors), len(priors) + 1))
+    for j, prior in enumerate(priors):
+        mean, precision = (0.0, _KNOWN) if prior is None else (prior.args[0], 1 / prior.args[1])
+        found[j, j], found[j, -1] = precision, precision * (mean - pivot[j])
+    return found
+
+
+def _spread(level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
+    """Standard deviations of a level's deviations, (q, n or 1, B)."""
+    if not len(level.varying):
+        return np.zeros((0, 1, 1))
+    tau = scales[f"tau_{level.name}"]
+    return (level.scale_of_nodes(tau) if level.per_parent else tau[:, None]).T

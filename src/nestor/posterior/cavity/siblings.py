@@ -1,0 +1,89 @@
+"""The product of all siblings' factors, and for each sibling the product of all others, in linear time.
+
+Siblings are multiplied in pairs, pairs in pairs, until each parent has one factor left; on the way back
+each of a pair gets what its pair got times its partner. Nothing is divided by anything, so that a sibling
+that says much hides nothing of what the others say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestor.posterior.cavity.triangles import multiplied
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    type FloatArray = NDArray[np.float64]
+    type Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One round of pairs over m factors, of which k are left.
+
+    Parameters
+    ----------
+    left : ndarray of intp, (k,)
+        The first of each pair, and those without a partner.
+    paired : ndarray of intp, (l,)
+        Positions among the k of those that are pairs.
+    right : ndarray of intp, (l,)
+        The second of each pair, in the same order.
+    """
+
+    left: Positions
+    paired: Positions
+    right: Positions
+
+
+def pairings(parent: Positions, n_parents: int) -> tuple[Pairing, ...]:
+    """Plan the rounds for nodes with non-decreasing parents, (n,); every parent has a child."""
+    counts, found = np.bincount(parent, minlength=n_parents), []
+    while counts.max() > 1:
+        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        left, right = np.flatnonzero(place % 2 == 0), np.flatnonzero(place % 2 == 1)
+        found.append(Pairing(left, np.searchsorted(left, right - 1), right))
+        counts = (counts + 1) // 2
+    return tuple(found)
+
+
+def gather(A: FloatArray, rounds: tuple[Pairing, ...]) -> list[FloatArray]:
+    """Multiply siblings: triangles (d, d + 1, n, B) before each round, then those of the parents."""
+    found = [A]
+    for pairing in rounds:
+        A = found[-1][:, :, pairing.left]
+        firsts = A[:, :, pairing.paired]
+        A[:, :, pairing.paired] = multiplied(firsts, found[-1][:, :, pairing.right])
+        found.append(A)
+    return found
+
+
+def scatter(
+    outside: FloatArray, gathered: list[FloatArray], rounds: tuple[Pairing, ...]
+) -> FloatArray:
+    """Multiply what each parent hears from elsewhere by all children but one.
+
+    Parameters
+    ----------
+    outside : ndarray, (d, d + 1, n_parents, B)
+        What parents hear from elsewhere.
+    gathered, rounds
+        Of `gather` and `pairings`.
+
+    Returns
+    -------
+    ndarray, (d, d + 1, n, B)
+        For each child, about its parent.
+    """
+    for pairing, before in zip(reversed(rounds), reversed(gathered[:-1]), strict=True):
+        found = np.empty_like(before)
+        found[:, :, pairing.left] = outside
+        here, lefts = outside[:, :, pairing.paired], pairing.left[pairing.paired]
+        found[:, :, lefts] = multiplied(here, before[:, :, pairing.right])
+        found[:, :, pairing.right] = multiplied(here, before[:, :, lefts])
+        outside = found
+    return outside

@@ -1,0 +1,1 @@
+"""Pure numbers: diagnostics of chains, ECDF bands. Knows no model."""

@@ -1,0 +1,70 @@
+"""Pictures of benchmarks: time to the target, growth, phases, and rates over chains or cores."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from nestor.bench.aggregate import aggregate
+from nestor.bench.growth import crossovers, growth
+from nestor.views.plots.bench_axis import TrackTable
+from nestor.views.plots.bench_curves import growth_curves, rate_curves
+from nestor.views.plots.bench_times import phase_bars, time_bars
+from nestor.views.plots.canvas import Picture, pens
+from nestor.views.plots.text import file_stems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from nestor.bench.growth import Crossover, Growth
+
+
+def bench_pictures(table: pd.DataFrame) -> dict[str, Callable[[], Picture]]:
+    """Return what draws each picture, by its name; see `nestor.views.plots.save_bench_plots`."""
+    tracks = track_tables(table)
+    fits, crossings = growth(table), crossovers(table)
+    stems = file_stems(dict.fromkeys(one.scenario for one in tracks))
+    pictures: dict[str, Callable[[], Picture]] = {}
+    for track in tracks:
+        before = f"{stems[track.scenario]}-" if len(stems) > 1 else ""
+        drawn = _pictures(track, fits, crossings)
+        pictures |= {f"{before}{kind}-{track.track}": draw for kind, draw in drawn.items()}
+    return pictures
+
+
+def track_tables(table: pd.DataFrame) -> list[TrackTable]:
+    """Split a table into tracks of scenarios, each contender with one pen in all of them."""
+    summaries = aggregate(table)
+    looks = pens(dict.fromkeys(one.key.contender for one in summaries))
+    return [
+        TrackTable(scenario, track, tuple(members), looks)
+        for (scenario, track), members in groupby(
+            summaries, lambda one: (one.key.scenario, one.key.track)
+        )
+    ]
+
+
+def _pictures(
+    track: TrackTable, fits: Sequence[Growth], crossings: Sequence[Crossover]
+) -> dict[str, Callable[[], Picture]]:
+    """Say which pictures apply to a track."""
+    here = (track.scenario, track.track)
+    found: dict[str, Callable[[], Picture]] = {
+        "time": partial(time_bars, track),
+        "phases": partial(phase_bars, track),
+    }
+    sizes = {one.key.sweep_value for one in track.members if one.n_ok and one.key.sweep_value}
+    if len(sizes) > 1:
+        found["growth"] = partial(
+            growth_curves,
+            track,
+            [one for one in fits if (one.scenario, one.track) == here],
+            [one for one in crossings if (one.scenario, one.track) == here],
+        )
+    for over in ("chains", "cores"):
+        if len({getattr(one.key, over) for one in track.members if one.n_ok} - {None}) > 1:
+            found[f"rates-{over}"] = partial(rate_curves, track, over)
+    return found

@@ -1,0 +1,58 @@
+"""The report: a table of benchmark results as one HTML file that needs nothing else.
+
+The file opens without a network, in a wide window and on a telephone; every figure on it is computed from
+the table alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nestor.views.report.scenario import ScenarioInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = ["ScenarioInfo", "report_html", "write_report"]
+
+
+def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
+    """Return the report as the text of an HTML file, to be written as UTF-8.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Results with the columns of `nestor.bench.columns.COLUMNS`, of one scenario or several.
+    scenarios : sequence of ScenarioInfo
+        What is said of them, in the order in which they are shown. A scenario that only the table knows
+        is shown after them; one without cells is shown as not run.
+
+    Raises
+    ------
+    Unsupported
+        If plotly is not installed.
+    DataError
+        If it is no table of benchmark results.
+    """
+    from nestor.views.report.page import page
+
+    return page(table, scenarios)
+
+
+def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: Path) -> None:
+    """Write the report to `path`, whole or not at all; see `report_html`.
+
+    Raises
+    ------
+    Unsupported
+        If plotly is not installed.
+    DataError
+        If it is no table of benchmark results, or the file cannot be written.
+    """
+    from nestor.runner.store import write_atomically
+
+    text = report_html(table, scenarios)
+    write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
