@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
+from nestor.engines import registry
 
 ENGINES = Path(__file__).parent / "fixtures" / "engines"
 

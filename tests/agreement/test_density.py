@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
 from nestor.agreement.density import (
     N_POINTS,
     TOLERANCE,
@@ -19,6 +19,7 @@ from nestor.agreement.density import (
 )
 from nestor.data.datasets import blog_income
 from nestor.data.demo import blog_spec
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 

@@ -3,15 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import SamplerConfig
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities, density_points
 from nestor.agreement.lineup import Lineup
 from nestor.agreement.oracle import Oracle
 from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in, weight_of_a_row
+from nestor.backend import SamplerConfig
+from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
 from nestor.posterior.likelihood import log_likelihood

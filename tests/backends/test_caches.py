@@ -5,9 +5,10 @@ import shlex
 
 import pytest
 import xarray as xr
-from nestor.backend import Cached
 
-from nestor import SamplerConfig, registry
+from nestor import SamplerConfig
+from nestor.backend import Cached
+from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.runner.engine import prepare, sample
 from nestor.runner.limits import Limits

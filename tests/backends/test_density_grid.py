@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nestor import ModelSpec, Problem, datasets, registry
+from nestor import ModelSpec, Problem
 from nestor.agreement.density import compare_densities, density_points
+from nestor.data import datasets
 from nestor.data.demo import blog_spec
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 BACKENDS = ("pymc", "numpyro", "numba")

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Extensible, SamplerConfig
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
+from nestor.backend import Extensible, SamplerConfig
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError, Unsupported
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Reusable, SamplerConfig
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
+from nestor.backend import Reusable, SamplerConfig
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 from nestor.errors import DataError
 

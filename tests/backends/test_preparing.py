@@ -1,9 +1,10 @@
 """What is compiled before sampling: everything."""
 
 import pytest
-from nestor.backend import Preparable, Uploaded
 
-from nestor import SamplerConfig, registry
+from nestor import SamplerConfig
+from nestor.backend import Preparable, Uploaded
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 CONFIG = SamplerConfig(chains=2, warmup=20, draws=10, seed=4)

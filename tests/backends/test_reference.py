@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor import ModelSpec, Problem, SamplerConfig, registry
+from nestor import ModelSpec, Problem, SamplerConfig
 from nestor.agreement.density import density_points
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 from nestor.errors import Unsupported
 

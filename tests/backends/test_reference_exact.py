@@ -9,9 +9,11 @@ from gaussian_trees import random_table
 from many_digits import log_prior_of_scales as sum_of_scale_priors
 from scipy import stats
 
-from nestor import ModelSpec, Problem, SamplerConfig, datasets, registry
+from nestor import ModelSpec, Problem, SamplerConfig
 from nestor.agreement.sampled import check_sampled_density
+from nestor.data import datasets
 from nestor.data.demo import FORMULA
+from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
 from nestor.errors import EngineFailed, Unsupported

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nestor import ModelSpec, Problem, datasets
+from nestor import ModelSpec, Problem
+from nestor.data import datasets
 from nestor.data.demo import FORMULA
 from nestor.errors import SpecError, Unsupported
 from nestor_reference import (

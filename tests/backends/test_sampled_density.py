@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import SamplerConfig
 
-from nestor import ModelSpec, Problem, registry
+from nestor import ModelSpec, Problem
+from nestor.backend import SamplerConfig
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 for library in ("numpyro", "nutpie", "pymc"):

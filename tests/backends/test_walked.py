@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from nestor.backend import Differentiable, SampledDensity
 
-from nestor import SamplerConfig, Unsupported, registry
+from nestor import SamplerConfig, Unsupported
+from nestor.backend import Differentiable, SampledDensity
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 ENGINES = [("pymc", "nutpie"), ("pymc", "pymc"), ("numpyro", "nuts"), ("numba", "nutpie")]

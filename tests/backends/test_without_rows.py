@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from gaussian_trees import random_scales, random_table
 
-from nestor import DataError, ModelSpec, Problem, SamplerConfig, registry
+from nestor import DataError, ModelSpec, Problem, SamplerConfig
 from nestor.agreement.density import compare_densities, density_points
 from nestor.agreement.recovery import check_recovery
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 from nestor_reference import conditional_mean, log_marginal, log_marginal_dense
 

@@ -12,9 +12,10 @@ import pytest
 from broken import DEFERRED, DENSITY_FAULTS, FAULTS, GARBAGE, Crashes, Defers, Model, backend
 from rich.console import Console
 
-from nestor import Problem, registry
+from nestor import Problem
 from nestor.conformance import run_conformance, targets
 from nestor.conformance.problems import table
+from nestor.engines import registry
 from nestor.views.terminal.conforming import report_view
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nestor import SamplerConfig, Verdict, registry
+from nestor import SamplerConfig, Verdict
 from nestor.agreement.session import compare
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import run_bench
+from nestor.engines import registry
 from nestor.errors import NestorError, Unsupported
 from nestor.references import problem
 from nestor.references.verify import verify

@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from nestor.backend import Backend, CompiledModel, Timings
 
-from nestor import SamplerConfig, SpecError, registry
+from nestor import SamplerConfig, SpecError
+from nestor.backend import Backend, CompiledModel, Timings
+from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
 

@@ -6,13 +6,14 @@ import arviz_stats
 import numpy as np
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 import nestor
-from nestor import ModelSpec, Problem, pointwise
+from nestor import ModelSpec, Problem
 from nestor.agreement.density import density_points
 from nestor.agreement.measure import posterior_of
+from nestor.backend import Draws, Timings
 from nestor.errors import DataError, SpecError
+from nestor.posterior import pointwise
 from nestor.posterior.likelihood import log_likelihood as log_likelihood_of_all
 from nestor.runner.datatree import to_datatree
 from nestor_reference import ReferenceModel

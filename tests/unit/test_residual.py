@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 import nestor
-from nestor import DataError, ModelSpec, Problem, SamplerConfig, residual
+from nestor import DataError, ModelSpec, Problem, SamplerConfig
 from nestor.calibration.api import check_study
+from nestor.data import residual
 from nestor_reference import log_marginal
 
 N = 40
