@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 from scipy import stats
 from scipy.special import logsumexp
 
 import nestor
-from nestor import LeaveOneOut, ModelSpec, Problem, leave_out
+from nestor import LeaveOneOut, ModelSpec, Problem
+from nestor.backend import Draws, Timings
 from nestor.errors import DataError, SpecError, Unsupported
+from nestor.posterior import leave_out
 from nestor.posterior.leave_one_out import smoothed
 from nestor.runner.datatree import to_datatree
 from nestor_reference import conditional_draws, log_marginal

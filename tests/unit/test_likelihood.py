@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from nestor import ModelSpec, Problem, likelihood
+from nestor import ModelSpec, Problem
 from nestor.agreement.density import density_points
 from nestor.engines.formulation import Formulation
+from nestor.posterior import likelihood
 from nestor.posterior.likelihood import log_likelihood
 from nestor_reference import ReferenceBackend
 
