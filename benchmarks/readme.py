@@ -19,8 +19,7 @@ from rich.console import Console
 from nestor.bench.growth import growth
 from nestor.bench.table import read_tables
 from nestor.views.plots import save_bench_plots
-from nestor.views.terminal.bench_running import print_figures
-from nestor.views.terminal.benching import growth_view
+from nestor.views.terminal.bench import growth_view, print_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

@@ -6,11 +6,13 @@ Everything below is loaded when it is first used, so that importing nestor is qu
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nestor.errors.display import render_with
+
 if TYPE_CHECKING:
     from nestor.agreement.comparison import Comparison
     from nestor.agreement.verdict import Verdict
-    from nestor.api import compare, fit
-    from nestor.calibration import Calibration, calibrate
+    from nestor.api import calibrate, compare, fit
+    from nestor.calibration import Calibration
     from nestor.data.index import build_index
     from nestor.data.problem import Problem
     from nestor.data.tables import read_table
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from nestor.posterior.pointwise import log_likelihood, with_log_likelihood
     from nestor.posterior.summarizing import summary
 
+render_with("nestor.views.render")
+
 _HOME = {
     "Calibration": "calibration",
     "Comparison": "agreement.comparison",
@@ -50,7 +54,7 @@ _HOME = {
     "Unsupported": "errors",
     "Verdict": "agreement.verdict",
     "build_index": "data.index",
-    "calibrate": "calibration",
+    "calibrate": "api",
     "compare": "api",
     "conditional_moments": "posterior.conditional",
     "deviations": "posterior.hierarchy",

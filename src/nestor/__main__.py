@@ -24,7 +24,7 @@ BAD_INPUT, FAILED, INTERNAL, INTERRUPTED = 2, 4, 70, 130
 def main() -> None:
     """Run the command line; exit codes are in ``nestor --help``."""
     from nestor.cli import app
-    from nestor.cli.interrupting import Interrupted
+    from nestor.cli.command import Interrupted
     from nestor.cli.wording import at_the_command_line
 
     warnings.showwarning = _show_warning

@@ -1,4 +1,8 @@
-"""The functions of ``import nestor``: fit one engine, compare several."""
+"""The functions of ``import nestor``: fit one engine, compare several, calibrate one.
+
+Each has a second form that takes its settings as objects (`fit_engine`, `run_comparison`, `run_calibration`):
+the command line calls these, with the console on which it describes the problem.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,18 @@ from nestor.engines.protocol import SamplerConfig
 from nestor.errors import ConvergenceWarning, EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import xarray as xr
     from rich.console import Console
 
     from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.criteria import Criteria
     from nestor.agreement.events import Listener
+    from nestor.calibration.job import Around
+    from nestor.calibration.result import Calibration
+    from nestor.calibration.session import Progress as StudyProgress
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
 
@@ -78,6 +86,47 @@ def fit(
     Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    row = fit_engine(problem, engine, config, timeout=timeout, progress=progress, log_lines=25)
+    if row.gates is not None and not row.gates.passed:
+        warnings.warn(_not_converged(problem, row, config), ConvergenceWarning, stacklevel=2)
+    assert row.tree is not None  # noqa: S101 - it has draws
+    return row.tree
+
+
+def fit_engine(
+    problem: Problem,
+    engine: str | Contender,
+    config: SamplerConfig,
+    *,
+    timeout: float | None = None,
+    progress: bool = True,
+    console: Console | None = None,
+    log_lines: int = 0,
+) -> EngineRow:
+    """Sample with one engine and check its draws, whether or not they pass; see `fit`.
+
+    Parameters
+    ----------
+    problem, engine, timeout, progress
+        See `fit`; the engine may be a contender that has been read already.
+    config : SamplerConfig
+        How hard it tries.
+    console : Console, optional
+        Where the problem is described before anything runs. Without it notes about the problem, and the
+        formulation that was chosen, go where progress goes.
+    log_lines : int
+        How many of the last lines of its log the message of a failure has.
+
+    Returns
+    -------
+    EngineRow
+        With draws, gates and summaries.
+
+    Raises
+    ------
+    SpecError, Unsupported, DataError, EngineFailed
+        See `fit`.
+    """
     from nestor.agreement.session import check_memory, check_timeout, read_contender
     from nestor.data.problem import check_problem
     from nestor.data.residual import check_sigma
@@ -88,59 +137,44 @@ def fit(
     check_timeout(timeout)
     check_memory(problem, config)
     check_sigma(problem)
-    console = _console(progress)
-    _say(problem, [contender], console)
     with store.scratch_folder() as (folder, logs):
-        log = folder / "engine.log"
-        row = fit_one(problem, contender, config, log, timeout, console)
+        log = folder / f"{contender.file_stem}.log"
+        with _shown(problem, [contender], config, progress=progress, console=console) as listener:
+            row = _sampled(problem, contender, config, log, timeout, listener)
         if row.tree is None:
             if str(log) in row.message:
                 logs.add(log)
-            tail = log.read_text(errors="replace").strip().splitlines()[-25:]
+            lines = log.read_text(errors="replace").strip().splitlines()
+            tail = lines[-log_lines:] if log_lines else []
             raise EngineFailed("\n".join([f"{contender.name}: {row.message}", *tail]))
-    if row.gates is not None and not row.gates.passed:
-        warnings.warn(_not_converged(problem, row, config), ConvergenceWarning, stacklevel=2)
-    return row.tree
+    return row
 
 
-def fit_one(
+def _sampled(
     problem: Problem,
     contender: Contender,
     config: SamplerConfig,
     log: Path,
     timeout: float | None,
-    console: Console | None,
+    listener: Listener,
 ) -> EngineRow:
-    """Sample with one engine, show its progress, and check its draws.
-
-    Returns
-    -------
-    EngineRow
-        With draws, gates and summaries; or without draws, and `message` says why.
-    """
+    """Sample in a process of its own and check the draws; without draws, `message` says why."""
     from nestor.agreement.comparison import EngineRow
     from nestor.agreement.events import EngineFinished, WorkerEvent
     from nestor.agreement.measure import measure
     from nestor.runner.engine import sample
 
-    with _listener(console, [contender.name], config.chains) as listen:
+    def tell(event: dict[str, Any]) -> None:
+        listener(WorkerEvent(contender.name, "sample", event))
 
-        def tell(event: dict[str, Any]) -> None:
-            listen(WorkerEvent(contender.name, "sample", event))
-
-        outcome, tree = sample(
-            problem,
-            contender,
-            contender.config(config),
-            log,
-            timeout=timeout,
-            listener=tell,
-        )
-        if tree is None:
-            return EngineRow(contender, outcome.status, outcome.message)
-        tell({"event": "phase", "phase": "summarizing"})
-        row = measure(problem, EngineRow(contender, "ok"), tree)
-        listen(EngineFinished(row))
+    outcome, tree = sample(
+        problem, contender, contender.config(config), log, timeout=timeout, listener=tell
+    )
+    if tree is None:
+        return EngineRow(contender, outcome.status, outcome.message)
+    tell({"event": "phase", "phase": "summarizing"})
+    row = measure(problem, EngineRow(contender, "ok"), tree)
+    listener(EngineFinished(row))
     return row
 
 
@@ -222,54 +256,253 @@ def compare(
         If the engines, settings or directory are wrong; nothing has been run then.
     """
     from nestor.agreement.criteria import Criteria
-    from nestor.agreement.session import compare as run
-    from nestor.agreement.session import engine_list, read_contenders
-    from nestor.data.problem import check_problem
-    from nestor.data.residual import check_sigma
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
+    criteria = Criteria(margin, joint, until_verdict)
+    return run_comparison(
+        problem, engines, config, criteria, timeout=timeout, out=out, progress=progress
+    )
+
+
+def run_comparison(
+    problem: Problem,
+    engines: Sequence[str | Contender],
+    config: SamplerConfig,
+    criteria: Criteria,
+    *,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+    console: Console | None = None,
+) -> Comparison:
+    """Run the same posterior on several engines and judge every pair; see `compare`.
+
+    Parameters
+    ----------
+    problem, engines, timeout, out, progress
+        See `compare`; engines may be contenders that have been read already.
+    config : SamplerConfig
+        How hard each engine tries.
+    criteria : Criteria
+        What is asked of a pair before it is said to agree.
+    console : Console, optional
+        Where the problem is described before anything runs; see `fit_engine`.
+    """
+    from nestor.agreement import session
+    from nestor.data.problem import check_problem
+    from nestor.data.residual import check_sigma
+    from nestor.errors.arguments import path
+    from nestor.runner import store
+
     check_problem(problem)
-    engines = engine_list(engines)
-    contenders = read_contenders(engines, problem)
-    console = _console(progress)
+    contenders = session.read_contenders(engines, problem)
+    session.check_timeout(timeout)
+    session.check_criteria(criteria, config)
+    session.check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)
-    _say(problem, contenders, console)
-    names = [contender.name for contender in contenders]
-    with _listener(console, names, config.chains) as listener:
-        return run(
+    folder = None if out is None else path("out", out)
+    if folder is not None:
+        store.claim(folder, problem)
+    note = criteria.foregone(config.chains, config.draws)
+    with _shown(problem, contenders, config, note, progress=progress, console=console) as listener:
+        return session.compare(
             problem,
-            engines,
+            contenders,
             config=config,
-            criteria=Criteria(margin, joint, until_verdict),
+            criteria=criteria,
             timeout=timeout,
-            out=out,
+            out=folder,
             listener=listener,
         )
 
 
-def _say(problem: Problem, contenders: Sequence[Contender], console: Console | None) -> None:
-    """Say what the user should know before anything is sampled: notes, and what auto chose."""
-    from nestor.views.terminal.words import chosen_lines, note_lines
+def calibrate(
+    problem: Problem,
+    engine: str,
+    simulations: int = 500,
+    *,
+    around: Around = "prior",
+    ranked_draws: int = 63,
+    chains: int = 2,
+    warmup: int = 500,
+    draws: int = 500,
+    seed: int = 1,
+    target_accept: float | None = None,
+    max_tree_depth: int | None = None,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Calibration:
+    """Check an engine by simulation-based calibration.
 
-    lines = [*note_lines(problem, contenders), *chosen_lines(contenders)]
-    if console is not None and lines:
-        # At once, since each print is an output of its own in a notebook.
-        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    Parameters are drawn from the problem's priors, as they are resolved on its data, and outcomes on its
+    design, by a simulator that knows no engine. The engine samples each simulated posterior; the rank of
+    every parameter, and of the log-likelihood, among near-independent draws must be uniform.
+
+    Parameters
+    ----------
+    problem : Problem
+        Design and priors; around the posterior the outcome too.
+    engine : str
+        Contender, such as ``"numpyro@centered"``. Chains run one after another, simulations side by side.
+    simulations : int
+        Number of simulations. More of them go on from what an earlier run left in `out`. Too few to find
+        a mean that is off by half a posterior sd, or an sd twice or half as large, with 90% probability
+        (113 for 7 quantities, 211 for 5,000) cannot end in CALIBRATED.
+    around : {"prior", "posterior"}
+        Whether parameters come from the priors, or from the engine's own posterior given the data, whose
+        outcomes are then observed beside the simulated ones (Säilynoja et al. 2025). A fault that it
+        has in both fits alike then shows only in part.
+    ranked_draws : int
+        Draws L among which a parameter is ranked, so that ranks take 0 to L. A run whose smallest ESS
+        is below 2 L goes on, up to 8 times its draws.
+    chains, warmup, draws, seed, target_accept, max_tree_depth
+        See `nestor.SamplerConfig`; of each simulation.
+    jobs : int, optional
+        Processes side by side; by default as many as there are cores.
+    timeout : float, optional
+        Seconds that compiling, and each simulation, may take.
+    out : path, optional
+        Run directory for records, ``calibration.json`` and pictures; what is finished there is used again.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    Calibration
+        With `verdict`, `ranks`, `to_json()` and plots.
+
+    Raises
+    ------
+    SpecError, Unsupported, DataError
+        If an argument or the directory is wrong, or the priors generate numbers that cannot be computed
+        with; nothing has been run then.
+    EngineFailed
+        If the engine cannot be compiled, or none of the first simulations ends well.
+    """
+    config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth)
+    return run_calibration(
+        problem,
+        engine,
+        config,
+        simulations=simulations,
+        around=around,
+        ranked_draws=ranked_draws,
+        jobs=jobs,
+        timeout=timeout,
+        out=out,
+        progress=progress,
+    )
 
 
-def _console(progress: bool) -> Console | None:
-    from rich.console import Console as RichConsole
+def run_calibration(
+    problem: Problem,
+    engine: str | Contender,
+    config: SamplerConfig,
+    *,
+    simulations: int,
+    around: Around,
+    ranked_draws: int,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+    console: Console | None = None,
+) -> Calibration:
+    """Check an engine by simulation-based calibration; see `calibrate`.
 
-    return RichConsole(stderr=True, emoji=False) if progress else None
+    Parameters
+    ----------
+    problem, engine, simulations, around, ranked_draws, jobs, timeout, out, progress
+        See `calibrate`; the engine may be a contender that has been read already.
+    config : SamplerConfig
+        How hard the engine tries in each simulation.
+    console : Console, optional
+        Where the problem is described before anything runs; see `fit_engine`.
+    """
+    from nestor.calibration.judge import foregone
+    from nestor.calibration.session import check_study, run_study
+    from nestor.data.problem import check_problem
+    from nestor.errors.arguments import path
+    from nestor.posterior.quantities import Quantities
+    from nestor.runner import store
+
+    check_problem(problem)
+    contender = check_study(
+        problem, engine, config, simulations, around, ranked_draws, jobs, timeout
+    )
+    folder = None if out is None else path("out", out)
+    if folder is not None:
+        store.claim(folder, problem)
+    note = foregone(simulations, ranked_draws, len(Quantities(problem)))
+    stderr = _describe(problem, [contender], note, progress=progress, console=console)
+    with contextlib.ExitStack() as stack:
+        on_progress: Callable[[StudyProgress], None] = _ignore
+        if stderr is not None:
+            from nestor.views.terminal.calibration import StudyBar
+
+            on_progress = stack.enter_context(StudyBar(stderr, contender.name))
+        return run_study(
+            problem,
+            contender,
+            config,
+            simulations=simulations,
+            around=around,
+            ranked_draws=ranked_draws,
+            jobs=jobs,
+            timeout=timeout,
+            out=folder,
+            on_progress=on_progress,
+        )
 
 
 @contextlib.contextmanager
-def _listener(console: Console | None, names: Sequence[str], chains: int) -> Iterator[Listener]:
+def _shown(
+    problem: Problem,
+    contenders: Sequence[Contender],
+    config: SamplerConfig,
+    note: str = "",
+    *,
+    progress: bool,
+    console: Console | None,
+) -> Iterator[Listener]:
+    """Describe the problem, then show what engines do; yields what hears of it."""
     from nestor.agreement.events import ignore
-    from nestor.views.terminal.live import LiveProgress
 
-    if console is None:
+    stderr = _describe(problem, contenders, note, progress=progress, console=console)
+    if stderr is None:
         yield ignore
-    else:
-        with LiveProgress(console, names, chains) as live:
-            yield live
+        return
+    from nestor.views.terminal.progress import LiveProgress
+
+    names = [contender.name for contender in contenders]
+    with LiveProgress(stderr, names, config.chains) as live:
+        yield live
+
+
+def _describe(
+    problem: Problem,
+    contenders: Sequence[Contender],
+    note: str,
+    *,
+    progress: bool,
+    console: Console | None,
+) -> Console | None:
+    """Say what the user should know before anything is sampled; return where progress goes, if anywhere."""
+    from rich.console import Console as RichConsole
+
+    from nestor.views.terminal.problem import print_notes, print_problem
+
+    stderr = RichConsole(stderr=True, emoji=False, highlight=False) if progress else None
+    if console is not None:
+        print_problem(problem, contenders, console)
+    elif stderr is not None:
+        print_notes(problem, contenders, stderr)
+    if stderr is not None and note:
+        stderr.print(f"note: {note}", markup=False, soft_wrap=True)
+    return stderr
+
+
+def _ignore(_: StudyProgress) -> None:
+    """Hear of a study's progress, and show nothing."""

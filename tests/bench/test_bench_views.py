@@ -10,16 +10,17 @@ from nestor.bench.bootstrap import Estimate, Ratio
 from nestor.bench.growth import crossovers, growth
 from nestor.bench.place import is_loaded, load_note
 from nestor.bench.regression import compare_tables
-from nestor.views.terminal.bench_running import print_figures
-from nestor.views.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
-from nestor.views.terminal.benching import (
+from nestor.views.format import duration, interval_text, number
+from nestor.views.sentences import reasons_text
+from nestor.views.terminal.bench import (
     crossover_view,
     groups_view,
     growth_view,
     notes_view,
-    regression_view,
+    print_figures,
+    time_lines,
 )
-from nestor.views.terminal.words import duration, number
+from nestor.views.terminal.bench_regression import ratio_text, regression_view
 
 NUTPIE, CPU = "pymc:nutpie@noncentered", "numpyro:nuts@noncentered"
 GPU = f"{CPU},gpu,vectorized"
@@ -94,8 +95,8 @@ def test_censored_times_and_bounds_are_marked(bench_table, end_run):
     assert "> 60.0 s" in _text(groups_view(aggregate(late)))
     bound = bench_table(change=lambda row: row | {"time_is_bound": True})
     assert "≤ " in _text(groups_view(aggregate(bound)))
-    assert time_words(Estimate(None, None, None, 3, 3, None)) == "not reached"
-    assert time_words(Estimate(None, None, None, 0, 0, None)) == "-"
+    assert time_lines(Estimate(None, None, None, 3, 3, None)) == "not reached"
+    assert time_lines(Estimate(None, None, None, 0, 0, None)) == "-"
 
 
 def test_a_narrow_terminal_gets_a_column_per_group_and_a_table_per_size(bench_table):
@@ -266,11 +267,11 @@ def test_beside_failed_gates_what_else_is_inconclusive_is_told(bench_table):
 
 
 def test_a_long_reason_is_cut_and_stays_on_one_line():
-    assert reason_words(["a\n  b", "a b", "", "c"]) == "a b; and 1 more"
-    assert reason_words(["", ""]) == ""
-    cut = reason_words(["x" * 500])
+    assert reasons_text(["a\n  b", "a b", "", "c"]) == "a b; and 1 more"
+    assert reasons_text(["", ""]) == ""
+    cut = reasons_text(["x" * 500])
     assert (len(cut), cut[-1]) == (200, "…")
-    assert reason_words(["x" * 200]) == "x" * 200
+    assert reasons_text(["x" * 200]) == "x" * 200
 
 
 def test_growth_is_a_line_per_metric_and_contender(bench_table):
@@ -370,15 +371,15 @@ def test_no_regression_is_told_as_well(bench_table):
 
 
 def test_ratios_and_intervals_in_words():
-    assert ratio_words(Ratio(2.0, None, None, 1, 0, True, None, None)) == "2 (no interval: 1 run)"
+    assert ratio_text(Ratio(2.0, None, None, 1, 0, True, None, None)) == "2 (no interval: 1 run)"
     assert (
-        ratio_words(Ratio(2.0, None, None, 5, 4, True, None, None))
+        ratio_text(Ratio(2.0, None, None, 5, 4, True, None, None))
         == "2 (interval open: censored runs)"
     )
-    assert ratio_words(Ratio(2.0, 1.5, None, 5, 1, True, None, None)) == "2 (from 1.5)"
-    assert ratio_words(Ratio(None, None, None, 5, 5, True, 3.0, None)) == "> 3"
-    assert ratio_words(Ratio(None, None, None, 5, 5, True, None, 0.5)) == "< 0.5"
-    assert interval_words(118.0, 125.0, duration) == "118.0 s to 2 min 05 s"
+    assert ratio_text(Ratio(2.0, 1.5, None, 5, 1, True, None, None)) == "2 (above 1.5)"
+    assert ratio_text(Ratio(None, None, None, 5, 5, True, 3.0, None)) == "> 3"
+    assert ratio_text(Ratio(None, None, None, 5, 5, True, None, 0.5)) == "< 0.5"
+    assert interval_text(118.0, 125.0, duration) == "118.0 s to 2 min 05 s"
 
 
 DISTRICT = "school_district_identifier"

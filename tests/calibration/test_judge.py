@@ -1,10 +1,12 @@
 """The verdict: its false alarms, what it says, and the power that it states."""
 
+import inspect
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from nestor.calibration.api import RANKED_DRAWS, SIMULATIONS
+import nestor
 from nestor.calibration.job import Record
 from nestor.calibration.judge import Calibrated, describe_ranks, foregone, judge
 from nestor.calibration.power import (
@@ -75,8 +77,10 @@ def test_the_floor_is_what_is_detectable(ranked, quantities):
 
 def test_the_default_number_of_simulations_is_enough():
     """Of a million quantities too, with the fewest ranked draws there may be, and a fifth lost."""
-    assert simulations_needed(9, 1_000_000, 0.01) < 0.8 * SIMULATIONS
-    assert not foregone(SIMULATIONS, RANKED_DRAWS, 1_000_000)
+    default = inspect.signature(nestor.calibrate).parameters
+    simulations, ranked_draws = default["simulations"].default, default["ranked_draws"].default
+    assert simulations_needed(9, 1_000_000, 0.01) < 0.8 * simulations
+    assert not foregone(simulations, ranked_draws, 1_000_000)
 
 
 def test_uniform_ranks_of_few_simulations_are_inconclusive():

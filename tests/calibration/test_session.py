@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nestor.calibration import Calibrated, calibrate
+from nestor import calibrate
+from nestor.calibration import Calibrated
 from nestor.calibration.job import FIT_BLOCK
 from nestor.calibration.session import study_key
 from nestor.errors import DataError, EngineFailed, SpecError, Unsupported
@@ -108,7 +109,7 @@ def test_every_setting_that_decides_ranks_is_in_the_key(make_job):
 
 SCRIPT = """
 import pickle, sys
-from nestor.calibration import calibrate
+from nestor import calibrate
 problem = pickle.load(open("problem.pickle", "rb"))
 calibrate(problem, "dawdling", 14, draws=100, warmup=1, ranked_draws=31, progress=False, jobs=2, out="o")
 """

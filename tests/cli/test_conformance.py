@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
-from nestor.cli.conforming import conformance
+from nestor.cli.conformance import conformance
 from nestor.errors import SpecError
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -72,7 +70,7 @@ def test_what_there_is_no_time_for_shows_nothing():
 
 
 def test_what_had_run_is_said_of_an_interrupted_one(monkeypatch):
-    from nestor.views.terminal import conforming
+    from nestor.conformance import isolated
 
     def interrupted(name, *, listener, **options):
         def listen(event):
@@ -82,11 +80,10 @@ def test_what_had_run_is_said_of_an_interrupted_one(monkeypatch):
 
         return run_isolated(name, listener=listen, **options)
 
-    run_isolated = conforming.run_isolated
-    monkeypatch.setattr(conforming, "run_isolated", interrupted)
-    console = Console(file=io.StringIO())
+    run_isolated = isolated.run_isolated
+    monkeypatch.setattr(isolated, "run_isolated", interrupted)
     with pytest.raises(KeyboardInterrupt, match=r"^2 of [1-9]\d checks had run: 2 passed\.$"):
-        conforming.check_and_print("exact", ["api"], None, None, None, console, console, quick=True)
+        conformance("exact", tier=["api"], quick=True)
 
 
 def test_json_alone_on_standard_output():

@@ -12,7 +12,7 @@ from nestor.agreement.comparison import EngineRow
 from nestor.agreement.measure import measure
 from nestor.agreement.session import read_contender
 from nestor.posterior.leave_one_out import loo
-from nestor.views.terminal.leaving import _totals
+from nestor.views.terminal.loo import totals_view
 from nestor.views.terminal.summary import summary_view
 
 FORMULA = "y ~ x + (x || g/h)"
@@ -91,7 +91,7 @@ def test_the_summary_of_a_fit_is_never_cut(summary, columns, kept, headings):
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_the_totals_of_loo_are_whole(problem, draws, columns):
-    view = _totals(loo(problem, draws, progress=False))
+    view = totals_view(loo(problem, draws, progress=False))
     cells = lines(view, 160)[2].split()
     assert len(cells) == 6
     words = [word for line in lines(view, columns) for word in line.split()]

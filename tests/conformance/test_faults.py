@@ -16,7 +16,7 @@ from nestor import Problem
 from nestor.conformance import run_conformance, targets
 from nestor.conformance.problems import table
 from nestor.engines import registry
-from nestor.views.terminal.conforming import report_view
+from nestor.views.terminal.conformance import report_view
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "mutants"))
 from nestor_mutants import (

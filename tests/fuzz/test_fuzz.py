@@ -19,7 +19,7 @@ from nestor.bench.plan import plan
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import check_budget
 from nestor.bench.shipped import load_scenario
-from nestor.calibration.api import check_study
+from nestor.calibration.session import check_study
 from nestor.data.datasets.plan import check_simulation
 from nestor.data.datasets.simulate import simulate_tree
 from nestor.engines.contender import Contender

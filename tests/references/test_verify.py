@@ -9,7 +9,7 @@ from rich.console import Console
 from nestor import SamplerConfig, Verdict
 from nestor.errors import SpecError
 from nestor.references.verify import verify
-from nestor.views.terminal.verifying import scorecard_view
+from nestor.views.terminal.scorecard import scorecard_view
 
 CONFIG = SamplerConfig(chains=4, warmup=500, draws=1000)
 

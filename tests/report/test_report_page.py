@@ -18,10 +18,10 @@ from nestor.bench.columns import COLUMNS
 from nestor.errors import DataError, Unsupported
 from nestor.views.plots.canvas import pens as matplotlib_pens
 from nestor.views.report import ScenarioInfo, report_html, write_report
-from nestor.views.report.asked import RULES
+from nestor.views.report.figure import in_plot
+from nestor.views.report.groups import pens
 from nestor.views.report.markup import clean, json_data, tag
-from nestor.views.report.palette import pens
-from nestor.views.report.wording import in_plot
+from nestor.views.report.scenario_header import RULES
 
 VOID = {"meta", "link", "input", "br", "wbr"}
 NAMES = [
@@ -172,7 +172,7 @@ def test_a_wrong_answer_has_no_speed_and_an_unproved_one_is_pale(elements):
         for row, c in rows_of(page)
     }
     wrong = by_name["matched", "toy:wrong@centered", "10000.0"]
-    assert {e["text"] for m, e in wrong.items() if not m.endswith("bytes")} == {"–"}
+    assert {e["text"] for m, e in wrong.items() if not m.endswith("bytes")} == {"-"}
     assert wrong["peak_bytes"]["text"].startswith("500 MB")
     unproved = by_name["defaults", "numpyro:nuts@noncentered", "300.0"]
     assert unproved["ess_per_s"]["class"] == "num pale"

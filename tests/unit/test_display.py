@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 from rich.console import Console
 
 import nestor
@@ -21,15 +20,18 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
 from nestor.errors import NestorWarning
 from nestor.posterior.leave_one_out import LeaveOneOut
 from nestor.runner.datatree import to_datatree
 from nestor.stats.diagnostics.gates import Gates
 from nestor.views.plots import plot_population
-from nestor.views.terminal import leaving, tables
+from nestor.views.sentences import index_lines, prior_lines
+from nestor.views.terminal.comparison import comparison_view
+from nestor.views.terminal.loo import unreliable_view
+from nestor.views.terminal.problem import index_view, problem_view
 from nestor.views.terminal.summary import summary_view
-from nestor.views.terminal.words import index_lines, prior_lines
 
 mpl.use("agg")
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -130,11 +132,11 @@ def loo_of(units):
 def views(problem, comparison):
     row = comparison.rows[0]
     return {
-        "problem": tables.problem_view(problem),
-        "index": tables.index_view(problem.index),
-        "comparison": tables.comparison_view(comparison),
+        "problem": problem_view(problem),
+        "index": index_view(problem.index),
+        "comparison": comparison_view(comparison),
         "summary": summary_view(problem, row.summaries),
-        "left out": leaving._unreliable(loo_of([*STATES, *COUNTIES]), "Fit again"),
+        "left out": unreliable_view(loo_of([*STATES, *COUNTIES]), "Fit again"),
     }
 
 

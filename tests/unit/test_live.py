@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from nestor.agreement.comparison import EngineRow
 from nestor.agreement.events import EngineFinished, LookFinished, WorkerEvent
 from nestor.engines.contender import Contender
-from nestor.views.terminal.live import LiveProgress, bars
+from nestor.views.terminal.progress import LiveProgress, bars
 
 LEVELS = ("g", "h")
 NAMES = ["numba:nutpie@marginalized", "pymc:nutpie@noncentered,h=centered"]

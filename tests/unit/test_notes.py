@@ -9,7 +9,7 @@ from nestor.data.notes import _FAR, gate_hint, sampling_notes
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
 from nestor.model.terms import parse_term
-from nestor.views.terminal.words import note_lines
+from nestor.views.sentences import note_lines
 
 N = 60
 RNG = np.random.default_rng(60)

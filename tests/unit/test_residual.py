@@ -8,7 +8,7 @@ import pytest
 
 import nestor
 from nestor import DataError, ModelSpec, Problem, SamplerConfig
-from nestor.calibration.api import check_study
+from nestor.calibration.session import check_study
 from nestor.data import residual
 from nestor_reference import log_marginal
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from nestor import DataError, ModelSpec, Problem, SpecError, Unsupported
 from nestor.data.index import build_index
 from nestor.data.index.growing import GrowingTree
-from nestor.views.terminal.reading import reading_bar
+from nestor.views.terminal.progress import reading_bar
 
 N = 600
 FULL = "y ~ x + z + offset(`e 1`) + (x || state) + (1 || state:county)"

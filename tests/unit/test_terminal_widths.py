@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Draws, Timings
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.backend import Draws, Timings
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.conformance import ConformanceReport, Result
@@ -23,13 +23,14 @@ from nestor.engines.contender import Contender
 from nestor.posterior.leave_one_out import loo
 from nestor.references.verify import Score, Scorecard
 from nestor.runner.datatree import to_datatree
-from nestor.views.terminal.calibrating import calibration_view
-from nestor.views.terminal.conforming import report_view
-from nestor.views.terminal.leaving import _totals, _unreliable
-from nestor.views.terminal.narrow import Column, Fitted, Prose
+from nestor.views.terminal.calibration import calibration_view
+from nestor.views.terminal.comparison import comparison_view
+from nestor.views.terminal.conformance import report_view
+from nestor.views.terminal.layout import Column, Fitted, Prose
+from nestor.views.terminal.loo import totals_view, unreliable_view
+from nestor.views.terminal.problem import index_view
+from nestor.views.terminal.scorecard import scorecard_view
 from nestor.views.terminal.summary import summary_view
-from nestor.views.terminal.tables import comparison_view, index_view
-from nestor.views.terminal.verifying import scorecard_view
 
 LONG = "school_district_identifier"
 FORMULA = f"y ~ percent_free_lunch + (percent_free_lunch || {LONG}/class)"
@@ -120,8 +121,8 @@ def views(problem, comparison):
         "fit": summary_view(problem, rows[0].summaries),
         "verify": scorecard_view(card),
         "index": index_view(problem.index),
-        "loo": _totals(left),
-        "loo, unreliable": _unreliable(left, "Leave them out one by one: --exact."),
+        "loo": totals_view(left),
+        "loo, unreliable": unreliable_view(left, "Leave them out one by one: --exact."),
         "calibrate": calibration_view(study),
         "conformance": report_view(ConformanceReport("pymc", {"pymc": "6.0.1"}, results)),
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.engines.contender import find_contender
-from nestor.errors import UnknownContender
+from nestor.errors import UnknownContender, display
 from nestor.errors.arguments import flag
 from nestor.stats.diagnostics.summaries import QUANTITIES
 
@@ -451,20 +451,14 @@ class Comparison:
         return found
 
     def __rich__(self) -> Any:
-        from nestor.views.terminal.tables import comparison_view
-
-        return comparison_view(self)
+        return display.terminal(self)
 
     def __repr__(self) -> str:
         engines = ", ".join(f"{row.name} ({row.status})" for row in self.rows)
         return f"Comparison({self.verdict.value}: {engines})"
 
     def __str__(self) -> str:
-        from nestor.views.terminal.tables import as_text
-
-        return as_text(self)
+        return display.text(self)
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import comparison_html
-
-        return comparison_html(self)
+        return display.html(self)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def compare(
     problem: Problem,
-    engines: Sequence[str],
+    engines: Sequence[str | Contender],
     *,
     config: SamplerConfig | None = None,
     criteria: Criteria | None = None,
@@ -47,8 +47,8 @@ def compare(
     ----------
     problem : Problem
         Model and data.
-    engines : sequence of str
-        Contenders, such as ``["pymc", "numpyro@centered"]``; at least two, all different.
+    engines : sequence of str or Contender
+        Such as ``["pymc", "numpyro@centered"]``; at least two, all different.
     config : SamplerConfig, optional
         How hard each tries; by default 4 chains of 1000 + 1000 with each library's own settings.
     criteria : Criteria, optional
@@ -103,7 +103,7 @@ def _run(lineup: Lineup, contenders: Sequence[Contender]) -> tuple[PairResult, .
     return pairs
 
 
-def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]:
+def read_contenders(engines: Sequence[str | Contender], problem: Problem) -> list[Contender]:
     """Read the contenders of a comparison.
 
     Raises
@@ -135,7 +135,7 @@ def engine_list(engines: object) -> list[Any]:
     raise SpecError(f"engines is a list, such as ['pymc', 'numpyro'], not {shown(engines)}.")
 
 
-def read_contender(engine: str, problem: Problem) -> Contender:
+def read_contender(engine: str | Contender, problem: Problem) -> Contender:
     """Read a contender that can sample, its formulation chosen for the problem if it is not named.
 
     Raises
@@ -145,7 +145,9 @@ def read_contender(engine: str, problem: Problem) -> Contender:
     DataError
         If it sums over rows that are not in memory.
     """
-    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    if not isinstance(engine, Contender):
+        engine = Contender.parse_sampler(engine, problem.spec.level_names)
+    contender = engine.settle(problem)
     formulation = contender.formulation
     by_rows = not formulation.is_marginalized and formulation.likelihood == "rows"
     if by_rows and not problem.has_rows:

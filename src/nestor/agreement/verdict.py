@@ -25,6 +25,7 @@ from nestor.agreement.reasons import (
     shortfall,
 )
 from nestor.agreement.run import Run, check_labels, same_draws, unfit
+from nestor.errors import display
 from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ class PairResult:
         return f"PairResult({self.word}: {self.a} and {self.b}{why})"
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import pair_html
-
-        return pair_html(self)
+        return display.html(self)
 
     @property
     def word(self) -> str:

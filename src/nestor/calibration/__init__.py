@@ -17,13 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nestor.calibration.api import calibrate
     from nestor.calibration.judge import Calibrated
     from nestor.calibration.result import Calibration
 
-_HOME = {"Calibrated": "judge", "Calibration": "result", "calibrate": "api"}
+_HOME = {"Calibrated": "judge", "Calibration": "result"}
 
-__all__ = ["Calibrated", "Calibration", "calibrate"]
+__all__ = ["Calibrated", "Calibration"]
 
 
 def __getattr__(name: str) -> Any:

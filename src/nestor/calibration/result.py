@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.calibration.judge import LEVEL, Calibrated, Judgement, judge
-from nestor.errors import DataError, Unsupported
+from nestor.errors import DataError, Unsupported, display
 from nestor.posterior.quantities import Quantities
 from nestor.stats.diagnostics.plain import as_plain
 
@@ -218,14 +218,10 @@ class Calibration:
         return _pictures().save_rank_plots(self, target)  # type: ignore[no-any-return]
 
     def __rich__(self) -> Any:
-        from nestor.views.terminal.calibrating import calibration_view
-
-        return calibration_view(self)
+        return display.terminal(self)
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import calibration_html
-
-        return calibration_html(self)
+        return display.html(self)
 
     def __repr__(self) -> str:
         return f"Calibration({self.verdict.value}: {self.contender.name}, {len(self.records)} simulations)"

@@ -6,18 +6,21 @@ import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from nestor.agreement.session import check_memory, read_contender
 from nestor.calibration.extremes import check_simulations
 from nestor.calibration.fits import fit_path
-from nestor.calibration.job import FIT_BLOCK, LONGEST, Job, Record, Task
+from nestor.calibration.job import FIT_BLOCK, LONGEST, Around, Job, Record, Task
 from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
 from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
+from nestor.data.residual import check_sigma
 from nestor.engines import registry
 from nestor.engines.cores import usable_cores
 from nestor.errors import EngineFailed
+from nestor.errors.arguments import MOST_ITERATIONS, one_of, seconds, whole
 from nestor.posterior.quantities import Quantities
 from nestor.runner import store
 from nestor.runner.contract import check_versions
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nestor.calibration.job import Around
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
@@ -90,6 +92,39 @@ def run_study(
             logs.add(result.log)
         result.save()
     return result
+
+
+def check_study(
+    problem: Problem,
+    engine: str | Contender,
+    config: SamplerConfig,
+    simulations: object,
+    around: object,
+    ranked_draws: object,
+    jobs: object,
+    timeout: object,
+) -> Contender:
+    """Refuse wrong arguments, and read the engine as it will run.
+
+    Raises
+    ------
+    SpecError, Unsupported
+        With what is wrong.
+    DataError
+        If simulations are to be around the posterior, and there is none: see `nestor.data.residual`.
+    """
+    contender = one_at_a_time(read_contender(engine, problem))
+    whole("simulations", simulations, least=1, most=MOST_ITERATIONS)
+    whole("ranked_draws", ranked_draws, least=9, most=MOST_ITERATIONS)
+    if jobs is not None:
+        whole("jobs", jobs, least=1)
+    one_of("around", around, get_args(Around))
+    seconds("timeout", timeout)
+    check_memory(problem, config)
+    if around == "posterior":
+        # Around the prior the data's own outcome is not looked at.
+        check_sigma(problem)
+    return contender
 
 
 def one_at_a_time(contender: Contender) -> Contender:

@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
-from nestor.cli import (
-    benching,
-    calibrating,
-    comparing,
-    conforming,
-    fitting,
-    leaving,
-    looking,
-    verifying,
-)
-from nestor.cli.arguments import Once, checks_paths
-from nestor.cli.interrupting import interruptible
+from nestor.cli import bench
+from nestor.cli.backends import backends
+from nestor.cli.calibrate import calibrate
+from nestor.cli.command import Once, checks_paths, interruptible
+from nestor.cli.compare import compare
+from nestor.cli.conformance import conformance
+from nestor.cli.demo import demo
+from nestor.cli.fit import fit
+from nestor.cli.index import index
+from nestor.cli.loo import loo
+from nestor.cli.report import report
+from nestor.cli.schema import schema
+from nestor.cli.verify import verify
 
 EXIT_CODES = """
 Exit codes, the first that applies: 2 bad input; 1 disagree, not calibrated,
@@ -60,20 +61,20 @@ app = typer.Typer(
 )
 
 for _command in (
-    comparing.compare,
-    fitting.fit,
-    leaving.loo,
-    looking.index,
-    looking.backends,
-    comparing.demo,
-    verifying.verify,
-    calibrating.calibrate,
-    conforming.conformance,
-    benching.report,
-    looking.schema,
+    compare,
+    fit,
+    loo,
+    index,
+    backends,
+    demo,
+    verify,
+    calibrate,
+    conformance,
+    report,
+    schema,
 ):
     app.command(cls=Once)(_command)
-app.add_typer(benching.app, name="bench")
-for _registered in (*app.registered_commands, *benching.app.registered_commands):
+app.add_typer(bench.app, name="bench")
+for _registered in (*app.registered_commands, *bench.app.registered_commands):
     if _registered.callback is not None:
         _registered.callback = interruptible(checks_paths(_registered.callback))

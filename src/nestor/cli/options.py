@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def refuse_table(formula: str | None, data: str | None = None) -> None:
-    """Refuse a table in the place of the formula, unless there is one in its own place too.
+    """Refuse a table given as formula, unless DATA is a table too.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What messages say at the command line, where options stand for the arguments that Python's users know.
+"""Rewrite messages of the library for the command line: options instead of Python's arguments.
 
 The library speaks of arguments, in one way: as ``name=value`` where it advises one, and by the name at the
 beginning of a message that refuses one. Here, and nowhere else, both become the options' names.
@@ -66,7 +66,7 @@ def at_the_command_line(message: str, arguments: Sequence[str] = ()) -> str:
 
 
 def options(command: str = "") -> Mapping[str, str]:
-    """The option of each argument, by its name in Python: of one command, or of all."""
+    """Map argument names in Python to the options of one command, or of all."""
     found: dict[str, str] = {}
     for name, one in commands().items():
         for parameter in one.params:
@@ -77,7 +77,7 @@ def options(command: str = "") -> Mapping[str, str]:
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """Which of `commands` the arguments call; empty if none of them."""
+    """Return the name of the command that the arguments call; empty if there is none."""
     words = [word for word in arguments if not word.startswith("-")]
     known = commands()
     if words[:1] == ["bench"]:
@@ -91,7 +91,7 @@ def command_of(arguments: Sequence[str]) -> str:
 
 @cache
 def commands() -> Mapping[str, Any]:
-    """All commands by their names, those of ``nestor bench`` with it before them."""
+    """Return all commands by name; subcommands are written as ``bench run``."""
     import typer
 
     from nestor.cli import app

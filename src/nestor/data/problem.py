@@ -24,7 +24,7 @@ from nestor.data.resolve import ResolvedPriors, resolve_priors
 from nestor.data.rows import Rows, check_spec, check_table, refuse_two_intercepts
 from nestor.data.scalars import Scalars
 from nestor.data.statistics import LeafStatistics, leaf_statistics
-from nestor.errors import DataError, SpecError
+from nestor.errors import DataError, SpecError, display
 from nestor.errors.arguments import LONGEST_FORMULA, shown, whole
 from nestor.errors.text import listed, printable, shortened
 from nestor.model.spec import ModelSpec
@@ -271,9 +271,7 @@ class Problem:
         return f"Problem({formula}, {self.n_rows} rows, {listed(nodes)})"
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import problem_html
-
-        return problem_html(self)
+        return display.html(self)
 
     @property
     def effects(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from nestor.errors import DataError
+from nestor.errors import DataError, display
 from nestor.errors.text import short_repr
 from nestor.model.families import family
 from nestor.model.names import INTERCEPT
@@ -73,9 +73,7 @@ class ResolvedPriors:
         return f"ResolvedPriors({n:,} priors, {len(self.automatic):,} of them from the data)"
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import priors_html
-
-        return priors_html(self)
+        return display.html(self)
 
     def by_address(self) -> dict[str, Prior]:
         """Return all priors keyed by their most specific address."""

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from nestor.errors import SpecError
+from nestor.errors import SpecError, display
 from nestor.errors.arguments import LONGEST_FORMULA, shown
 from nestor.errors.complaints import complaint
 from nestor.errors.text import did_you_mean
@@ -159,9 +159,7 @@ class ModelSpec(_Frozen):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import spec_html
-
-        return spec_html(self)
+        return display.html(self)
 
     @classmethod
     def from_formula(

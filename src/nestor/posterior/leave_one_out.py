@@ -9,10 +9,10 @@ import numpy as np
 
 from nestor.errors import DataError
 from nestor.errors.arguments import number
+from nestor.errors.display import progress_bar
 from nestor.posterior.draws import drawn
 from nestor.posterior.pointwise import log_likelihood
 from nestor.posterior.same_posterior import check_same_posterior
-from nestor.views.terminal.working import working_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -156,7 +156,7 @@ def loo(
     drawn(problem, fit, problem.variables)
     if reff is None:
         reff = relative_efficiency(fit, [str(name) for name in fit["posterior"].data_vars])
-    with working_bar("leaving out rows", problem.n_rows, show=progress) as advance:
+    with progress_bar("leaving out rows", problem.n_rows, show=progress) as advance:
         done, found = 0, []
         for part in parts:
             found.append(smoothed(part, reff))

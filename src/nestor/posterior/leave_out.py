@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.errors.display import progress_bar
 from nestor.posterior.cavity import Predictive
 from nestor.posterior.draws import drawn, family_drawn
 from nestor.posterior.leave_one_out import LeaveOneOut, joined, relative_efficiency, smoothed
 from nestor.posterior.same_posterior import check_same_posterior
-from nestor.views.terminal.working import working_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,7 +130,7 @@ def _log_density(
     flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in scales.items()}
     unit = next(iter(coords))
     what = f"densities of each {unit} given the others"
-    with working_bar(what, lead[0] * lead[1], show=progress) as advance:
+    with progress_bar(what, lead[0] * lead[1], show=progress) as advance:
         found = _evaluated(predictive, flat, advance)
     sampled = {name: fit["posterior"][name].values for name in ("chain", "draw")}
     array = found.reshape(*lead, found.shape[1])
@@ -145,7 +145,7 @@ def _left_out(
     width = max(1, _SMOOTHED // (density.shape[0] * density.shape[1]))
     total, found = density.shape[2], []
     what = f"importance weights of each {density.dims[2]}"
-    with working_bar(what, total, show=progress) as advance:
+    with progress_bar(what, total, show=progress) as advance:
         for start in range(0, total, width):
             found.append(smoothed(density[:, :, start : start + width], reff))
             advance(min(start + width, total))

@@ -9,9 +9,9 @@ import numpy as np
 
 from nestor.data.problem import check_problem
 from nestor.errors.arguments import whole
+from nestor.errors.display import progress_bar
 from nestor.posterior.draws import drawn, family_drawn
 from nestor.posterior.same_posterior import check_same_posterior
-from nestor.views.terminal.working import working_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,7 +105,7 @@ def with_log_likelihood(
     sizes = fit["posterior"].sizes
     whole = np.empty((sizes["chain"], sizes["draw"], problem.n_rows))
     start = 0
-    with working_bar("log-likelihood of rows", problem.n_rows, show=progress) as advance:
+    with progress_bar("log-likelihood of rows", problem.n_rows, show=progress) as advance:
         for part in parts:
             stop = start + part.sizes["row"]
             whole[:, :, start:stop] = part.values

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nestor.data.index.labels import MISSING_LABEL, as_text, escaped
 from nestor.data.index.summary import IndexSummary, LevelSummary, ReusedLabels
-from nestor.errors import SpecError
+from nestor.errors import SpecError, display
 from nestor.errors.arguments import shown
 from nestor.errors.text import did_you_mean, listed, printable, shortened
 
@@ -104,9 +104,7 @@ class TreeIndex:
         return f"{type(self).__name__}({self.n_rows:,} rows, {listed(nodes)})"
 
     def _repr_html_(self) -> str:
-        from nestor.views.terminal.html import index_html
-
-        return index_html(self)
+        return display.html(self)
 
     @property
     def n_rows(self) -> int:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from nestor.views.format import size_number, size_text, status_text
 from nestor.views.plots.canvas import INK, MUTED, PANEL, Pen, number_axis
 from nestor.views.plots.text import label
-from nestor.views.terminal.bench_words import size_words
-from nestor.views.terminal.words import count, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +64,7 @@ class TrackTable:
 
     def lines(self, shown: Sequence[GroupSummary], *words: str) -> list[str]:
         """Lines below the title: which scenario, track and size, and what else is to be known."""
-        sizes = dict.fromkeys(size_words(one.key) for one in shown)
+        sizes = dict.fromkeys(size_text(one.key.sweep, one.key.sweep_value) for one in shown)
         place = ", ".join(filter(None, (self.scenario, f"track {self.track}", *sizes)))
         return [place, *words]
 
@@ -79,7 +78,7 @@ def why_nothing(one: GroupSummary) -> str:
     """Say why a group has no figure."""
     if one.verdict == "DISAGREE":
         return f"disagrees with {one.against or 'the others'}: no speed"
-    words = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in one.statuses.items())
+    words = ", ".join(f"{n} {status_text(status)}" for status, n in one.statuses.items())
     message = next((note.message for note in one.notes if note.message), "")
     return f"{words}: {message}" if message else words
 
@@ -132,7 +131,7 @@ def plain_log(axis: Any, decades: float) -> None:
     subs = (1.0,) if decades > _MANY_DECADES else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=6 if len(subs) == 1 else 10))
     axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.12g}" if value >= 1 else f"{value:.6g}")
+        FuncFormatter(lambda value, _: size_number(value) if value >= 1 else f"{value:.6g}")
     )
     axis.set_minor_formatter(NullFormatter())
 
@@ -168,8 +167,3 @@ def error_bar(found: Estimate, value: float) -> list[list[float]] | None:
     low = value if found.low is None else found.low
     high = value if found.high is None else found.high
     return [[max(0.0, value - low)], [max(0.0, high - value)]]
-
-
-def seconds(value: float) -> str:
-    """Three significant digits of seconds."""
-    return f"{count(value) if value >= 1000 else number(value)} s"

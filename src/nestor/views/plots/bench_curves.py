@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 
 from nestor.bench.bootstrap import Estimate
+from nestor.views.format import COLD, count, exponent
 from nestor.views.plots.bench_axis import (
     TrackTable,
     error_bar,
@@ -16,11 +17,8 @@ from nestor.views.plots.bench_axis import (
     plain_log,
     shows_speed,
 )
-from nestor.views.plots.canvas import MUTED, PANEL, Picture, look, new_picture
-from nestor.views.plots.heading import Heading, pen_handles
+from nestor.views.plots.canvas import MUTED, PANEL, Heading, Picture, look, new_picture, pen_handles
 from nestor.views.plots.text import label
-from nestor.views.terminal.bench_words import power_words
-from nestor.views.terminal.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +31,9 @@ _PANEL = (4.8, 3.1)  # inches
 _LEAST_SPAN = 12.0  # of an axis: from its lower to its upper end
 #: Metric, title and unit of each panel, and by what a figure is divided.
 _COSTS = (
-    ("time_to_ess_s", "Time to the target, empty caches", "seconds", 1.0),
+    ("time_to_ess_s", f"Time to the target, {COLD}", "seconds", 1.0),
     ("sampling_s_per_gradient", "Sampling, per gradient", "seconds", 1.0),
-    ("compile_s", "Compile, empty caches", "seconds", 1.0),
+    ("compile_s", f"Compile, {COLD}", "seconds", 1.0),
     ("peak_bytes", "Peak memory of the host", "MB", 1e6),
 )
 _RATES = (
@@ -128,8 +126,8 @@ def _cost_panel(
 
 
 def _exponent(fit: Growth, pen: Pen) -> Line2D:
-    low, high = power_words(fit.low), power_words(fit.high)
-    text = f"{power_words(fit.exponent)} ({low} to {high})"
+    low, high = exponent(fit.low), exponent(fit.high)
+    text = f"{exponent(fit.exponent)} ({low} to {high})"
     return Line2D([], [], color=pen.colour, ls="-", marker=pen.marker, ms=4, lw=1.4, label=text)
 
 

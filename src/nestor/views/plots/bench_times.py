@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
 
+from nestor.views.format import BENCH_PHASES, COLD, WARM, columns, count, duration, status_text
 from nestor.views.plots.bench_axis import (
     TrackTable,
     bar_axis,
     error_bar,
     legend_below,
     name_rows,
-    seconds,
     shows_speed,
     why_nothing,
     write_beside,
     write_note,
 )
-from nestor.views.plots.canvas import INK, MUTED, PANEL, Picture, look, new_picture, tint
-from nestor.views.plots.heading import Heading
-from nestor.views.plots.text import columns, label
-from nestor.views.terminal.words import count
+from nestor.views.plots.canvas import INK, MUTED, PANEL, Heading, Picture, look, new_picture, tint
+from nestor.views.plots.text import label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,17 +29,8 @@ if TYPE_CHECKING:
 
 _ROW, _TALL = 0.62, 0.34  # inches of a group, and share of it that a bar takes
 _TIMES = {
-    "time_to_ess_s": ("empty caches", 0.0, -0.19),
-    "time_to_ess_warm_s": ("caches of an earlier run", 0.55, 0.19),
-}
-# Paul Tol's light scheme, as in the picture of a comparison's speed; no contender has these colours.
-_PHASES = {
-    "upload_s": ("upload", "#99DDFF"),
-    "compile_s": ("compile", "#FFAABB"),
-    "warmup_s": ("warmup", "#EEDD88"),
-    "sampling_s": ("sampling", "#77AADD"),
-    "postprocess_s": ("postprocess", "#BBCC33"),
-    "transfer_s": ("transfer", "#AAAA00"),
+    "time_to_ess_s": (COLD, 0.0, -0.19),
+    "time_to_ess_warm_s": (WARM, 0.55, 0.19),
 }
 
 
@@ -95,19 +84,19 @@ def _time_bar(axis: Any, y: float, one: GroupSummary, found: Estimate, colour: o
         error = error_bar(found, found.value)
         if error:
             axis.errorbar(found.value, y, xerr=error, color=INK, lw=1, capsize=2.5)
-        bound = "at most " if one.time_is_bound else ""
-        write_beside(axis, y, found.high or found.value, f"{bound}{seconds(found.value)}")
+        bound = "≤ " if one.time_is_bound else ""
+        write_beside(axis, y, found.high or found.value, f"{bound}{duration(found.value)}")
         return
     if found.at_least:
         axis.barh(y, found.at_least, height=_TALL, fill=False, ec=colour, hatch="////", lw=1)
-        write_beside(axis, y, found.at_least, f"> {seconds(found.at_least)}, {_fates(one)}")
+        write_beside(axis, y, found.at_least, f"> {duration(found.at_least)}, {_fates(one)}")
     elif found.n:
         write_note(axis, y, _fates(one))
 
 
 def _fates(one: GroupSummary) -> str:
     return ", ".join(
-        f"{n} of {one.n} {status.replace('_', ' ')}"
+        f"{n} of {one.n} {status_text(status)}"
         for status, n in one.statuses.items()
         if status != "ok"
     )
@@ -116,10 +105,7 @@ def _fates(one: GroupSummary) -> str:
 def phase_bars(table: TrackTable) -> Picture:
     """Draw the median seconds of each phase, with empty caches above and with an earlier run's below."""
     shown = table.at_largest
-    words = (
-        "Medians of runs that came to their end, import excluded. Upper bars: empty caches; lower "
-        "bars: an earlier run's."
-    )
+    words = f"Medians of runs that came to their end. Upper bars: {COLD}; lower bars: {WARM}."
     with look():
         picture, axis = _rows("Where the time goes", table, shown, words)
         used: dict[str, str] = {}
@@ -134,7 +120,7 @@ def phase_bars(table: TrackTable) -> Picture:
         name_rows(axis, table, shown)
         bar_axis(axis, [longest], room=0.15)
         axis.set_xlabel("seconds")
-        order = [name for name, _ in _PHASES.values() if name in used]
+        order = [name for name, _ in BENCH_PHASES.values() if name in used]
         legend_below(axis, [Patch(color=used[name], label=name) for name in order])
     return picture
 
@@ -142,7 +128,7 @@ def phase_bars(table: TrackTable) -> Picture:
 def _pieces(one: GroupSummary, *, warm: bool) -> Mapping[str, tuple[float, str]]:
     """Seconds and colour of each phase; none where a warm compile was not measured."""
     pieces = {}
-    for metric, (name, colour) in _PHASES.items():
+    for metric, (name, colour) in BENCH_PHASES.items():
         asked = "warm_compile_s" if warm and metric == "compile_s" else metric
         value = one.estimates[asked].value
         if asked == "warm_compile_s" and value is None:
@@ -158,7 +144,7 @@ def _stack(axis: Any, y: float, pieces: Mapping[str, tuple[float, str]]) -> floa
         axis.barh(y, value, left=start, height=_TALL, color=colour, lw=0)
         start += value
     if start:
-        write_beside(axis, y, start, seconds(start))
+        write_beside(axis, y, start, duration(start))
     return start
 
 

@@ -12,8 +12,16 @@ from matplotlib.patches import Patch
 from nestor.calibration.judge import LEVEL
 from nestor.errors import DataError
 from nestor.stats.ecdf import uniform_band
-from nestor.views.plots.canvas import MUTED, PANEL, Picture, look, new_picture, number_axis
-from nestor.views.plots.heading import Heading, describe
+from nestor.views.plots.canvas import (
+    MUTED,
+    PANEL,
+    Heading,
+    Picture,
+    describe,
+    look,
+    new_picture,
+    number_axis,
+)
 from nestor.views.plots.save import write
 from nestor.views.plots.text import label_lines
 

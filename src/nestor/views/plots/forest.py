@@ -11,15 +11,20 @@ from matplotlib.lines import Line2D
 from nestor.errors import SpecError
 from nestor.model.families import family
 from nestor.model.names import INTERCEPT
+from nestor.views.format import columns, one_line, shorten
 from nestor.views.plots.canvas import (
     FAINT,
     MUTED,
     PANEL,
+    Heading,
     Pen,
     Picture,
+    describe,
     look,
     new_picture,
+    note_not_finite,
     number_axis,
+    pen_handles,
     pens,
 )
 from nestor.views.plots.draws import (
@@ -32,8 +37,7 @@ from nestor.views.plots.draws import (
     spread_evenly,
     values,
 )
-from nestor.views.plots.heading import Heading, describe, note_not_finite, pen_handles
-from nestor.views.plots.text import columns, label, one_line, shorten
+from nestor.views.plots.text import label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +53,8 @@ MAX_NODES = 60
 _LABEL = 40
 _PANEL_WIDTH, _CHARACTER = 3.3, 0.068  # inches
 _DODGE, _BAND = 0.3, 0.75  # of a row: from one engine to the next, and all of them together
+_COLUMNS = 3  # of the population's panels
+_PANEL_WIDTH = 3.2
 
 
 def forest(problem: Problem, trees: Mapping[str, xr.DataTree], level: str) -> Picture:
@@ -228,3 +234,35 @@ def _write_labels(axis: Any, rows: _Rows) -> None:
     for text, is_parent in zip(axis.get_yticklabels(), above, strict=True):
         if is_parent:
             text.set(weight="bold", color=MUTED)
+
+
+def population(problem: Problem, trees: Mapping[str, xr.DataTree]) -> Picture:
+    """See `nestor.views.plots.plot_population`."""
+    check_draws(problem, trees)
+    shown = [entry for entry in entries(problem) if entry.nodes is None]
+    with look():
+        looks = pens(trees)
+        heading = Heading(
+            "Population and scales: posterior mean, 50% and 90% intervals",
+            [describe(problem), note_not_finite(not_finite(problem, trees))],
+            pen_handles(looks, marker=True),
+        )
+        across = min(_COLUMNS, len(shown))
+        down = -(-len(shown) // across)
+        width = max(6.5, across * _PANEL_WIDTH)
+        top = heading.height(width)
+        height = top + down * (0.75 + 0.17 * len(trees)) + 0.1
+        picture = new_picture(width, height, panels_below=top)
+        heading.draw(picture)
+        grid = picture.add_gridspec(down, across)
+        for i, entry in enumerate(shown):
+            axis = picture.add_subplot(grid[divmod(i, across)])
+            for k, (engine, tree) in enumerate(trees.items()):
+                draw_intervals(axis, values(tree, entry), np.array([float(k)]), looks[engine])
+            axis.set_title(label(entry.name, 36), loc="left", size=PANEL, weight="bold")
+            axis.set_ylim(len(trees) - 0.4, -0.6)
+            axis.set_yticks([])
+            axis.spines["left"].set_visible(False)
+            axis.grid(axis="x")
+            number_axis(axis.xaxis, 5)
+    return picture

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from nestor.agreement.pairing import Pairing
 from nestor.errors import DataError
-from nestor.views.plots.agreement_densities import densities
-from nestor.views.plots.agreement_differences import differences
-from nestor.views.plots.agreement_ecdf import rank_ecdf
+from nestor.views.plots.densities import densities
+from nestor.views.plots.differences import differences
+from nestor.views.plots.rank_ecdf import rank_ecdf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

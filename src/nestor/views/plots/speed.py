@@ -9,9 +9,11 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from nestor.errors import DataError
+from nestor.views.format import PHASES, REST, columns, duration, number, status_text
 from nestor.views.plots.canvas import (
     MUTED,
     PANEL,
+    Heading,
     Pen,
     Picture,
     look,
@@ -20,8 +22,7 @@ from nestor.views.plots.canvas import (
     pens,
     tint,
 )
-from nestor.views.plots.heading import Heading
-from nestor.views.plots.text import columns, label
+from nestor.views.plots.text import label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,28 +32,8 @@ if TYPE_CHECKING:
 LOG_FROM = 50.0
 
 _TOGETHER = "warmup_and_sampling_s"
-# Paul Tol's light scheme: told apart with every colour vision, and none of them an engine's colour.
-_PHASES = {
-    "import_s": ("import", "#DDDDDD"),
-    "upload_s": ("upload", "#EE8866"),
-    "compile_s": ("compile", "#FFAABB"),
-    "warmup_s": ("warmup", "#EEDD88"),
-    "sampling_s": ("sampling", "#77AADD"),
-    _TOGETHER: ("warmup and sampling", "#44BB99"),  # where a sampler knows no more
-    "postprocess_s": ("postprocess", "#BBCC33"),
-    "transfer_s": ("transfer", "#AAAA00"),
-}
-_REST = "not told apart"
 _RATES = {"ess_per_s_sampling": ("sampling alone", 0.0), "ess_per_s_total": ("all in", 0.5)}
 _WITH_DRAWS = ("ok", "gates_failed")
-_STATUS = {
-    "gates_failed": "did not pass the convergence checks",
-    "density_failed": "wrong log density: not sampled",
-    "failed": "failed",
-    "timeout": "ran out of time",
-    "out_of_memory": "ran out of memory",
-    "interrupted": "interrupted",
-}
 _TALL = 0.34  # of a row
 _ROW = 0.8  # inches
 
@@ -96,16 +77,21 @@ def _rates(axis: Any, rows: Sequence[SpeedRow], looks: Mapping[str, Pen]) -> Non
         axis.set_xlim(0, 1.25 * max(positive, default=1.0))
     for i, row in enumerate(rows):
         if all(found[row.name, key] is None for key in _RATES):
-            _note(axis, i, _STATUS.get(row.status, "no effective draws known"))
+            _note(axis, i, _why(row) or "no effective draws known")
             continue
         for key, (_, lighter), y in zip(_RATES, _RATES.values(), (i - 0.19, i + 0.19), strict=True):
             value = found[row.name, key]
             colour = looks[row.name].colour if row.name in looks else MUTED
             if value:
                 axis.barh(y, value, height=_TALL, color=tint(colour, lighter))
-            _value(axis, y, value or (axis.get_xlim()[0]), _number(value))
-        if row.status in _STATUS:
-            _note(axis, i + 0.47, _STATUS[row.status])
+            _value(
+                axis,
+                y,
+                value or (axis.get_xlim()[0]),
+                "not known" if value is None else number(value),
+            )
+        if why := _why(row):
+            _note(axis, i + 0.47, why)
     axis.set_title("Effective draws per second", loc="left", size=PANEL + 0.5, weight="bold")
     axis.set_xlabel("smallest ESS per second" + (" (logarithmic scale)" if log else ""))
     handles = [Patch(color=tint(MUTED, a), label=text) for text, a in _RATES.values()]
@@ -120,7 +106,7 @@ def _seconds(axis: Any, rows: Sequence[SpeedRow]) -> None:
         pieces = _pieces(row)
         start = 0.0
         for name, (value, colour) in pieces.items():
-            hatch = {"hatch": "////", "edgecolor": "#bbbbbb"} if name == _REST else {}
+            hatch = {"hatch": "////", "edgecolor": "#bbbbbb"} if name == REST else {}
             axis.barh(i, value, left=start, height=0.5, color=colour, lw=0, **hatch)
             start += value
             used[name] = colour
@@ -128,13 +114,11 @@ def _seconds(axis: Any, rows: Sequence[SpeedRow]) -> None:
         if pieces:
             _value(axis, i, start, _duration(_known(row.timings.get("total_s")), start))
         else:
-            _note(
-                axis, i, "no time measured" if row.status == "ok" else _STATUS.get(row.status, "")
-            )
+            _note(axis, i, _why(row) or "no time measured")
     axis.set_xlim(0, 1.2 * longest or 1.0)
     axis.set_title("Where the time went", loc="left", size=PANEL + 0.5, weight="bold")
     axis.set_xlabel("seconds")
-    order = [name for name, _ in _PHASES.values()] + [_REST]
+    order = [name for name, _ in PHASES.values()] + [REST]
     _legend(axis, [_patch(name, used[name]) for name in order if name in used])
     _plain(axis, log=False)
 
@@ -145,28 +129,23 @@ def _pieces(row: SpeedRow) -> dict[str, tuple[float, str]]:
     apart = ("warmup_s", "sampling_s")
     known = all(row.timings.get(key) is not None for key in apart)
     twice = (_TOGETHER,) if known or row.timings.get(_TOGETHER) is None else apart
-    for key, (name, colour) in _PHASES.items():
+    for key, (name, colour) in PHASES.items():
         if key not in twice and (value := _known(row.timings.get(key))):
             pieces[name] = (value, colour)
     total = _known(row.timings.get("total_s")) or 0.0
     rest = total - sum(value for value, _ in pieces.values())
     if rest > 0.01 * total:
-        pieces[_REST] = (rest, "#FFFFFF")
+        pieces[REST] = (rest, "#FFFFFF")
     return pieces
 
 
+def _why(row: SpeedRow) -> str:
+    """What became of an engine that is not ok."""
+    return "" if row.status == "ok" else status_text(row.status)
+
+
 def _duration(total: float | None, drawn: float) -> str:
-    return f"{_number(total)} s" if total is not None else f"at least {_number(drawn)} s"
-
-
-def _number(value: float | None) -> str:
-    """Three significant digits, thousands apart; plain words for what is not known."""
-    if value is None:
-        return "not known"
-    if value == 0 or 1e-3 <= value < 1e7:
-        digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(value)))
-        return f"{value:,.{digits}f}"
-    return f"{value:.2e}"
+    return duration(total) if total is not None else f"at least {duration(drawn)}"
 
 
 def _value(axis: Any, y: float, at: float, text: str) -> None:
@@ -187,7 +166,7 @@ def _note(axis: Any, y: float, text: str) -> None:
 
 
 def _patch(name: str, colour: str) -> Patch:
-    if name == _REST:
+    if name == REST:
         return Patch(facecolor=colour, edgecolor="#bbbbbb", hatch="////", lw=0, label=name)
     return Patch(color=colour, label=name)
 

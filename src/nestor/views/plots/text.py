@@ -7,10 +7,11 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from nestor.views.format import columns, one_line, shorten
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ELLIPSIS = "…"
 _MAX_STEM = 40
 
 
@@ -39,43 +40,6 @@ def label_lines(text: object, width: int = 32, most: int = 4) -> str:
 def literal(text: str) -> str:
     """Escape ``$``, so that matplotlib draws the text as it stands."""
     return text.replace("$", r"\$")
-
-
-def one_line(text: object) -> str:
-    """Join lines and mark characters that cannot be drawn."""
-    joined = " ".join(str(text).split())
-    drawn = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in joined)
-    return drawn or "(empty)"
-
-
-def columns(text: str) -> int:
-    """Width of `text` in columns: East Asian wide characters take two, combining marks none."""
-    return sum(_columns(c) for c in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut the middle out of a text that takes more than `width` columns: both ends tell nodes apart."""
-    if columns(text) <= width:
-        return text
-    head = _take(text, width // 2)
-    tail = _take(reversed(text), width - 1 - width // 2)
-    return head + ELLIPSIS + tail[::-1]
-
-
-def _take(characters: Iterable[str], width: int) -> str:
-    taken, used = [], 0
-    for character in characters:
-        used += _columns(character)
-        if used > width:
-            break
-        taken.append(character)
-    return "".join(taken)
 
 
 def file_stems(names: Iterable[str]) -> dict[str, str]:

@@ -14,11 +14,15 @@ from nestor.views.plots.canvas import (
     INK,
     MUTED,
     PANEL,
+    Heading,
     Pen,
     Picture,
+    describe,
     look,
     new_picture,
+    note_not_finite,
     number_axis,
+    pen_handles,
     pens,
 )
 from nestor.views.plots.draws import (
@@ -33,7 +37,6 @@ from nestor.views.plots.draws import (
     unmixed,
     values,
 )
-from nestor.views.plots.heading import Heading, describe, note_not_finite, pen_handles
 from nestor.views.plots.text import label
 
 if TYPE_CHECKING:

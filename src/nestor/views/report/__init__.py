@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["ScenarioInfo", "report_html", "write_report"]
+__all__ = ["ScenarioInfo", "report_html", "report_results", "write_report"]
 
 
 def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
@@ -56,3 +56,30 @@ def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: P
 
     text = report_html(table, scenarios)
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def report_results(directories: Sequence[Path], path: Path | None) -> Path:
+    """Write the report of results directories; return its path.
+
+    Parameters
+    ----------
+    directories : sequence of Path
+        Results, or directories that hold some.
+    path : Path or None
+        The file; None for ``report.html`` in the first of `directories`.
+
+    Raises
+    ------
+    DataError
+        If there are no results, or the file cannot be written.
+    Unsupported
+        If plotly is not installed.
+    """
+    from nestor.bench.table import find_results, read_tables
+    from nestor.views.report.scenario import scenario_info
+
+    folders = find_results(directories)
+    table = read_tables(folders)
+    target = directories[0] / "report.html" if path is None else path
+    write_report(table, [scenario_info(folder) for folder in folders], target)
+    return target

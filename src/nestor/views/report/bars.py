@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestor.views.plots.text import columns
-from nestor.views.report.figure import FONT, beside, both, layout, legend_height, plotly, whiskers
-from nestor.views.report.wording import (
+from nestor.views.format import columns, counted, interval_text, median_text, status_text
+from nestor.views.report.figure import (
+    FONT,
     NARROW,
-    STATUS,
     WIDE,
-    estimate,
+    beside,
+    both,
     in_plot,
-    interval,
+    layout,
+    legend_height,
+    plotly,
+    whiskers,
     wrapped,
 )
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nestor.bench.bootstrap import Estimate
-    from nestor.views.report.lines import Line
+    from nestor.views.report.groups import GroupRow
 
 # Heights in pixels, and as parts of a row's.
 _BAR, _GAP = 15, 10
@@ -54,7 +57,7 @@ class Series:
 
 @dataclass(frozen=True)
 class _Bar:
-    line: Line
+    line: GroupRow
     series: Series
     found: Estimate
     y: float
@@ -75,7 +78,7 @@ class _Bar:
         return self.found.value is None
 
     def words(self, write: Callable[[float], str]) -> str:
-        return estimate(self.found, write, bound=self.line.is_bound(self.series.metric))
+        return median_text(self.found, write, bound=self.line.is_bound(self.series.metric))
 
     @property
     def opacity(self) -> float:
@@ -87,7 +90,7 @@ class _Bar:
 
 
 def bars(
-    lines: Sequence[Line],
+    lines: Sequence[GroupRow],
     series: Sequence[Series],
     write: Callable[[float], str],
     unit: str,
@@ -99,7 +102,7 @@ def bars(
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines : sequence of GroupRow
         The rows, from top to bottom.
     series : sequence of Series
         One or two quantities of the same unit.
@@ -114,7 +117,7 @@ def bars(
 
 
 def _bars(
-    lines: Sequence[Line],
+    lines: Sequence[GroupRow],
     series: Sequence[Series],
     write: Callable[[float], str],
     unit: str,
@@ -151,7 +154,7 @@ def _bars(
     return traces, made
 
 
-def _row(line: Line, i: int, series: Sequence[Series], row: int, above: int) -> list[_Bar]:
+def _row(line: GroupRow, i: int, series: Sequence[Series], row: int, above: int) -> list[_Bar]:
     if line.speed == "none" and not series[0].metric.endswith("bytes"):
         return []
     made = []
@@ -163,7 +166,7 @@ def _row(line: Line, i: int, series: Sequence[Series], row: int, above: int) -> 
     return made
 
 
-def title(line: Line, *, narrow: bool = False) -> str:
+def title(line: GroupRow, *, narrow: bool = False) -> str:
     """Return a line's name and verdict, and what is not ok, for a label of plotly's, in lines that fit."""
     width = NARROW if narrow else WIDE
     names = wrapped(line.key.contender, width)
@@ -181,11 +184,11 @@ def title(line: Line, *, narrow: bool = False) -> str:
     return "<br>".join(made)
 
 
-def _details(line: Line) -> list[str]:
+def _details(line: GroupRow) -> list[str]:
     return line.detail.split(", ") if line.detail else []
 
 
-def _states(line: Line) -> list[str]:
+def _states(line: GroupRow) -> list[str]:
     """The verdict, and how many runs are not ok."""
     words = [line.verdict] if not line.summary.skipped else []
     if line.speed != "none":
@@ -207,14 +210,14 @@ def name_rows(titles: Sequence[str], share: float) -> list[dict[str, Any]]:
     return [beside(text, i - 0.5 + share, "bottom") for i, text in enumerate(titles)]
 
 
-def _not_ok(line: Line) -> list[tuple[str, int]]:
+def _not_ok(line: GroupRow) -> list[tuple[str, int]]:
     statuses = line.summary.statuses
-    return [(STATUS.get(name, in_plot(name)), n) for name, n in statuses.items() if name != "ok"]
+    return [(in_plot(status_text(name)), n) for name, n in statuses.items() if name != "ok"]
 
 
 def _empty(
-    lines: Sequence[Line], found: Sequence[_Bar], row: int, above: int
-) -> list[tuple[Line, float]]:
+    lines: Sequence[GroupRow], found: Sequence[_Bar], row: int, above: int
+) -> list[tuple[GroupRow, float]]:
     drawn = {bar.line.key for bar in found}
     return [
         (line, i - 0.5 + (above + _BAR / 2) / row)
@@ -223,7 +226,7 @@ def _empty(
     ]
 
 
-def why_none(line: Line) -> str:
+def why_none(line: GroupRow) -> str:
     """Say why there is no figure of a line."""
     return "a wrong answer has no speed" if line.speed == "none" else "nothing measured"
 
@@ -316,9 +319,9 @@ def _texts(own: Sequence[_Bar], texts: list[str], group: str) -> Any:
 def _hover(bar: _Bar, write: Callable[[float], str]) -> str:
     found, lines = bar.found, [title(bar.line)]
     lines.append(f"{bar.series.title}: {bar.words(write)}")
-    if text := interval(found.low, found.high, write):
+    if text := interval_text(found.low, found.high, write):
         lines.append(f"95% interval {text}")
-    runs = f"median of {found.n} run{'' if found.n == 1 else 's'}"
+    runs = f"median of {counted(found.n, 'run')}"
     if found.n_censored:
         runs += f", {found.n_censored} of them without the target"
     return "<br>".join([*lines, runs])

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nestor.bench.bootstrap import Estimate
-from nestor.views.report.figure import FONT, layout, legend_height, plotly, whiskers
-from nestor.views.report.wording import count, estimate, in_legend, in_plot, interval
+from nestor.views.format import counted, interval_text, median_text, size_number
+from nestor.views.report.figure import (
+    FONT,
+    in_legend,
+    in_plot,
+    layout,
+    legend_height,
+    plotly,
+    whiskers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.views.report.lines import Line
+    from nestor.views.report.groups import GroupRow
 
 #: Seconds of sampling per gradient, which is no column of its own.
 PER_GRADIENT: Final = "sampling_s_per_gradient"
@@ -29,7 +37,7 @@ class Curve:
 
     Attributes
     ----------
-    lines : sequence of Line
+    lines : sequence of GroupRow
         Its points, with increasing `x`; of one contender.
     x : sequence of float
         Where they are.
@@ -39,7 +47,7 @@ class Curve:
         What is fitted to it, in words of ours.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[GroupRow]
     x: Sequence[float]
     detail: str = ""
     fitted: tuple[str, ...] = ()
@@ -61,7 +69,7 @@ class Axes:
     tick: Callable[[float], str]
 
 
-def median(line: Line, metric: str) -> Estimate:
+def median(line: GroupRow, metric: str) -> Estimate:
     """Return a line's median of a metric, or of the seconds that a gradient takes."""
     if metric != PER_GRADIENT:
         return line.estimate(metric)
@@ -85,7 +93,7 @@ def curves(found: Sequence[Curve], axes: Axes) -> tuple[list[Any], dict[str, Any
         "title": {"text": in_plot(axes.x_title), "standoff": 6},
         "automargin": True,
         "tickvals": _thinned(x),
-        "ticktext": [count(v) if v == round(v) else f"{v:g}" for v in _thinned(x)],
+        "ticktext": [size_number(v) for v in _thinned(x)],
     }
     ticks = _ticks(min(y), max(y))
     made["yaxis"] = {
@@ -131,7 +139,7 @@ def _height(found: Estimate) -> float:
     return found.value if found.value is not None else (found.at_least or 0.0)
 
 
-def _symbol(symbol: str, line: Line, found: Estimate) -> str:
+def _symbol(symbol: str, line: GroupRow, found: Estimate) -> str:
     if found.value is None:
         return "arrow-up-open"
     return symbol if line.speed == "shown" else f"{symbol}-open"
@@ -156,15 +164,15 @@ def _under(curve: Curve) -> str:
     return "".join(f'<br><span style="font-size:{FONT - 2}px">{word}</span>' for word in words)
 
 
-def _hover(name: str, x: float, line: Line, found: Estimate, axes: Axes) -> str:
+def _hover(name: str, x: float, line: GroupRow, found: Estimate, axes: Axes) -> str:
     rows = [
         f"<b>{name}</b>  {line.verdict}",
-        f"{in_plot(axes.x_title)} {count(x) if x == round(x) else f'{x:g}'}",
-        f"{axes.y_title}: {estimate(found, axes.write, bound=line.is_bound(axes.metric))}",
+        f"{in_plot(axes.x_title)} {size_number(x)}",
+        f"{axes.y_title}: {median_text(found, axes.write, bound=line.is_bound(axes.metric))}",
     ]
-    if text := interval(found.low, found.high, axes.write):
+    if text := interval_text(found.low, found.high, axes.write):
         rows.append(f"95% interval {text}")
-    rows.append(f"median of {found.n} run{'' if found.n == 1 else 's'}")
+    rows.append(f"median of {counted(found.n, 'run')}")
     return "<br>".join(rows)
 
 

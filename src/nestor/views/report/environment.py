@@ -1,13 +1,14 @@
-"""Where the figures come from: a block for each distinct machine, libraries and commit."""
+"""Where the figures come from: one block per machine, set of libraries and commit."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 from nestor.bench.columns import SKIPPED
+from nestor.views.format import count, memory
 from nestor.views.report.markup import Content, Html, label, tag
-from nestor.views.report.wording import count, known, memory, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def _place(cells: pd.DataFrame) -> Html:
 
 
 def _words(column: pd.Series[str]) -> str:
-    return ", ".join(dict.fromkeys(word for cell in column if (word := plain(cell))))
+    return ", ".join(dict.fromkeys(word for cell in column if (word := _plain(cell))))
 
 
 def _numbers(column: pd.Series[int]) -> str:
@@ -56,7 +57,7 @@ def _numbers(column: pd.Series[int]) -> str:
 
 
 def _load(column: pd.Series[float]) -> str:
-    found = [load for cell in column if (load := known(cell)) is not None]
+    found = [load for cell in column if (load := _known(cell)) is not None]
     if not found:
         return ""
     low, high = f"{min(found):.2f}", f"{max(found):.2f}"
@@ -65,7 +66,7 @@ def _load(column: pd.Series[float]) -> str:
 
 def _dates(column: pd.Series[str]) -> str:
     """First and last start, to the minute."""
-    found = sorted(word[:16].replace("T", " ") for cell in column if (word := plain(cell)))
+    found = sorted(word[:16].replace("T", " ") for cell in column if (word := _plain(cell)))
     if not found:
         return "unknown"
     return f"{found[0]} UTC" if found[0] == found[-1] else f"{found[0]} to {found[-1]} UTC"
@@ -75,7 +76,7 @@ def _versions(column: pd.Series[str]) -> Html | None:
     """The libraries of all cells of the place; what cannot be read is shown as it is."""
     versions: dict[str, dict[str, None]] = {}
     unread: dict[str, None] = {}
-    for text in dict.fromkeys(word for cell in column if (word := plain(cell))):
+    for text in dict.fromkeys(word for cell in column if (word := _plain(cell))):
         try:
             for name, version in dict(json.loads(text)).items():
                 versions.setdefault(str(name), {})[str(version)] = None
@@ -83,3 +84,17 @@ def _versions(column: pd.Series[str]) -> Html | None:
             unread[text] = None
     words = [f"{name} {' / '.join(found)}" for name, found in sorted(versions.items())]
     return label(", ".join([*words, *unread])) if words or unread else None
+
+
+def _known(value: object) -> float | None:
+    """A cell of the table as a finite number, or None where there is none."""
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _plain(value: object) -> str:
+    """A cell of the table as text; empty where it is missing."""
+    return value if isinstance(value, str) else ""

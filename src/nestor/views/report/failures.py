@@ -1,18 +1,18 @@
-"""Runs that are not ok, and cells that were not run: never dropped, with the reason of each."""
+"""Failed and skipped runs, each with its reason."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from nestor.bench.columns import SKIPPED
+from nestor.views.format import count, size_text, status_text
 from nestor.views.report.markup import Html, breakable, label, tag
-from nestor.views.report.wording import STATUS, count, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nestor.bench.aggregate import Note
-    from nestor.views.report.lines import Line, Section
+    from nestor.views.report.groups import GroupRow, Section
 
 _OPEN_UP_TO = 12
 _LONG = 600
@@ -23,7 +23,7 @@ def failures(section: Section) -> Html:
     notes = [
         (line, note)
         for track in section.tracks
-        for line in track.lines
+        for line in track.rows
         for note in line.summary.notes
     ]
     failed = [pair for pair in notes if pair[1].status != SKIPPED]
@@ -38,7 +38,7 @@ def failures(section: Section) -> Html:
     return Html("".join(parts))
 
 
-def _block(title: str, none: str, notes: list[tuple[Line, Note]]) -> Html:
+def _block(title: str, none: str, notes: list[tuple[GroupRow, Note]]) -> Html:
     if not notes:
         return Html(tag("h3", title) + tag("p", none, class_="muted"))
     rows = list(_rows(notes))
@@ -55,9 +55,9 @@ def _block(title: str, none: str, notes: list[tuple[Line, Note]]) -> Html:
     return Html(tag("h3", title) + tag("details", summary, table, class_="block"))
 
 
-def _rows(notes: list[tuple[Line, Note]]) -> Iterator[Html]:
+def _rows(notes: list[tuple[GroupRow, Note]]) -> Iterator[Html]:
     """One line for each contender, track, status and message; sizes and seeds are listed in it."""
-    found: dict[tuple[str, str, str, str], list[tuple[Line, Note]]] = {}
+    found: dict[tuple[str, str, str, str], list[tuple[GroupRow, Note]]] = {}
     for line, note in notes:
         key = (line.key.contender, line.key.track, note.status, note.message)
         found.setdefault(key, []).append((line, note))
@@ -67,18 +67,18 @@ def _rows(notes: list[tuple[Line, Note]]) -> Iterator[Html]:
         yield tag(
             "tr",
             tag("th", _dot(own[0][0]), breakable(contender)),
-            tag("td", STATUS.get(status, status)),
+            tag("td", status_text(status)),
             tag("td", label(", ".join([track, *(w for w in where if w)])), class_="text"),
             tag("td", count(runs), class_="num"),
             tag("td", _message(message), class_="message"),
         )
 
 
-def _dot(line: Line) -> Html:
+def _dot(line: GroupRow) -> Html:
     return tag("span", class_="dot", style=f"background:{line.pen.colour}")
 
 
-def _where(line: Line) -> str:
+def _where(line: GroupRow) -> str:
     parts = (size_text(line.key.sweep, line.key.sweep_value), line.detail)
     return ", ".join(part for part in parts if part)
 

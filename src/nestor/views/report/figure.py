@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from nestor.errors import Unsupported
-from nestor.views.report.markup import Html, json_data, tag
+from nestor.views.format import columns, one_line, shorten
+from nestor.views.report.markup import Html, clean, json_data, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nestor.bench.bootstrap import Estimate
 
+#: Columns of a line in a plot; on a telephone's screen (bold names, 340 pixels); of a legend's line there.
+WIDE, NARROW, LEGEND = 60, 40, 38
+#: Lines that a name may take: what is longer is cut in its middle.
+_MOST_LINES = 4
+_TURNS = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "PDF", "PDI", "FSI"})
 #: Pixels.
 FONT = 12
 _LEGEND_LINE = 18
@@ -150,3 +159,29 @@ def whiskers(found: Sequence[Estimate], values: Sequence[float]) -> dict[str, An
         "thickness": 1.2,
         "width": 3,
     }
+
+
+def in_plot(text: object, width: int = WIDE) -> str:
+    """Return text of the user's for a label of plotly's, which reads tags, entities and ``%{x}`` in it."""
+    line = shorten(one_line(clean(text)), width)
+    if any(unicodedata.bidirectional(c) in _TURNS for c in line):
+        line = f"\N{FIRST STRONG ISOLATE}{line}\N{POP DIRECTIONAL ISOLATE}"
+    return html.escape(line, quote=False).replace("%", "&#37;")
+
+
+def in_legend(text: str) -> str:
+    """Return a name as lines, in plotly's markup, that fit on a telephone's screen."""
+    return "<br>".join(in_plot(line) for line in wrapped(text, LEGEND))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a name into lines of at most `width` columns, after the signs between its words if it can be."""
+    lines = [""]
+    for word in re.split("(?<=[@,:=])", shorten(one_line(clean(text)), _MOST_LINES * width)):
+        if lines[-1] and columns(lines[-1] + word) > width:
+            lines.append("")
+        for character in word:
+            if columns(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 from nestor.bench.bootstrap import ratio
 from nestor.bench.counting import runs
 from nestor.bench.grouping import groups
+from nestor.views.format import (
+    count,
+    counted,
+    duration,
+    interval_text,
+    median_text,
+    number,
+    size_text,
+)
 from nestor.views.report.markup import Content, Html, breakable, tag
-from nestor.views.report.wording import count, duration, estimate, interval, number, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nestor.bench.bootstrap import Ratio
-    from nestor.views.report.lines import Line, Section, Track
+    from nestor.views.report.groups import GroupRow, Section, Track
 
 _METRIC = "time_to_ess_s"
 
@@ -57,19 +65,19 @@ def _sentence(track: Track, cells: pd.DataFrame) -> list[Content]:
     return [*parts, _others(lines, right)]
 
 
-def _ran(line: Line) -> bool:
+def _ran(line: GroupRow) -> bool:
     return not line.summary.skipped
 
 
-def _named(line: Line) -> list[Content]:
+def _named(line: GroupRow) -> list[Content]:
     """A contender, its verdict and its time."""
-    time = estimate(line.estimate(_METRIC), duration, bound=line.is_bound(_METRIC))
+    time = median_text(line.estimate(_METRIC), duration, bound=line.is_bound(_METRIC))
     detail = f"{line.detail}, " if line.detail else ""
     return [tag("b", breakable(line.key.contender)), f" ({detail}{line.verdict}, {time})"]
 
 
-def _against(first: Line, second: Line, cells: pd.DataFrame) -> list[Content]:
-    """By how much the first is faster than the second, as far as the runs tell."""
+def _against(first: GroupRow, second: GroupRow, cells: pd.DataFrame) -> list[Content]:
+    """Say by how much the first is faster than the second, if the runs show it."""
     timed = {group.key: runs(group, _METRIC) for group in groups(cells)}
     label = f"{second.key.label} over {first.key.label}"
     times = ratio(timed[second.key], timed[first.key], label)
@@ -80,14 +88,13 @@ def _against(first: Line, second: Line, cells: pd.DataFrame) -> list[Content]:
 
 def _times(found: Ratio) -> str:
     value = "some" if found.value is None else number(found.value)
-    if text := interval(found.low, found.high, number):
+    if text := interval_text(found.low, found.high, number):
         return f"{value} times (95% interval {text})"
-    runs_text = f"{found.n} run{'' if found.n == 1 else 's'}"
-    return f"{value} times (no interval: {runs_text})"
+    return f"{value} times (no interval: {counted(found.n, 'run')})"
 
 
-def _others(lines: Sequence[Line], right: Sequence[Line]) -> str:
-    """How many have no such time, and why."""
+def _others(lines: Sequence[GroupRow], right: Sequence[GroupRow]) -> str:
+    """Say how many contenders have no such time, and why."""
     wrong = sum(line.speed == "none" for line in lines)
     unsure = sum(
         line.speed == "muted" and line.estimate(_METRIC).value is not None for line in lines

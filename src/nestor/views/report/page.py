@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from nestor.bench.columns import SKIPPED
 from nestor.bench.place import load_note
-from nestor.views.report.asked import asked, rules
+from nestor.views.format import count, counted
 from nestor.views.report.environment import environment
 from nestor.views.report.failures import failures
 from nestor.views.report.figure import plotly
-from nestor.views.report.lines import sections
+from nestor.views.report.groups import sections
 from nestor.views.report.markup import Html, label, tag
+from nestor.views.report.scenario_header import rules, scenario_header
 from nestor.views.report.track import track_panels
-from nestor.views.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from nestor.views.report.lines import Section
+    from nestor.views.report.groups import Section
     from nestor.views.report.scenario import ScenarioInfo
 
 
@@ -83,9 +83,9 @@ def _plotly_script() -> str:
 def _header(found: Sequence[Section]) -> Html:
     runs = sum(int((section.cells["status"].fillna("") != SKIPPED).sum()) for section in found)
     several = len(found) != 1
-    counted = f"{count(runs)} run{'' if runs == 1 else 's'}"
+    what = counted(runs, "run")
     if several:
-        counted += f" of {count(len(found))} scenarios"
+        what += f" of {count(len(found))} scenarios"
     links = [
         tag("li", tag("a", label(section.info.title or section.info.name), href=f"#scenario-{i}"))
         for i, section in enumerate(found)
@@ -95,7 +95,7 @@ def _header(found: Sequence[Section]) -> Html:
         tag("h1", "Benchmark report"),
         tag(
             "p",
-            f"{counted}. Time to a target of effective draws, and whether the answer is right.",
+            f"{what}. Time to a target of effective draws, and whether the answer is right.",
             class_="muted",
         ),
         tag("nav", tag("ul", links)) if several and links else None,
@@ -108,7 +108,7 @@ def _section(i: int, section: Section) -> Html:
     info = section.info
     nothing = tag("p", "No run of this scenario is in the table.", class_="note")
     parts = [
-        asked(section),
+        scenario_header(section),
         tag("p", text, class_="note") if (text := load_note(section.cells)) else "",
         track_panels(f"s{i}", section) if section.tracks else nothing,
         failures(section),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nestor.views.format import BENCH_PHASES, COLD, REST, WARM, duration
 from nestor.views.report.bars import name_height, name_rows, title, why_none
 from nestor.views.report.figure import beside, both, layout, legend_height, plotly
-from nestor.views.report.palette import PHASES, REST
-from nestor.views.report.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.views.report.lines import Line
+    from nestor.views.report.groups import GroupRow
 
 _BAR, _GAP = 17, 10
-_CACHES = ("empty caches", "caches filled")
+_CACHES = (COLD, WARM)
 
 
-def phases(lines: Sequence[Line]) -> tuple[list[Any], dict[str, Any]] | None:
+def phases(lines: Sequence[GroupRow]) -> tuple[list[Any], dict[str, Any]] | None:
     """Return traces and layout of the stacked medians of each phase; None where none was measured."""
     bars = [
         (i, k, line, _pieces(line, warm=bool(k))) for i, line in enumerate(lines) for k in (0, 1)
@@ -28,8 +27,8 @@ def phases(lines: Sequence[Line]) -> tuple[list[Any], dict[str, Any]] | None:
 
 
 def _phases(
-    lines: Sequence[Line],
-    drawn: Sequence[tuple[int, int, Line, dict[str, float]]],
+    lines: Sequence[GroupRow],
+    drawn: Sequence[tuple[int, int, GroupRow, dict[str, float]]],
     *,
     narrow: bool,
 ) -> tuple[list[Any], dict[str, Any]]:
@@ -42,7 +41,7 @@ def _phases(
         return i - 0.5 + (above + _BAR * (k + 0.5)) / height
 
     traces = []
-    for phase, (name, colour) in {**PHASES, "rest": REST}.items():
+    for phase, (name, colour) in {**BENCH_PHASES, "rest": (REST, "#BBBBBB")}.items():
         own = [(i, k, line, pieces[phase]) for i, k, line, pieces in drawn if phase in pieces]
         if any(seconds for *_, seconds in own):
             places = [at(i, k) for i, k, *_ in own]
@@ -70,11 +69,11 @@ def _phases(
     return traces, made
 
 
-def _pieces(line: Line, *, warm: bool) -> dict[str, float]:
+def _pieces(line: GroupRow, *, warm: bool) -> dict[str, float]:
     """Median seconds by phase; what the total has beyond them is a piece of its own."""
     if line.speed == "none":
         return {}
-    found = {name: line.estimate(name).value for name in PHASES}
+    found = {name: line.estimate(name).value for name in BENCH_PHASES}
     if warm:
         found["compile_s"] = line.estimate("warm_compile_s").value
         if found["compile_s"] is None:
@@ -84,21 +83,21 @@ def _pieces(line: Line, *, warm: bool) -> dict[str, float]:
     return {**pieces, "rest": rest} if rest is not None else pieces
 
 
-def _rest(line: Line) -> float | None:
+def _rest(line: GroupRow) -> float | None:
     """Seconds of the run that are in no phase, where warmup and sampling were not told apart."""
     if None not in (line.estimate("warmup_s").value, line.estimate("sampling_s").value):
         return None
     total = line.estimate("total_s").value
     if total is None:
         return None
-    measured = [line.estimate(name).value or 0.0 for name in PHASES]
+    measured = [line.estimate(name).value or 0.0 for name in BENCH_PHASES]
     return max(0.0, total - sum(measured))
 
 
 def _trace(
     name: str,
     colour: str,
-    own: Sequence[tuple[int, int, Line, float]],
+    own: Sequence[tuple[int, int, GroupRow, float]],
     places: Sequence[float],
     width: float,
 ) -> Any:

@@ -1,12 +1,14 @@
-"""What the report says of a scenario beside its figures."""
+"""What the report says about a scenario besides its figures, read from a results directory."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,52 @@ class ScenarioInfo:
     settings: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     toml: str = ""
+
+
+def scenario_info(folder: Path) -> ScenarioInfo:
+    """Return what a results directory says of its scenario."""
+    from nestor.bench.manifest import read_manifest
+    from nestor.bench.store import Results
+
+    manifest = read_manifest(folder)
+    scenario = manifest["scenario"]
+    sizes = [r.size for r in Results(folder).records().values() if r.size is not None]
+    return ScenarioInfo(
+        name=manifest["name"],
+        title=scenario["title"] or manifest["name"],
+        about=" ".join(scenario["about"].split()),
+        formula=sizes[0].formula if sizes else scenario["model"]["formula"] or "",
+        data=_data(scenario),
+        priors=sizes[0].priors if sizes else scenario["model"]["priors"],
+        settings=_settings(scenario),
+        command=_commands(manifest, folder),
+        toml=manifest["toml"],
+    )
+
+
+def _data(scenario: dict[str, Any]) -> str:
+    data = scenario["data"]
+    if data["table"] is not None:
+        return str(data["table"])
+    if data["demo"] is not None:
+        return f"nestor's example {data['demo']}, seed {data['seed']}"
+    given = ", ".join(f"{name} = {value}" for name, value in data["simulate"].items())
+    return f"a simulated tree ({given}), seed {data['seed']}"
+
+
+def _settings(scenario: dict[str, Any]) -> dict[str, str]:
+    found = {}
+    for name, settings in scenario["tracks"].items():
+        if settings is not None:
+            found[name] = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
+    if "defaults" in found:
+        found["defaults"] = "4 chains of 1000 + 1000 iterations, all else as each library has it"
+    if "matched" in found:
+        found["matched"] += ", a diagonal metric estimated from draws"
+    return found
+
+
+def _commands(manifest: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    quick = ["--quick"] if manifest["quick"] else []
+    run = shlex.join(["nestor", "bench", manifest["name"], *quick, "--out", str(folder)])
+    return (manifest["command"] or run, shlex.join(["nestor", "report", str(folder)]))

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nestor.views.format import COLD, WARM, count, duration, memory, size_number, size_text
 from nestor.views.report.bars import Series, bars
-from nestor.views.report.crossing import crossing
 from nestor.views.report.figure import plot
-from nestor.views.report.growing import growth_plots, scaling_plots
+from nestor.views.report.growth import crossover_list, growth_plots, scaling_plots
 from nestor.views.report.markup import Html, label, tag
 from nestor.views.report.phases import phases
-from nestor.views.report.summary import summary_table
-from nestor.views.report.wording import count, duration, memory, size_text
+from nestor.views.report.verdict_table import verdict_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from nestor.views.report.lines import Line, Section, Track
+    from nestor.views.report.groups import GroupRow, Section, Track
 
-_COLD = Series("empty caches", "time_to_ess_s")
-_WARM = Series("caches filled", "time_to_ess_warm_s", pale=True)
+_COLD = Series(COLD, "time_to_ess_s")
+_WARM = Series(WARM, "time_to_ess_warm_s", pale=True)
 _HOST = Series("host", "peak_bytes")
 _GPU = Series("GPU", "device_peak_bytes", pale=True)
 
@@ -58,11 +57,11 @@ def _switch(title: str, name: str, ids: Sequence[str], texts: Sequence[str], cho
 def _track(prefix: str, track: Track, cells: pd.DataFrame) -> Html:
     parts = [
         tag("h3", "Verdicts and speeds"),
-        summary_table(track),
+        verdict_table(track),
         _by_size(prefix, track),
         scaling_plots(track),
         growth_plots(track, _own(track, cells)),
-        crossing(cells, track.name),
+        crossover_list(cells, track.name),
     ]
     return Html("".join(part for part in parts if part))
 
@@ -77,18 +76,18 @@ def _by_size(prefix: str, track: Track) -> Html:
         size for size in track.sizes if not all(li.summary.skipped for li in track.of_size(size))
     ]
     ids = [f"{prefix}z{i}" for i in range(len(sizes))]
-    texts = [size_text("", size).removeprefix("size = ") or "no size" for size in sizes]
+    texts = ["no size" if size is None else size_number(size) for size in sizes]
     panels = []
     for panel, size in zip(ids, sizes, strict=True):
         lines = [line for line in track.of_size(size) if not line.summary.skipped]
         named = tag("h3", "At ", label(size_text(track.sweep, size)), class_="panel-title")
         plots = [plot for plot in (_times(lines), _phases(lines), _memory(lines)) if plot]
         panels.append(tag("div", named if len(ids) > 1 else None, plots, class_="panel", id=panel))
-    title = f"{track.sweep} =" if track.sweep else "Size"
+    title = track.sweep or "Size"
     return Html(_switch(title, f"{prefix}size", ids, texts, len(ids) - 1) + "".join(panels))
 
 
-def _times(lines: Sequence[Line]) -> Html:
+def _times(lines: Sequence[GroupRow]) -> Html:
     series = [_COLD]
     if any(line.estimate(_WARM.metric).value is not None for line in lines):
         series.append(_WARM)
@@ -99,7 +98,7 @@ def _times(lines: Sequence[Line]) -> Html:
     found = [line.estimate(one.metric) for line in lines for one in series]
     whiskers = any(one.low is not None or one.high is not None for one in found)
     note = (
-        "All in: import, compile and warmup included. "
+        "Compile and warmup included. "
         f"Medians{' with 95% intervals' if whiskers else ''}; less is better."
     )
     if any(line.speed == "muted" for line in lines):
@@ -109,26 +108,26 @@ def _times(lines: Sequence[Line]) -> Html:
     )
 
 
-def _quickest_first(lines: Sequence[Line]) -> list[Line]:
-    """Lines by their time; those that only have a bound, and then those without, come last."""
+def _quickest_first(lines: Sequence[GroupRow]) -> list[GroupRow]:
+    """Sort groups by their time: then those with a bound only, then those without."""
 
-    def order(line: Line) -> tuple[bool, bool, float]:
+    def order(line: GroupRow) -> tuple[bool, bool, float]:
         found = line.estimate(_COLD.metric)
         return line.speed == "none", found.value is None, found.value or found.at_least or 0.0
 
     return sorted(lines, key=order)
 
 
-def _phases(lines: Sequence[Line]) -> Html | None:
+def _phases(lines: Sequence[GroupRow]) -> Html | None:
     drawn = phases(_quickest_first(lines))
     note = (
-        "Upper bar: empty caches; lower: caches filled. Medians of each phase for the draws that were made, "
+        f"Upper bar: {COLD}; lower: {WARM}. Medians of each phase for the draws that were made, "
         "which are not the time to the target."
     )
     return plot("Where the seconds went", note, *drawn) if drawn else None
 
 
-def _memory(lines: Sequence[Line]) -> Html | None:
+def _memory(lines: Sequence[GroupRow]) -> Html | None:
     series = [s for s in (_HOST, _GPU) if any(line.estimate(s.metric).n for line in lines)]
     if not series:
         return None

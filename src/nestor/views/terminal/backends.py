@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from nestor.engines import registry
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_versions
-from nestor.views.terminal.lines import Unpadded
-from nestor.views.terminal.narrow import Column, Fitted
+from nestor.views.terminal.layout import Column, Fitted, Unpadded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

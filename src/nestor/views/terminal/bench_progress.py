@@ -10,7 +10,8 @@ from rich.text import Text
 
 from nestor.bench.metrics import metrics_of
 from nestor.bench.place import is_loaded
-from nestor.views.terminal.words import chosen_lines, count, duration
+from nestor.views.format import clock, count, duration, status_text
+from nestor.views.sentences import chosen_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class GridProgress:
-    """Shows how far a grid is: a listener, and `bars` to be entered while it runs.
+    """Shows how far a grid is: a listener, and `bars`, a context manager to enter while it runs.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class GridProgress:
             self._ended(event.cell, event.record)
 
     def _notes(self, event: Event) -> None:
-        """Print what was not printed before: sizes of one sweep often have the same notes."""
+        """Print notes that were not printed yet: the sizes of a sweep often share them."""
         for note in event.notes:
             if note not in self._noted:
                 self._noted.add(note)
@@ -123,7 +124,7 @@ class GridProgress:
         return f"{count(self._done)}/{count(self._total)} cells"
 
     def _seconds_left(self) -> float:
-        """What is left by the estimate, corrected by how it fared so far."""
+        """Return the seconds left: the estimate, scaled by actual over estimated time so far."""
         factor = self._spent / self._foreseen if self._foreseen else 1.0
         running = time.monotonic() - self._begun if self._begun else 0.0
         return max(0.0, factor * sum(self._left.values()) - running)
@@ -132,7 +133,7 @@ class GridProgress:
 def outcome_text(record: BenchRecord) -> str:
     """One line about how a cell ended."""
     if record.status != "ok":
-        return f"{record.status.replace('_', ' ')}: {record.message}"
+        return f"{status_text(record.status)}: {record.message}"
     found = metrics_of(record, record.cell.target_ess)
     spent = 0.0 if record.seconds is None else record.seconds.elapsed_s
     text = f"ok in {duration(spent)}"
@@ -154,6 +155,4 @@ class _Left(ProgressColumn):
         left = task.fields.get("left")
         if left is None:
             return Text("")
-        minutes, seconds = divmod(int(left), 60)
-        text = f"about {minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-        return Text(text, style="cyan")
+        return Text(f"about {clock(left)} left", style="cyan")

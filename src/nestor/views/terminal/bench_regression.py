@@ -1,4 +1,4 @@
-"""What has become worse between two benchmarks, in a terminal."""
+"""A comparison of two benchmarks in a terminal: what became worse, and what became better."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from rich.text import Text
 
 from nestor.bench.bootstrap import LEAST_RUNS
 from nestor.bench.changes import Outcome
-from nestor.views.terminal.bench_words import (
-    metric_form,
-    metric_words,
-    ratio_words,
-    reason_words,
-    sweep_words,
-    value_words,
+from nestor.views.format import (
+    MISSING,
+    count,
+    counted,
+    interval_text,
+    median_text,
+    metric_text,
+    metric_writer,
+    number,
+    sizes_text,
 )
-from nestor.views.terminal.lines import Unpadded
-from nestor.views.terminal.narrow import Column, Fitted, Prose
-from nestor.views.terminal.words import count
+from nestor.views.sentences import reasons_text
+from nestor.views.terminal.layout import Column, Fitted, Prose, Unpadded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
 
+    from nestor.bench.bootstrap import Ratio
     from nestor.bench.changes import Change, Ending, Regressions
     from nestor.bench.grouping import GroupKey
 
@@ -37,13 +40,13 @@ _STYLES = {
 
 
 def regression_view(found: Regressions) -> RenderableType:
-    """What has become worse or better, what is ok no more, and what could not be compared."""
+    """Show what became worse or better, which groups fail now, and what could not be compared."""
     word = Text(found.outcome.value, _STYLES[found.outcome])
     compared = {change.key for change in found.changes}
     word.append(
         f"  {count(len(found.worse))} of {count(len(found.changes))} figures of "
-        f"{_groups(len(compared))} are worse by more than {found.threshold:g} times; "
-        f"{_groups(len(found.broken))} {'is' if len(found.broken) == 1 else 'are'} ok no more.",
+        f"{counted(len(compared), 'group')} are worse by more than {found.threshold:g} times; "
+        f"{counted(len(found.broken), 'group')} {'is' if len(found.broken) == 1 else 'are'} ok no more.",
         "not bold default",
     )
     told = [change for change in found.changes if change.word or _suspect(change, found.threshold)]
@@ -57,18 +60,14 @@ def regression_view(found: Regressions) -> RenderableType:
     return Unpadded(Group(*parts, *(Prose(text, 2) for text in _unknown(found)), Prose(word, 2)))
 
 
-def _groups(n: int) -> str:
-    return f"{count(n)} group{'' if n == 1 else 's'}"
-
-
 def _suspect(one: Change, threshold: float) -> bool:
-    """Whether a figure without an interval is beyond the threshold, either way."""
+    """Return whether a figure that has no interval exceeds the threshold in either direction."""
     value = one.ratio.value
     return not one.judged and value is not None and not 1 / threshold <= value <= threshold
 
 
 def _unknown(found: Regressions) -> Iterator[str]:
-    """What the runs could not tell, and how many more it takes."""
+    """Say what could not be judged, and how many more runs are needed."""
     if unjudged := found.unjudged:
         lacks = [
             f"{n} more of the {table} ones"
@@ -88,13 +87,13 @@ def _unknown(found: Regressions) -> Iterator[str]:
 
 
 def _alone(keys: Sequence[GroupKey], table: str) -> list[RenderableType]:
-    """Say which groups one table alone has, a line per contender."""
+    """List the groups that only one of the tables has, one line per contender."""
     found: dict[tuple[str, str, str], list[GroupKey]] = {}
     for key in keys:
         found.setdefault((key.scenario, key.track, key.contender), []).append(key)
     return [
         Prose(
-            f"{', '.join(filter(None, (*name, sweep_words(some))))}: in the {table} table only, not judged",
+            f"{', '.join(filter(None, (*name, sizes_text(some))))}: in the {table} table only, not judged",
             2,
         )
         for name, some in found.items()
@@ -106,14 +105,14 @@ def _change_table(changes: Sequence[Change]) -> RenderableType:
     columns += [*map(Column, ("old", "new", "times worse")), Column("")]
     rows: list[list[Text | str]] = []
     for one in changes:
-        form = metric_form(one.metric)
+        form = metric_writer(one.metric)
         style = {"worse": "bold red", "better": "green", "": "yellow"}[one.word]
         rows.append(
             [
                 one.key.label,
-                metric_words(one.metric),
-                *(value_words(found, form) for found in (one.old, one.new)),
-                ratio_words(one.ratio),
+                metric_text(one.metric),
+                *(median_text(found, form) for found in (one.old, one.new)),
+                ratio_text(one.ratio),
                 Text(one.word or "not judged", style),
             ]
         )
@@ -126,5 +125,19 @@ def _ending(one: Ending) -> RenderableType:
     if (one.was, one.now) == ("ok", "skipped"):
         words = "was measured, is skipped now"
     line.append(words, "bold red" if one.broken else "")
-    why = reason_words(one.reasons)
+    why = reasons_text(one.reasons)
     return Prose(line.append(f": {why}" if why else ""), 2)
+
+
+def ratio_text(found: Ratio) -> str:
+    """A ratio and its interval on one line."""
+    if found.value is None:
+        if found.at_least is not None:
+            return f"> {number(found.at_least)}"
+        return MISSING if found.at_most is None else f"< {number(found.at_most)}"
+    interval = interval_text(found.low, found.high, number)
+    if not interval and found.n < LEAST_RUNS:
+        return f"{number(found.value)} (no interval: {counted(found.n, 'run')})"
+    if not interval:
+        return f"{number(found.value)} (interval open: censored runs)"
+    return f"{number(found.value)} ({interval})"

@@ -1,4 +1,4 @@
-"""The posterior of all that is not a node's coefficient, for terminals of any width."""
+"""Posterior summary of everything but the nodes' coefficients, for terminals of any width."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from nestor.views.terminal.narrow import FirstThatFits, Prose
-from nestor.views.terminal.words import estimate
+from nestor.views.format import estimate
+from nestor.views.terminal.layout import FirstThatFits, Prose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ _QUANTILES = ("5%", "50%", "95%")
 
 
 def summary_view(problem: Problem, found: Summaries) -> RenderableType:
-    """Return a line per scalar; where space is short its name is above it, then quantiles are left out."""
+    """Return one line per scalar; in narrow terminals the name goes above it and quantiles are dropped."""
     rows = [int(i) for i in (~problem.scalars.is_node).nonzero()[0]]
     labels = [problem.scalars.label(i) for i in rows]
     cells = [_cells(found, i) for i in rows]
