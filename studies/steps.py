@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
-    from nestor.backend import Draws, SamplerConfig
     from numpy.typing import NDArray
 
+    from nestor.backend import Draws, SamplerConfig
     from nestor.data.problem import Problem
 
 #: After the densities, in the order of the procedure.

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 from rich.console import Console
 
 import nestor
@@ -21,6 +20,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
 from nestor.errors import NestorWarning
 from nestor.posterior.leave_one_out import LeaveOneOut
