@@ -27,11 +27,9 @@ from nestor.data.statistics.leaf import from_moments
 from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.data.problem import LevelDesign, Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Part of P_jj below which what is left of it, the other effects unknown, is rounding.
 _NOTHING = 1e-9

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
     from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Rows that are looked at first, evenly spaced: what they contradict, all rows do.
 _FIRST = 4096

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.model.priors import Prior
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 #: Residuals of so many roundings of a row's terms are rounding: one for each product and sum, and those of

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from nestor.data.index import NestedIndex
     from nestor.model.terms.columns import Table
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import xarray as xr
-    from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def check_draws(fit: object) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.statistics import LeafStatistics
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Relative differences up to it are rounding.
 TOLERANCE = 1e-9

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
     import xarray as xr
     from arviz_stats.utils import ELPDDataLOO
-    from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
 
-    type FloatArray = NDArray[np.float64]
 
 #: Smoothing fits a tail of a fifth of the draws, at least five of them.
 _FEWEST = 25

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import xarray as xr
-    from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Numbers in a chunk, so that it and three arrays of its size on the way to it take 64 MB.
 _NUMBERS = 64 * 2**20 // (4 * 8)

@@ -17,12 +17,10 @@ from nestor.model.terms.columns import no_column, not_numeric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from nestor.model.spec import ModelSpec
     from nestor.model.terms import Factor, Term
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 _OF_ALL_ROWS = ("scale", "center")
 

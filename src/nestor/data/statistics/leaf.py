@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.data.statistics.moments import Moments
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)

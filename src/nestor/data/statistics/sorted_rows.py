@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 #: Rows of a block. With fewer, NumPy's calls take a share of the time; with more, what one call leaves is out
 #: of the cache at the next. Threads for blocks gained nothing, or a sixth in leaves of ten rows, and lost

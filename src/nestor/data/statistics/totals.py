@@ -11,9 +11,7 @@ import numpy as np
 from nestor.data.resolve import Summary
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)

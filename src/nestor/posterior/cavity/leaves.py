@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 #: Share of a covariate's squares within leaves from which on they tell its coefficient.

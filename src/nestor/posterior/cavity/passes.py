@@ -34,11 +34,9 @@ from nestor.posterior.cavity.triangles import multiplied, passed_on, put
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Numbers in the largest array of a pass.
 _LARGEST_ARRAY = 400_000

@@ -12,12 +12,9 @@ from nestor.data.statistics.moments import Moments
 from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)

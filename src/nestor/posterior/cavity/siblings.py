@@ -17,7 +17,8 @@ from nestor.posterior.cavity.triangles import multiplied
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
     type Positions = NDArray[np.intp]
 
 

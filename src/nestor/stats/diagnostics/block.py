@@ -1,16 +1,22 @@
 """The estimates of one block of scalars, sharing every sort and transform."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from nestor.stats.diagnostics.ess import effective_size
 from nestor.stats.diagnostics.ranks import normal_scores
 
-type FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nestor.stats.arrays import FloatArray
+
 
 MIN_DRAWS = 4  # ArviZ's limit: two draws in each half of a chain
 TAIL = (0.05, 0.95)

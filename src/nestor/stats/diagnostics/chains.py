@@ -20,14 +20,20 @@ however autocorrelated the chain is.
 sampler knows and declares. Chains that adapted each for itself have different ones.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, pdtrc
 
-type FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from nestor.stats.arrays import FloatArray
+
 
 #: Probability that a check objects to an honest run.
 FALSE_ALARM = 1e-9

@@ -1,10 +1,15 @@
 """Effective sample size from autocovariances, for many scalars at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft
 
-type FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from nestor.stats.arrays import FloatArray
+
 
 #: Lags computed from products before a transform computes them all, which costs as much as forty.
 _FIRST_LAGS = (8, 24)

@@ -1,16 +1,23 @@
 """Diagnostics of draws of shape (chain, draw, scalar), one number per scalar."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nestor.errors import DataError
 from nestor.stats.diagnostics.block import MIN_DRAWS, Block
 
-type FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from nestor.stats.arrays import FloatArray
+
 
 # Small enough that the dozen work arrays of a block stay near the processor's cache.
 _BLOCK_BYTES = 1_000_000

@@ -1,12 +1,12 @@
 """The gates: what a run must show before its numbers are compared with anything."""
 
+from __future__ import annotations
+
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nestor.errors import DataError
 from nestor.stats.diagnostics.chains import energy_slope, out_of_order, repeated_draws, step_sizes
@@ -14,8 +14,13 @@ from nestor.stats.diagnostics.estimators import as_draws, bfmi
 from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.diagnostics.summaries import Summaries, summaries
 
-type FloatArray = NDArray[np.float64]
-type BoolArray = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from nestor.stats.arrays import BoolArray, FloatArray
+
 
 RHAT_BOUND = 1.01
 # With thousands of coefficients the largest R-hat of perfect chains passes 1.01 by chance.

@@ -1,13 +1,15 @@
 """Rank normalization of many samples at once."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
-type FloatArray = NDArray[np.float64]
-type IntArray = NDArray[np.intp]
+if TYPE_CHECKING:
+    from nestor.stats.arrays import FloatArray, IntArray
 
 
 @lru_cache(maxsize=8)

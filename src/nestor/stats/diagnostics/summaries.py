@@ -6,15 +6,16 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.estimators import as_draws, over_scalars
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from nestor.stats.arrays import FloatArray
     from nestor.stats.diagnostics.block import Block
 
-type FloatArray = NDArray[np.float64]
 
 PROBS = (0.05, 0.5, 0.95)
 QUANTITIES = ("mean", "sd", "q05", "q50", "q95")

@@ -17,7 +17,8 @@ from nestor.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 #: Pointwise p-values (as logarithms) closer than this are the same number, computed in two ways.
 TIE = 1e-8

@@ -24,8 +24,8 @@ from nestor.stats.ecdf.table import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
+    from nestor.stats.arrays import FloatArray, IntArray
+
 
 _GRID_PART = 170  # columns of the table followed together
 _BLOCK_VALUES = 400_000  # pooled values per block: a few arrays of these stay near the processor

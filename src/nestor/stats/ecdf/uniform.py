@@ -24,8 +24,7 @@ from nestor.stats.ecdf.table import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
+    from nestor.stats.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
