@@ -13,7 +13,7 @@ from nestor.agreement.sampled import check_sampled_density
 from nestor.agreement.shape import shape_test
 from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.errors import EngineFailed
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def measure(
     recovered = whitened and check_recovery(problem, name, draws.values, whitened)
     run = Run(
         name,
-        Quantities(problem).labels,
+        ComparedQuantities(problem).labels,
         found.summaries,
         found.gates,
         True,
@@ -151,7 +151,7 @@ class Judged:
 
 def judged(problem: Problem, a: Side, b: Side, *, joint: bool) -> Judged:
     """Judge a pair by every step."""
-    found = Quantities(problem)
+    found = ComparedQuantities(problem)
     labels = found.labels
     shape = shape_test(a.quantities, b.quantities, a.run.summaries, b.run.summaries, labels)
     classified = joint_test(a.quantities, b.quantities, labels, found.is_node) if joint else None

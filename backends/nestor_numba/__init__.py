@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
 from nestor.engines.protocol import Capabilities
 from nestor.errors import Unsupported
 

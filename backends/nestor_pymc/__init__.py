@@ -7,7 +7,7 @@ import shlex
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
 from nestor.engines.protocol import Capabilities
 from nestor.errors import Unsupported
 

@@ -1,4 +1,4 @@
-"""The functions of ``import nestor``: fit one engine, compare several."""
+"""The functions of ``import nestor`` that show something while they work: fit, compare, loo and others."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nestor.agreement.events import Listener
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
+    from nestor.posterior.leave_one_out import LeaveOneOut
+    from nestor.posterior.progress import Progress
 
 
 def fit(
@@ -273,3 +275,166 @@ def _listener(console: Console | None, names: Sequence[str], chains: int) -> Ite
     else:
         with LiveProgress(console, names, chains) as live:
             yield live
+
+
+def loo(
+    problem: Problem,
+    fit: xr.DataTree,
+    *,
+    chunk: int | None = None,
+    reff: float | None = None,
+    progress: bool = False,
+) -> LeaveOneOut:
+    """Leave-one-out cross-validation of rows by Pareto-smoothed importance sampling.
+
+    The numbers are those of `arviz_stats.loo`, whose smoothing it uses, but rows come in chunks, so that
+    memory does not grow with rows times draws. The predictive density of a row is given its own leaf's
+    coefficients, which the leaf's other rows inform: for new leaves see `leave_one_leaf_out`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data of the fit, with rows.
+    fit : DataTree
+        As `nestor.fit` returns it, of at least 25 draws.
+    chunk : int, optional
+        Rows at a time; by default as many as 64 MB hold.
+    reff : float, optional
+        Effective draws over draws; by default, as in ArviZ, its mean over all entries of the posterior.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of rows, labelled as in the fit's observed_data.
+
+    Raises
+    ------
+    SpecError
+        If `problem` is none, `chunk` is no positive whole number, or `reff` no positive number.
+    DataError
+        If draws are missing, too few, of another posterior (other data or another model, which is
+        compared with what the fit stored), or give a row no finite density, or if the rows are not in
+        memory.
+
+    Notes
+    -----
+    Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao and Gabry
+    (2024), JMLR 25.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.loo(problem, fit, chunk=chunk, reff=reff, progress=_bar(progress))
+
+
+def leave_one_leaf_out(
+    problem: Problem, fit: xr.DataTree, *, progress: bool = False
+) -> LeaveOneOut:
+    """Leave-one-leaf-out cross-validation: how well is a leaf predicted from all others?
+
+    At each draw theta of the scales, log p(y_v | y_-v, theta) is exact for every leaf v: one pass up the
+    tree and one down integrate all coefficients out, given the other leaves' rows (see
+    `nestor.posterior.message_passing.predictive`). The draws of theta were given all leaves, v included.
+    Importance sampling with smoothed weights, proportional to 1 / p(y_v | y_-v, theta), turns them into an
+    expectation over p(theta | y_-v). The density is that of all rows of a leaf together. The weights stay
+    tame, because only the few scales are reweighted. Weights from the conditional likelihood of a leaf's
+    rows would not, because the leaf's coefficients have seen these rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data of the fit: a gaussian outcome, Normal priors of population coefficients. Rows need
+        not be in memory.
+    fit : DataTree
+        As `nestor.fit` returns it, of any engine and formulation: scales are all that is read.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of leaves, labelled by their paths.
+
+    Raises
+    ------
+    Unsupported
+        If the problem is not of that kind.
+    DataError
+        If draws of scales are missing, too few (25) or of another posterior: other data or another
+        model, which is compared with what the fit stored.
+
+    Notes
+    -----
+    Merkle, Furr and Rabe-Hesketh (2019), Psychometrika 84, on conditional and marginal likelihoods and
+    leaving out clusters; Vehtari, Gelman and Gabry (2017), Statistics and Computing 27, on smoothed
+    importance sampling.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.leave_one_leaf_out(problem, fit, progress=_bar(progress))
+
+
+def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> LeaveOneOut:
+    """Leave-one-out cross-validation of rows, exact given the scales.
+
+    It estimates what `nestor.loo` does, the density of a row given all others, those of its own leaf
+    included. But all coefficients are integrated out given the other rows, as in `leave_one_leaf_out`, so
+    that importance weights correct the few scales only, where those of `loo` correct coefficients that
+    have seen the row: they hold for rows that are far off or alone in their leaf.
+
+    Parameters
+    ----------
+    problem, fit, progress
+        See `leave_one_leaf_out`; rows must be in memory.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of rows, labelled as in the fit's observed_data.
+
+    Raises
+    ------
+    Unsupported, DataError
+        As there.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.leave_one_row_out(problem, fit, progress=_bar(progress))
+
+
+def with_log_likelihood(
+    problem: Problem, fit: xr.DataTree, *, chunk: int | None = None, progress: bool = False
+) -> xr.DataTree:
+    """Return the draws with a group log_likelihood, from which ArviZ computes what it needs.
+
+    It holds a number for each row and draw: `nestor.loo` needs no such array.
+
+    Parameters
+    ----------
+    problem, fit, chunk
+        See `nestor.log_likelihood`, as for errors; but the data must be the fit's own, since the group stands
+        beside them.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    DataTree
+        A copy that shares the draws of `fit`.
+
+    Raises
+    ------
+    DataError
+        Also if the draws are of another posterior, as for `nestor.loo`.
+    """
+    from nestor.posterior import log_likelihood
+
+    return log_likelihood.with_log_likelihood(problem, fit, chunk=chunk, progress=_bar(progress))
+
+
+def _bar(progress: bool) -> Progress:
+    from nestor.posterior.progress import no_progress
+    from nestor.views.terminal.working import working_bar
+
+    return working_bar if progress else no_progress

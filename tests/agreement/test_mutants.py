@@ -17,7 +17,7 @@ from nestor.agreement.recovery import check_recovery
 from nestor.agreement.sampled import check_sampled_density
 from nestor.backend import SamplerConfig
 from nestor.engines.formulation import Formulation
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references import problem
 from nestor.runner.contract import check_draws
 
@@ -86,7 +86,7 @@ def run_of(of, draws, right, density_ok, *, marginalizes=False):
         recovered = check_recovery(of, "mutant", draws.values, right.density.whitened).exact
     return Run(
         "mutant",
-        Quantities(of).labels,
+        ComparedQuantities(of).labels,
         found.summaries,
         found.gates,
         density_ok,

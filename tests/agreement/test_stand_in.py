@@ -15,7 +15,7 @@ from nestor.backend import SamplerConfig
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
-from nestor.posterior.likelihood import log_likelihood
+from nestor.posterior.log_likelihood import total_log_likelihood
 from nestor.runner import engine
 from nestor_reference import conditional_mean
 
@@ -138,7 +138,7 @@ def test_what_sums_cannot_tell_is_not_held_against_an_engine():
     point = scales | conditional_mean(whole, scales)
     one = reference(summed, JOINT).log_parts(point)["likelihood"]
     lead = {name: np.asarray(value)[None, None] for name, value in point.items()}
-    other = float(log_likelihood(summed, lead)[0, 0])
+    other = float(total_log_likelihood(summed, lead)[0, 0])
     assert not compare_densities("x", "float64", [one], [other]).same
     rounding = rounding_of_sums(summed, point)
     assert compare_densities("x", "float64", [one], [other], [rounding]).same

@@ -11,7 +11,7 @@ from nestor import ModelSpec, Problem
 from nestor.agreement.comparison import EngineRow
 from nestor.agreement.measure import measure
 from nestor.agreement.session import read_contender
-from nestor.posterior.leave_one_out import loo
+from nestor.api import loo
 from nestor.views.terminal.leaving import _totals
 from nestor.views.terminal.summary import summary_view
 

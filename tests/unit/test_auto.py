@@ -9,7 +9,8 @@ import pytest
 from nestor import ModelSpec, Problem
 from nestor.backend import Capabilities
 from nestor.data.centering import data_over_prior
-from nestor.engines.auto import choose, not_marginalizable
+from nestor.data.problem import not_marginalizable
+from nestor.engines.auto import choose
 
 ALL = Capabilities(
     families=frozenset({"gaussian", "student_t"}),

@@ -7,7 +7,7 @@ from scipy import stats
 
 from nestor import ModelSpec, Problem, Unsupported
 from nestor.data.statistics import merged, merged_rows
-from nestor.posterior.likelihood import log_likelihood
+from nestor.posterior.log_likelihood import total_log_likelihood
 
 
 def make_table(n=400, seed=1):
@@ -74,7 +74,7 @@ def test_the_likelihood_is_that_of_all_rows():
     # Weights scale the precision; counts add whole terms.
     scale = at["sigma"] / np.sqrt(found.weights)
     terms = stats.t.logpdf(found.y, df=at["nu"], loc=eta, scale=scale)
-    assert found.count @ terms == pytest.approx(log_likelihood(p, values).item(), rel=1e-12)
+    assert found.count @ terms == pytest.approx(total_log_likelihood(p, values).item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("continuous", [True, False])

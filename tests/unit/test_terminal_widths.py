@@ -15,12 +15,12 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.api import loo
 from nestor.backend import Draws, Timings
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.conformance import ConformanceReport, Result
 from nestor.engines.contender import Contender
-from nestor.posterior.leave_one_out import loo
 from nestor.references.verify import Score, Scorecard
 from nestor.runner.datatree import to_datatree
 from nestor.views.terminal.calibrating import calibration_view

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
-    from nestor.posterior.quantities import Quantities
+    from nestor.posterior.quantities import ComparedQuantities
     from nestor.stats.diagnostics import Gates, Summaries
 
 EngineStatus = Literal[
@@ -183,13 +183,13 @@ def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
 
 
 def estimates(
-    quantities: Quantities, found: Summaries, *, nodes: bool = False
+    quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
 ) -> list[dict[str, Any]]:
     """Return what draws say of the population, scales and family parameters: a record for each quantity.
 
     Parameters
     ----------
-    quantities : Quantities
+    quantities : ComparedQuantities
         What is compared.
     found : Summaries
         Of these.
@@ -256,11 +256,11 @@ class Comparison:
     folder: Path | None = None
 
     @property
-    def quantities(self) -> Quantities:
+    def quantities(self) -> ComparedQuantities:
         """What is compared: every random scalar, and the log-likelihood."""
-        from nestor.posterior.quantities import Quantities
+        from nestor.posterior.quantities import ComparedQuantities
 
-        return Quantities(self.problem)
+        return ComparedQuantities(self.problem)
 
     @property
     def margin(self) -> float:

@@ -12,8 +12,8 @@ from nestor.agreement.recovery import RecoveryCheck, check_recovery
 from nestor.agreement.sampled import check_sampled_density
 from nestor.data.notes import gate_hint
 from nestor.engines.clock import all_in, void_speed
-from nestor.posterior.likelihood import log_likelihood
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.log_likelihood import total_log_likelihood
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.datatree import plain
 from nestor.runner.engine import read_attr
 from nestor.stats.diagnostics import gates, summaries
@@ -77,8 +77,8 @@ def diagnose(
     dtype : {"float64", "float32"}
         In which it computed.
     """
-    quantities, scalars = Quantities(problem), problem.scalars
-    likelihood = log_likelihood(problem, values)
+    quantities, scalars = ComparedQuantities(problem), problem.scalars
+    likelihood = total_log_likelihood(problem, values)
     draws = quantities.flatten(values, likelihood)
     found, n = summaries(draws), quantities.n_scalars
     checked = gates(

@@ -8,7 +8,7 @@ from nestor.agreement.measure import posterior_of
 from nestor.agreement.run import Run, comparable
 from nestor.agreement.shape import shape_test
 from nestor.agreement.verdict import PairResult, judge
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Pairing:
 
     def __init__(self, problem: Problem, criteria: Criteria) -> None:
         self._problem, self._criteria = problem, criteria
-        self._quantities = Quantities(problem)
+        self._quantities = ComparedQuantities(problem)
 
     def judge(
         self, a: EngineRow, b: EngineRow, densities: Mapping[str, DensityCheck], look: int = 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from nestor.agreement.measure import check_density_of_draws, diagnose, posterior_of, stats_of
 from nestor.bench.record import DiagnosticsDocument
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,7 +82,7 @@ def measure_draws(
     found = diagnose(problem, values, stats, settings, contender.dtype)
     steps = stats.get("n_steps")
     gradients = None if steps is None else int(steps.sum())
-    quantities = Quantities(problem)
+    quantities = ComparedQuantities(problem)
     own = found.summaries.first(quantities.n_scalars)
     diagnostics = _diagnostics(found.gates, own, problem.scalars.labels, gradients)
     return Measured(found.summaries, quantities.labels, diagnostics, density, recovery, wrong)

@@ -16,8 +16,8 @@ from nestor.engines import registry
 from nestor.engines.deferred import in_memory
 from nestor.engines.protocol import Extensible, Reusable
 from nestor.errors import EngineFailed, Unsupported
-from nestor.posterior.likelihood import log_likelihood
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.log_likelihood import total_log_likelihood
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
 from nestor.stats.diagnostics import chain_failures
 
@@ -70,13 +70,13 @@ class Engine:
             if isinstance(self._model, Reusable)
             else self._compile(problem)
         )
-        quantities = Quantities(problem)
+        quantities = ComparedQuantities(problem)
         first = max(config.draws, -(-int(SPARE * count) // config.chains))
         looks = [first * 2**k for k in range(LONGEST.bit_length())]
         with closing(self._so_far(model, replace(config, draws=first), looks)) as stretches:
             for draws in stretches:
                 values = dict(draws.values)
-                flat = quantities.flatten(values, log_likelihood(problem, values))
+                flat = quantities.flatten(values, total_log_likelihood(problem, values))
                 if not np.isfinite(flat).all():
                     raise EngineFailed("the backend returned draws that are not finite.")
                 if wrong := self._wrong_chains(problem, draws, flat):
@@ -104,7 +104,7 @@ class Engine:
         """The ranked quantities of one point, given an outcome, (n,)."""
         problem = self._design.with_outcome(y)
         values = {name: np.asarray(value)[None, None] for name, value in theta.items()}
-        flat = Quantities(problem).flatten(values, log_likelihood(problem, values))
+        flat = ComparedQuantities(problem).flatten(values, total_log_likelihood(problem, values))
         point: FloatArray = flat[0, 0]
         return point
 

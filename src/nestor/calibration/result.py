@@ -13,7 +13,7 @@ import numpy as np
 
 from nestor.calibration.judge import LEVEL, Calibrated, Judgement, judge
 from nestor.errors import DataError, Unsupported
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.stats.diagnostics.plain import as_plain
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ class Calibration:
     log: Path | None = None
 
     @cached_property
-    def quantities(self) -> Quantities:
+    def quantities(self) -> ComparedQuantities:
         """Names and groups of the ranked quantities."""
-        return Quantities(self.problem)
+        return ComparedQuantities(self.problem)
 
     @cached_property
     def ranks(self) -> NDArray[np.intp]:

@@ -18,7 +18,7 @@ from nestor.calibration.result import Calibration
 from nestor.engines import registry
 from nestor.engines.cores import usable_cores
 from nestor.errors import EngineFailed
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner import store
 from nestor.runner.contract import check_versions
 
@@ -147,7 +147,7 @@ class _Study:
         self._folder, self._on_progress = folder, on_progress
         self.log = folder / "engine.log"
         self._reuses: bool | None = None
-        n = len(Quantities(job.problem))
+        n = len(ComparedQuantities(job.problem))
         self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
 
     def run(self) -> None:

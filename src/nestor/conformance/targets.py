@@ -12,8 +12,7 @@ from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
-from nestor.data.problem import Problem
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import Problem, not_marginalizable
 from nestor.errors import SpecError
 from nestor.model.priors import Prior
 from nestor.model.spec import ModelSpec

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nestor.data.problem import not_marginalizable
 from nestor.data.residual import fits_exactly
-from nestor.engines.auto import not_marginalizable
 from nestor.model.families import FAMILIES, PLANNED
 from nestor.model.names import INTERCEPT
 

@@ -18,7 +18,7 @@ LOG_LIKELIHOOD = "log_likelihood"
 _GROUPS = {"population": "population", "scale": "scales", "family": "family"}
 
 
-class Quantities:
+class ComparedQuantities:
     """The compared quantities of a problem: its scalars in their order, then the log-likelihood.
 
     The log-likelihood sees joint errors that every marginal hides (Modrak et al. 2023, "Simulation-based
@@ -70,7 +70,7 @@ class Quantities:
         values : mapping of str to ndarray, (chain, draw, *shape)
             The canonical variables.
         log_likelihood : ndarray, (chain, draw)
-            See `nestor.posterior.likelihood.log_likelihood`.
+            See `nestor.posterior.log_likelihood.total_log_likelihood`.
         """
         scalars = self._problem.scalars.flatten(values)
         return np.concatenate([scalars, log_likelihood[..., None]], axis=2)

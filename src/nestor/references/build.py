@@ -19,8 +19,8 @@ from nestor.agreement.session import read_contender
 from nestor.agreement.verdict import Verdict, judge
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import DataError, EngineFailed
-from nestor.posterior.likelihood import log_likelihood
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.log_likelihood import total_log_likelihood
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references.posterior import REQUIREMENTS, Posterior
 from nestor.references.problems import NAMES, problem
 from nestor.runner import engine
@@ -76,7 +76,7 @@ def build(name: str) -> Posterior:
     return Posterior(
         name=name,
         fingerprint=of.fingerprint,
-        labels=Quantities(of).labels,
+        labels=ComparedQuantities(of).labels,
         estimate=(one.estimate + other.estimate) / 2,
         mcse=np.hypot(one.mcse, other.mcse) / 2,
         ess=one.ess + other.ess,
@@ -102,19 +102,21 @@ def _source(of: Problem, text: str) -> tuple[Run, dict[str, Any]]:
         checked = _gates(of, draws, found, tree)
         record = _record(contender, tree, thin, draws, found, checked)
         if not (unmet := _unmet(record)):
-            run = Run(contender.name, Quantities(of).labels, found, checked, True, sampled_ok=True)
+            run = Run(
+                contender.name, ComparedQuantities(of).labels, found, checked, True, sampled_ok=True
+            )
             return run, record
     raise EngineFailed(f"{text} does not meet the requirements: {', '.join(unmet)}")
 
 
 def _quantities(of: Problem, tree: xr.DataTree) -> FloatArray:
     values = posterior_of(of, tree)
-    return Quantities(of).flatten(values, log_likelihood(of, values))
+    return ComparedQuantities(of).flatten(values, total_log_likelihood(of, values))
 
 
 def _gates(of: Problem, draws: FloatArray, found: Summaries, tree: xr.DataTree) -> Gates:
     stats = tree["sample_stats"]
-    quantities = Quantities(of)
+    quantities = ComparedQuantities(of)
     return gates(
         draws,
         quantities.labels,

@@ -12,7 +12,7 @@ import numpy as np
 from nestor.agreement.run import Run
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.stats.diagnostics.gates import Gates
 from nestor.stats.diagnostics.summaries import QUANTITIES, Summaries
 
@@ -95,7 +95,10 @@ class Posterior:
         DataError
             If data, tree, description or scalars differ.
         """
-        if problem.fingerprint != self.fingerprint or Quantities(problem).labels != self.labels:
+        if (
+            problem.fingerprint != self.fingerprint
+            or ComparedQuantities(problem).labels != self.labels
+        ):
             raise DataError(
                 f"the reference posterior {self.name!r} belongs to another problem (other data, formula "
                 "or priors) than the one given."

@@ -17,7 +17,7 @@ from nestor.agreement.session import check_memory, check_timeout, read_contender
 from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import SpecError
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
 from nestor.runner import store
@@ -193,6 +193,6 @@ def _score(
         load(name).run(),
         margin=criteria.margin,
         sd_margin=criteria.margin,
-        groups=Quantities(of).groups,
+        groups=ComparedQuantities(of).groups,
     )
     return Score(name, row, pair)

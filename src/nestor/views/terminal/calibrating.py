@@ -11,7 +11,7 @@ from rich.text import Text
 from nestor.calibration.judge import Calibrated, foregone
 from nestor.calibration.session import run_study
 from nestor.errors import Unsupported
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner import store
 from nestor.views.terminal.lines import Unpadded
 from nestor.views.terminal.live import bars, shows_bars
@@ -140,7 +140,7 @@ def calibrate_and_print(
 
 def print_foregone(problem: Problem, simulations: int, ranked_draws: int, console: Console) -> None:
     """Say before anything runs that so few simulations cannot end in CALIBRATED, where that is so."""
-    if text := foregone(simulations, ranked_draws, len(Quantities(problem))):
+    if text := foregone(simulations, ranked_draws, len(ComparedQuantities(problem))):
         console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,15 +8,15 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
 from nestor.errors import DataError
 from nestor.errors.text import printable
-from nestor.posterior.leave_one_out import LeaveOneOut, loo
-from nestor.posterior.leave_out import leave_one_leaf_out, leave_one_row_out
+from nestor.posterior.leave_one_out import LeaveOneOut, leave_one_leaf_out, leave_one_row_out, loo
 from nestor.runner import store
 from nestor.views.terminal.lines import Unpadded
 from nestor.views.terminal.narrow import FirstThatFits, Prose
 from nestor.views.terminal.words import count
+from nestor.views.terminal.working import working_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def loo_and_print(
     if fit is None:
         raise DataError(f"--draws {draws} is no netCDF file of draws that can be read.")
     way = leave_one_leaf_out if leaves else leave_one_row_out if exact else loo
-    found = way(problem, fit, progress=True)
+    found = way(problem, fit, progress=working_bar)
     printed.print(Unpadded(_totals(found)))
     if found.unreliable.size:
         may = not (leaves or exact) and not_marginalizable(problem) is None

@@ -10,17 +10,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def working_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show how much is done, if that is wanted, in a terminal or a notebook.
+def working_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much is done, in a terminal or a notebook; a `nestor.posterior.progress.Progress`.
 
     Yields
     ------
     callable
         To be called with that number.
     """
-    if not show:
-        yield lambda done: None  # noqa: ARG005 - nobody looks
-        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 

@@ -6,8 +6,8 @@ import pytest
 from nestor import ModelSpec, Problem
 from nestor.agreement.density import density_points
 from nestor.engines.formulation import Formulation
-from nestor.posterior import likelihood
-from nestor.posterior.likelihood import log_likelihood
+from nestor.posterior import log_likelihood as module
+from nestor.posterior.log_likelihood import total_log_likelihood
 from nestor_reference import ReferenceBackend
 
 
@@ -49,11 +49,11 @@ def problem(request, small_table):
 
 @pytest.mark.parametrize("chunk", [2_000_000, 50, 7])
 def test_equals_the_reference_whatever_the_chunks(problem, chunk, monkeypatch):
-    monkeypatch.setattr(likelihood, "_CHUNK", chunk)
-    monkeypatch.setattr(likelihood, "_DRAWS", 4)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    monkeypatch.setattr(module, "_DRAWS", 4)
     values = draws_of(problem)
     np.testing.assert_allclose(
-        log_likelihood(problem, values), expected(problem, values), rtol=1e-11
+        total_log_likelihood(problem, values), expected(problem, values), rtol=1e-11
     )
 
 
@@ -64,7 +64,7 @@ def test_known_family_parameters_take_part(small_table):
     problem = Problem(spec, small_table)
     values = draws_of(problem)
     np.testing.assert_allclose(
-        log_likelihood(problem, values), expected(problem, values), rtol=1e-11
+        total_log_likelihood(problem, values), expected(problem, values), rtol=1e-11
     )
 
 
@@ -73,7 +73,7 @@ def test_draws_outside_the_support_give_no_number_and_no_warning(small_problem):
     values["sigma"][0, 0] = 0.0
     values["sigma"][1, 1] = -1.0
     values["beta_h"][0, 1] = np.nan
-    found = log_likelihood(small_problem, values)
+    found = total_log_likelihood(small_problem, values)
     assert not np.isfinite(found[[0, 1, 0], [0, 1, 1]]).any()
     assert np.isfinite(found[[0, 1, 1], [2, 0, 2]]).all()
 
@@ -85,8 +85,8 @@ def test_draws_outside_the_support_give_no_number_and_no_warning(small_problem):
 )
 @pytest.mark.parametrize("weights", [None, "w"])
 def test_leaf_statistics_give_that_of_the_rows(small_table, formula, weights, chunk, monkeypatch):
-    monkeypatch.setattr(likelihood, "_CHUNK", chunk)
-    monkeypatch.setattr(likelihood, "_DRAWS", 4)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    monkeypatch.setattr(module, "_DRAWS", 4)
     rng = np.random.default_rng(3)
     table = small_table.assign(
         w=np.exp(rng.normal(size=60)), o=rng.normal(size=60), u=rng.normal(size=60)
@@ -95,8 +95,8 @@ def test_leaf_statistics_give_that_of_the_rows(small_table, formula, weights, ch
     whole = Problem(spec, table)
     streamed = Problem.from_batches(spec, [table.iloc[:25], table.iloc[25:]])
     values = draws_of(whole)
-    found = log_likelihood(streamed, values)
-    np.testing.assert_allclose(found, log_likelihood(whole, values), rtol=1e-11)
+    found = total_log_likelihood(streamed, values)
+    np.testing.assert_allclose(found, total_log_likelihood(whole, values), rtol=1e-11)
 
 
 def test_draws_outside_the_support_give_no_number_without_rows_either(small_table):
@@ -105,6 +105,6 @@ def test_draws_outside_the_support_give_no_number_without_rows_either(small_tabl
     values["sigma"][0, 0] = 0.0
     values["sigma"][1, 1] = -1.0
     values["beta_h"][0, 1] = np.nan
-    found = log_likelihood(Problem.from_batches(spec, [small_table]), values)
+    found = total_log_likelihood(Problem.from_batches(spec, [small_table]), values)
     assert not np.isfinite(found[[0, 1, 0], [0, 1, 1]]).any()
     assert np.isfinite(found[[0, 1, 1], [2, 0, 2]]).all()

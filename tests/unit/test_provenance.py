@@ -7,7 +7,7 @@ import xarray as xr
 from nestor import ModelSpec, Problem
 from nestor.backend import Draws, Timings
 from nestor.errors import DataError
-from nestor.posterior.same_posterior import check_same_posterior
+from nestor.posterior.provenance import check_same_posterior
 from nestor.runner.datatree import to_datatree
 
 FORMULA = "y ~ x + z + (x || g/h)"

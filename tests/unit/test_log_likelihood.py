@@ -13,8 +13,8 @@ from nestor.agreement.density import density_points
 from nestor.agreement.measure import posterior_of
 from nestor.backend import Draws, Timings
 from nestor.errors import DataError, SpecError
-from nestor.posterior import pointwise
-from nestor.posterior.likelihood import log_likelihood as log_likelihood_of_all
+from nestor.posterior import log_likelihood as module
+from nestor.posterior.log_likelihood import total_log_likelihood
 from nestor.runner.datatree import to_datatree
 from nestor_reference import ReferenceModel
 
@@ -73,7 +73,7 @@ def test_rows_add_up_to_the_log_likelihood(problem):
     draws = drawn_near(problem)
     found = whole(problem, to_datatree(problem, draws, {}), chunk=11)
     np.testing.assert_allclose(
-        found.sum("row").values, log_likelihood_of_all(problem, draws.values), rtol=1e-11
+        found.sum("row").values, total_log_likelihood(problem, draws.values), rtol=1e-11
     )
 
 
@@ -91,13 +91,13 @@ def test_a_known_sigma_takes_part(small_table):
     problem = Problem(spec, small_table)
     draws = drawn_near(problem)
     found = whole(problem, to_datatree(problem, draws, {})).sum("row")
-    np.testing.assert_allclose(found, log_likelihood_of_all(problem, draws.values), rtol=1e-12)
+    np.testing.assert_allclose(found, total_log_likelihood(problem, draws.values), rtol=1e-12)
 
 
 def test_chunks_fit_in_64_megabytes(small_problem, monkeypatch):
     fit = fitted(small_problem)
-    assert pointwise._Rows(small_problem, fit).chunk * CHAINS * DRAWS * 8 * 4 <= 64 * 2**20
-    monkeypatch.setattr(pointwise, "_NUMBERS", 10 * CHAINS * DRAWS)
+    assert module._Rows(small_problem, fit).chunk * CHAINS * DRAWS * 8 * 4 <= 64 * 2**20
+    monkeypatch.setattr(module, "_NUMBERS", 10 * CHAINS * DRAWS)
     assert [p.sizes["row"] for p in nestor.log_likelihood(small_problem, fit)] == [10] * 6
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.posterior.cavity.triangles import multiplied
+from nestor.posterior.message_passing.triangles import multiply
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pairing:
+class SiblingPairs:
     """One round of pairs over m factors, of which k are left.
 
     Parameters
@@ -41,30 +41,30 @@ class Pairing:
     right: Positions
 
 
-def pairings(parent: Positions, n_parents: int) -> tuple[Pairing, ...]:
+def plan_rounds(parent: Positions, n_parents: int) -> tuple[SiblingPairs, ...]:
     """Plan the rounds for nodes with non-decreasing parents, (n,); every parent has a child."""
     counts, found = np.bincount(parent, minlength=n_parents), []
     while counts.max() > 1:
         place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         left, right = np.flatnonzero(place % 2 == 0), np.flatnonzero(place % 2 == 1)
-        found.append(Pairing(left, np.searchsorted(left, right - 1), right))
+        found.append(SiblingPairs(left, np.searchsorted(left, right - 1), right))
         counts = (counts + 1) // 2
     return tuple(found)
 
 
-def gather(A: FloatArray, rounds: tuple[Pairing, ...]) -> list[FloatArray]:
+def multiply_siblings(A: FloatArray, rounds: tuple[SiblingPairs, ...]) -> list[FloatArray]:
     """Multiply siblings: triangles (d, d + 1, n, B) before each round, then those of the parents."""
     found = [A]
     for pairing in rounds:
         A = found[-1][:, :, pairing.left]
         firsts = A[:, :, pairing.paired]
-        A[:, :, pairing.paired] = multiplied(firsts, found[-1][:, :, pairing.right])
+        A[:, :, pairing.paired] = multiply(firsts, found[-1][:, :, pairing.right])
         found.append(A)
     return found
 
 
-def scatter(
-    outside: FloatArray, gathered: list[FloatArray], rounds: tuple[Pairing, ...]
+def multiply_others(
+    outside: FloatArray, gathered: list[FloatArray], rounds: tuple[SiblingPairs, ...]
 ) -> FloatArray:
     """Multiply what each parent hears from elsewhere by all children but one.
 
@@ -84,7 +84,7 @@ def scatter(
         found = np.empty_like(before)
         found[:, :, pairing.left] = outside
         here, lefts = outside[:, :, pairing.paired], pairing.left[pairing.paired]
-        found[:, :, lefts] = multiplied(here, before[:, :, pairing.right])
-        found[:, :, pairing.right] = multiplied(here, before[:, :, lefts])
+        found[:, :, lefts] = multiply(here, before[:, :, pairing.right])
+        found[:, :, pairing.right] = multiply(here, before[:, :, lefts])
         outside = found
     return outside

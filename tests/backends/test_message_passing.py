@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nestor import ModelSpec, Problem
 from nestor.data.index import NestedIndex
 from nestor.errors import Unsupported
-from nestor.posterior.cavity import Predictive, triangles
+from nestor.posterior.message_passing import Predictive, triangles
 from nestor_reference import log_marginal_dense
 
 QUICK = settings(

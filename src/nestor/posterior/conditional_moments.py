@@ -9,7 +9,7 @@ import numpy as np
 from nestor.data.problem import check_problem
 from nestor.errors import SpecError
 from nestor.errors.arguments import floats
-from nestor.posterior.cavity import Predictive
+from nestor.posterior.message_passing import Predictive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +31,9 @@ class ConditionalMoments(NamedTuple):
 def conditional_moments(problem: Problem, scales: Mapping[str, ArrayLike]) -> ConditionalMoments:
     """Moments of the coefficients given the outcome and one set of scales, by one pass up and one down.
 
-    They are those of the exact draws that a marginalized engine makes at these scales (see
-    `nestor.posterior.cavity.passes` for the method); averaged over draws of the scales, the means are
-    posterior means with less Monte Carlo error than those of the draws (Rao-Blackwell).
+    They are the moments of the exact draws that a marginalized engine makes at these scales (for the method
+    see `nestor.posterior.message_passing.predictive`). Their means, averaged over draws of the scales, are
+    posterior means with less Monte Carlo error than the means of the draws (Rao-Blackwell).
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 """The density of each leaf's (or row's) outcome given all others' and scales, by one pass up and one down.
 
 The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
-all nodes have the root's. Triangles (see `nestor.posterior.cavity.triangles`) about it go up the tree, from
-leaves to the root, and from the root's prior down again: to a child goes what its parent hears from above
-times what all its siblings say, passed on by the child's own standard deviations. At a leaf this is the
-cavity: the density of its coefficients given all rows but its own. With D its triangle, and R that of D
-and A,
+all nodes have the root's. Messages about it are triangles (see the module `triangles` here). They go up the
+tree, from leaves to the root, and from the root's prior down again: a child receives the message that its
+parent has from above, times the messages of all its siblings, widened by the child's own standard
+deviations. At a leaf this is the cavity density: the density of its coefficients given all rows but its own.
+With D its triangle, A the triangle of the leaf's rows, and R the triangle of D and A together,
 
     log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
                                + sum_i log(w_i) / 2,
@@ -25,11 +25,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from nestor.data.design import LevelDesign
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
 from nestor.errors import Unsupported
-from nestor.posterior.cavity.leaves import Triangles, leaf_triangles, row_triangles
-from nestor.posterior.cavity.siblings import Pairing, gather, pairings, scatter
-from nestor.posterior.cavity.triangles import multiplied, passed_on, put
+from nestor.posterior.message_passing.leaf_factors import Triangles, leaf_triangles, row_triangles
+from nestor.posterior.message_passing.siblings import (
+    SiblingPairs,
+    multiply_others,
+    multiply_siblings,
+    plan_rounds,
+)
+from nestor.posterior.message_passing.triangles import add_row, multiply, propagate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,11 +52,11 @@ _KNOWN = 2.0**300
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Messages:
     """What the nodes of a level say to their parents, round after round of pairs."""
 
     gathered: list[FloatArray]
-    rounds: tuple[Pairing, ...]
+    rounds: tuple[SiblingPairs, ...]
 
 
 class Predictive:
@@ -75,7 +80,7 @@ class Predictive:
     def __init__(self, problem: Problem, units: Triangles, levels: tuple[LevelDesign, ...]) -> None:
         self._units, self._levels = units, levels
         self._root = _root(problem, units.pivot)
-        self._rounds = [pairings(level.parent, level.n_parents) for level in levels]
+        self._rounds = [plan_rounds(level.parent, level.n_parents) for level in levels]
         self.batch = max(1, _LARGEST_ARRAY // units.A.size)
 
     @classmethod
@@ -148,27 +153,29 @@ class Predictive:
         heard = self._up(A, sds)
         own = [*(one.gathered[-1] for one in heard), A]
         D = np.repeat(self._root[:, :, None, None], A.shape[-1], axis=-1)
-        found = [_moments(multiplied(D, own[0]), self._units.pivot)]
+        found = [_moments(multiply(D, own[0]), self._units.pivot)]
         for level, sd, one, A_k in zip(self._levels, sds, heard, own[1:], strict=True):
-            D = passed_on(scatter(D, one.gathered, one.rounds), sd, level.varying)
-            found.append(_moments(multiplied(D, A_k), self._units.pivot))
+            D = propagate(multiply_others(D, one.gathered, one.rounds), sd, level.varying)
+            found.append(_moments(multiply(D, A_k), self._units.pivot))
         return found
 
-    def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Heard]:
+    def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Messages]:
         """From the units' triangles to what each level says to its parents, top down."""
         found = []
         for level, sd, rounds in self._backwards(sds):
-            found.append(_Heard(gather(passed_on(A, sd, level.varying), rounds), rounds))
+            found.append(
+                _Messages(multiply_siblings(propagate(A, sd, level.varying), rounds), rounds)
+            )
             A = found[-1].gathered[-1]
         return found[::-1]
 
-    def _down(self, heard: list[_Heard], sds: list[FloatArray]) -> FloatArray:
+    def _down(self, heard: list[_Messages], sds: list[FloatArray]) -> FloatArray:
         """From the root's prior to the cavities of the units, (d, d + 1, n, B)."""
         draws = heard[0].gathered[0].shape[-1]
         D = np.repeat(self._root[:, :, None, None], draws, axis=-1)
         for level, sd, one in zip(self._levels, sds, heard, strict=True):
-            others = scatter(D, one.gathered, one.rounds)
-            D = passed_on(others, sd, level.varying)
+            others = multiply_others(D, one.gathered, one.rounds)
+            D = propagate(others, sd, level.varying)
         return D
 
     def _joined(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
@@ -176,14 +183,14 @@ class Predictive:
         total = units.rest[:, None] / sigma**2
         log_det = _log_det(D)
         for i, row in enumerate(A):
-            total += put(row, D, first=i) ** 2
+            total += add_row(row, D, first=i) ** 2
         log_det -= _log_det(D)
         constants = 0.5 * units.log_weights[:, None] - rows * (0.5 * _LOG_TWO_PI + np.log(sigma))
         return np.asarray(log_det - 0.5 * total + constants)
 
     def _backwards(
         self, sds: list[FloatArray]
-    ) -> list[tuple[LevelDesign, FloatArray, tuple[Pairing, ...]]]:
+    ) -> list[tuple[LevelDesign, FloatArray, tuple[SiblingPairs, ...]]]:
         return list(zip(self._levels, sds, self._rounds, strict=True))[::-1]
 
 

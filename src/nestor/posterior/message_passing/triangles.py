@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nestor.stats.arrays import FloatArray
 
 
-def put(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
+def add_row(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
     """Multiply a triangle by the factor of one row, in place; the row is used up.
 
     Parameters
@@ -41,15 +41,15 @@ def put(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
     return left
 
 
-def multiplied(A: FloatArray, B: FloatArray) -> FloatArray:
+def multiply(A: FloatArray, B: FloatArray) -> FloatArray:
     """Product of the factors of two triangles, (d, d + 1, ...), up to a constant in x."""
     into, rows = A.copy(), B.copy()
     for i, row in enumerate(rows):
-        put(row, into, first=i)
+        add_row(row, into, first=i)
     return into
 
 
-def passed_on(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> FloatArray:
+def propagate(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> FloatArray:
     """What a factor of x says of x', where x - x' is Normal and independent of x'.
 
     As x = x' + L u, u ~ Normal(0, I), the rows (I, 0) of u and (A L, A) of u and x' are rotated until u
