@@ -129,5 +129,5 @@ def test_every_library_gets_as_many_threads():
     found = thread_environment(3)
     assert set(found.values()) == {"3"}
     assert {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC"} <= set(found)
-    with pytest.raises(SpecError, match="at least one thread, not 0"):
+    with pytest.raises(SpecError, match="at least 1, not 0"):
         thread_environment(0)

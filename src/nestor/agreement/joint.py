@@ -13,7 +13,7 @@ from nestor.agreement.joint_features import Features, features
 from nestor.errors import DataError, Unsupported
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.estimators import as_draws, rhat_rank
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.stats.diagnostics.ranks import normal_scores
+from nestor.stats.diagnostics.estimators import normal_scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nestor.agreement.comparison import TIMINGS, EngineStatus, estimates
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from nestor.agreement.comparison import Comparison, EngineRow

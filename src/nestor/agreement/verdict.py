@@ -25,7 +25,7 @@ from nestor.agreement.reasons import (
     shortfall,
 )
 from nestor.agreement.run import Run, check_labels, same_draws, unfit
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

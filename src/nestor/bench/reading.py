@@ -19,8 +19,7 @@ from nestor.bench.scenario import (
     Tracks,
 )
 from nestor.errors import SpecError
-from nestor.errors.arguments import shown
-from nestor.errors.complaints import complaint
+from nestor.errors.arguments import pydantic_complaint, shown
 from nestor.errors.text import did_you_mean
 from nestor.model.toml import parse_toml
 
@@ -110,7 +109,7 @@ def _first(error: ValidationError) -> str:
         known = ", ".join(_known_keys(found["loc"])) or "none"
         return f"unknown key {where[:100]}.{meant} Known there: {known}."
     colon = "" if found["type"] == "missing" or not where else ":"
-    return f"{where}{colon} {complaint(found)}".lstrip()
+    return f"{where}{colon} {pydantic_complaint(found)}".lstrip()
 
 
 def _place(loc: Sequence[int | str]) -> str:

@@ -27,7 +27,7 @@ from nestor.engines.clock import void_speed
 from nestor.engines.contender import AUTO
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_versions
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -14,7 +14,7 @@ import numpy as np
 from nestor.calibration.judge import LEVEL, Calibrated, Judgement, judge
 from nestor.errors import DataError, Unsupported
 from nestor.posterior.quantities import ComparedQuantities
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from nestor.errors import SpecError
-from nestor.errors.arguments import LONGEST_FORMULA, shown
-from nestor.errors.complaints import complaint
+from nestor.errors.arguments import LONGEST_FORMULA, pydantic_complaint, shown
 from nestor.errors.text import did_you_mean
 from nestor.model.addresses import addresses, check_prior
 from nestor.model.families import family as _family
@@ -60,7 +59,9 @@ class _Frozen(BaseModel):
                 meant = did_you_mean(first["loc"][-1], type(self).model_fields)
                 raise SpecError(f"model description: unknown key {where!r}.{meant}") from None
             colon = "" if first["type"] == "missing" else ":"
-            raise SpecError(f"model description, {where}{colon} {complaint(first)}") from None
+            raise SpecError(
+                f"model description, {where}{colon} {pydantic_complaint(first)}"
+            ) from None
 
 
 class Level(_Frozen):

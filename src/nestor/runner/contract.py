@@ -20,6 +20,7 @@ import numpy as np
 from nestor.engines.optional import Deferred
 from nestor.engines.protocol import Draws, Timings
 from nestor.errors import EngineFailed
+from nestor.errors.arguments import LARGEST, is_number
 from nestor.errors.text import printable
 
 if TYPE_CHECKING:
@@ -470,8 +471,7 @@ def _bytes(found: object) -> int | None:
 
 def _is_count(found: object) -> bool:
     """Whether this is a whole number of at least 0 that 64 bits hold."""
-    whole = isinstance(found, Integral) and not isinstance(found, bool | np.bool_)
-    return whole and 0 <= int(found) < 2**63  # type: ignore[call-overload]
+    return is_number(found, Integral) and 0 <= int(found) <= LARGEST
 
 
 def _is_word(found: object) -> bool:

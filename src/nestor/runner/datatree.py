@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.model.names import underscored
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

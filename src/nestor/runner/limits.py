@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError, Unsupported
+from nestor.errors.arguments import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +43,8 @@ class Limits:
             not self.cpus or len(set(self.cpus)) < len(self.cpus) or min(self.cpus) < 0
         ):
             raise SpecError(f"cpus must be different numbers of cores, not {self.cpus!r}.")
-        if self.memory_bytes is not None and self.memory_bytes < 1:
-            raise SpecError(f"memory_bytes must be at least 1, not {self.memory_bytes!r}.")
+        if self.memory_bytes is not None:
+            whole("memory_bytes", self.memory_bytes, least=1)
 
     def require_cpus(self) -> None:
         """Refuse cores that cannot be had, before a worker is started.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nestor.errors import SpecError
+from nestor.errors.arguments import whole
 
 _VARIABLES = (
     "MKL_NUM_THREADS",
@@ -23,6 +23,4 @@ def thread_environment(n: int) -> dict[str, str]:
     SpecError
         If `n` is less than one.
     """
-    if n < 1:
-        raise SpecError(f"a library needs at least one thread, not {n}.")
-    return dict.fromkeys(_VARIABLES, str(n))
+    return dict.fromkeys(_VARIABLES, str(whole("threads of a library", n, least=1)))

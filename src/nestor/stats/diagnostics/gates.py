@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.errors import DataError
-from nestor.stats.diagnostics.chains import energy_slope, out_of_order, repeated_draws, step_sizes
+from nestor.stats.diagnostics.chain_checks import (
+    energy_slope,
+    out_of_order,
+    repeated_draws,
+    step_sizes,
+)
 from nestor.stats.diagnostics.estimators import as_draws, bfmi
-from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.diagnostics.summaries import Summaries, summaries
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -154,7 +159,7 @@ def gates(
     step_size
         Of each trajectory, shape (chain, draw), or None if the sampler does not report it.
     settings
-        The sampler's; see `nestor.stats.diagnostics.chains.step_sizes`.
+        The sampler's; see `nestor.stats.diagnostics.chain_checks.step_sizes`.
     dtype
         In which the sampler computed: "float64" or "float32".
 
@@ -195,7 +200,7 @@ def chain_failures(
     is_scale: ArrayLike | None,
     dtype: str,
 ) -> list[tuple[str, str]]:
-    """Say why draws are no chains as a sampler leaves them; see `nestor.stats.diagnostics.chains`.
+    """Say why draws are no chains as a sampler leaves them; see `nestor.stats.diagnostics.chain_checks`.
 
     Parameters
     ----------

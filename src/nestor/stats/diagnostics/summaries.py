@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from nestor.stats.arrays import FloatArray
-    from nestor.stats.diagnostics.block import Block
+    from nestor.stats.diagnostics.estimators import Block
 
 
 PROBS = (0.05, 0.5, 0.95)

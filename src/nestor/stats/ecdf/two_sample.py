@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from nestor.errors import DataError
-from nestor.stats.ecdf.table import (
+from nestor.stats.ecdf.null_distribution import (
     REACH,
     TIE,
     Band,
