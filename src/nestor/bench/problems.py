@@ -15,7 +15,7 @@ from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import path as as_path
 from nestor.errors.arguments import shown, whole
 from nestor.errors.text import did_you_mean
-from nestor.model.terms.syntax import MOST_LEVELS
+from nestor.model.terms.parse import MOST_LEVELS
 
 if TYPE_CHECKING:
     from nestor.bench.scenario import Number, Scenario

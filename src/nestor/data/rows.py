@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.index import NestedIndex
-    from nestor.model.terms.columns import Table
+    from nestor.model.terms.evaluation import Table
     from nestor.stats.arrays import FloatArray
 
 

@@ -19,7 +19,7 @@ from pyarrow import parquet
 from nestor.data.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
 from nestor.errors import DataError, SpecError, arguments
 from nestor.errors.text import did_you_mean
-from nestor.model.terms.columns import no_column
+from nestor.model.terms.evaluation import no_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

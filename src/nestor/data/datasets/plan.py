@@ -13,7 +13,7 @@ import psutil
 from nestor.data.datasets.outcomes import OUTCOMES
 from nestor.errors import DataError
 from nestor.errors.arguments import flag, number, numbers, one_of, shown, whole
-from nestor.model.terms.syntax import MOST_LEVELS, MOST_TERMS
+from nestor.model.terms.parse import MOST_LEVELS, MOST_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

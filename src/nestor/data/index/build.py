@@ -20,8 +20,8 @@ from nestor.data.index.spelling import refuse_respelt
 from nestor.data.index.tree import LevelIndex, NestedIndex
 from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import shown
-from nestor.model.terms.columns import no_column
-from nestor.model.terms.syntax import MOST_LEVELS
+from nestor.model.terms.evaluation import no_column
+from nestor.model.terms.parse import MOST_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd

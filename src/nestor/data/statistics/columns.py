@@ -12,7 +12,7 @@ from nestor.data.rows import weight_column
 from nestor.errors import DataError, Unsupported
 from nestor.model.names import INTERCEPT
 from nestor.model.terms import Column, Transform, evaluate, numeric_column, parse_term
-from nestor.model.terms.columns import no_column, not_numeric
+from nestor.model.terms.evaluation import no_column, not_numeric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

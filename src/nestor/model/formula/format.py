@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError
-from nestor.model.formula.bars import bar, bars_by_effect, bars_by_level, summed
 from nestor.model.formula.parse import parse_formula
+from nestor.model.formula.parts import bar, bars_by_effect, bars_by_level, summed
 from nestor.model.terms import INTERCEPT, quoted
 
 if TYPE_CHECKING:
