@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpyro.infer.util import log_density as site_log_density
 
-from nestor.data.resolve import blocks
+from nestor.data.resolved_priors import prior_blocks
 from nestor_numpyro.sites import block_site, coefficient_site, deviation_site
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _block_values(
     """Split the last axis of `values` by prior family, as the model's sites have it: (q, ...)."""
     return {
         block_site(name, block.family): np.asarray(values)[..., list(block.positions)].T
-        for block in blocks(priors)
+        for block in prior_blocks(priors)
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpyro
 
-from nestor.data.resolve import blocks
+from nestor.data.resolved_priors import prior_blocks
 from nestor_numpyro.distributions import DISTRIBUTIONS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def sample_vector(name: str, priors: Mapping[str, Prior], size: int | None = Non
     Returns the entries in order, each a scalar, or with `size` a vector of `size` independent ones.
     """
     entries: list[Any] = [None] * len(priors)
-    for block in blocks(priors):
+    for block in prior_blocks(priors):
         if size is None:
             prior = DISTRIBUTIONS[block.family](*block.args).to_event(1)
         else:

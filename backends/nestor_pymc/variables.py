@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.data.resolve import PriorBlock, blocks
+from nestor.data.resolved_priors import PriorBlock, prior_blocks
 from nestor.data.statistics import merged_rows
 from nestor_pymc.leaf_rows import LeafRows
 from nestor_pymc.recovered import Recovered
@@ -72,7 +72,7 @@ class Vector:
 
 
 def _vector(name: str, priors: Mapping[str, Prior]) -> Vector | None:
-    return Vector(name, blocks(priors)) if priors else None
+    return Vector(name, prior_blocks(priors)) if priors else None
 
 
 class Variables:

@@ -71,7 +71,7 @@ def fit(
     SpecError, Unsupported
         If the engine or a setting is wrong.
     DataError
-        If nothing of the outcome is left for sigma: see `nestor.data.residual`.
+        If nothing of the outcome is left for sigma: see `nestor.data.propriety`.
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
 
@@ -82,7 +82,7 @@ def fit(
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     from nestor.agreement.session import check_memory, check_timeout, read_contender
     from nestor.data.problem import check_problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
     from nestor.runner import store
 
     check_problem(problem)
@@ -227,7 +227,7 @@ def compare(
     from nestor.agreement.session import compare as run
     from nestor.agreement.session import engine_list, read_contenders
     from nestor.data.problem import check_problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     check_problem(problem)

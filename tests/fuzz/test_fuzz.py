@@ -20,8 +20,8 @@ from nestor.bench.reading import read_scenario
 from nestor.bench.session import check_budget
 from nestor.bench.shipped import load_scenario
 from nestor.calibration.api import check_study
-from nestor.data.datasets.plan import check_simulation
 from nestor.data.datasets.simulate import simulate_tree
+from nestor.data.datasets.tree_design import check_simulation
 from nestor.engines.contender import Contender
 from nestor.errors import NestorError
 from nestor.runner.datatree import to_datatree

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.data.statistics import merged, merged_rows
+from nestor.data.statistics import identical_rows, merged_rows
 from nestor.posterior.log_likelihood import total_log_likelihood
 
 
@@ -43,7 +43,7 @@ def columns(rows):
     return [*rows.X.T, *rows.Z.T, rows.y, *some]
 
 
-@pytest.mark.parametrize("largest", [merged._LARGEST_KEY, 1000])
+@pytest.mark.parametrize("largest", [identical_rows._LARGEST_KEY, 1000])
 @pytest.mark.parametrize(
     ("formula", "weights"),
     [
@@ -53,7 +53,7 @@ def columns(rows):
     ],
 )
 def test_every_row_is_counted_once(formula, weights, largest, monkeypatch):
-    monkeypatch.setattr(merged, "_LARGEST_KEY", largest)
+    monkeypatch.setattr(identical_rows, "_LARGEST_KEY", largest)
     p = problem(make_table(), formula, weights)
     found = merged_rows(p)
     once = as_counter(found.leaf, columns(found), found.count)

@@ -11,7 +11,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.events import Listener, ignore
 from nestor.agreement.lineup import Lineup
 from nestor.data.problem import check_problem
-from nestor.data.residual import check_sigma
+from nestor.data.propriety import check_sigma
 from nestor.engines.contender import Contender
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import DataError, SpecError

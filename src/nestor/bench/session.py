@@ -17,7 +17,7 @@ from nestor.bench.problems import build_problem
 from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
-from nestor.data.residual import check_sigma
+from nestor.data.propriety import check_sigma
 from nestor.errors import DataError, SpecError, arguments
 
 if TYPE_CHECKING:

@@ -145,11 +145,11 @@ def check_study(
     SpecError, Unsupported
         With what is wrong.
     DataError
-        If simulations are to be around the posterior, and there is none: see `nestor.data.residual`.
+        If simulations are to be around the posterior, and there is none: see `nestor.data.propriety`.
     """
     from nestor.agreement.session import check_memory, read_contender
     from nestor.calibration.session import one_at_a_time
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
 
     contender = one_at_a_time(read_contender(engine, problem))
     whole("simulations", simulations, least=1, most=MOST_ITERATIONS)

@@ -51,7 +51,7 @@ def index(
 def _notes(formula: str, table: pd.DataFrame, missing: Literal["error", "group"]) -> list[str]:
     """What the data cannot tell of a formula's model, or that nestor has no such model yet."""
     from nestor.data.problem import Problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
     from nestor.errors import Unsupported
     from nestor.model.spec import ModelSpec
     from nestor.views.terminal.words import note_lines

@@ -1,7 +1,7 @@
 """Notes: what the data of a problem cannot tell, or what makes a sampler's work hard, said before it begins.
 
 Nothing here is an error: the posterior is proper and can be sampled. A note says where it is the priors that
-speak, or where another model was probably meant. What cannot be sampled at all is in `nestor.data.residual`.
+speak, or where another model was probably meant. What cannot be sampled at all is in `nestor.data.propriety`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nestor.data.problem import not_marginalizable
-from nestor.data.residual import fits_exactly
+from nestor.data.propriety import fits_exactly
 from nestor.model.families import FAMILIES, PLANNED
 from nestor.model.names import INTERCEPT
 

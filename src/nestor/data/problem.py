@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,7 @@ import numpy as np
 
 from nestor.data.design import (
     LevelDesign,
+    ParameterIndex,
     Role,
     Variable,
     coord_dims,
@@ -18,11 +21,9 @@ from nestor.data.design import (
     variables,
     with_inherited,
 )
-from nestor.data.fingerprint import fingerprint
 from nestor.data.index import NestedIndex, build_index
-from nestor.data.resolve import ResolvedPriors, resolve_priors
+from nestor.data.resolved_priors import ResolvedPriors, resolve_priors
 from nestor.data.rows import Rows, check_spec, check_table, refuse_two_intercepts
-from nestor.data.scalars import Scalars
 from nestor.data.statistics import LeafStatistics, leaf_statistics
 from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import LONGEST_FORMULA, shown, whole
@@ -253,11 +254,11 @@ class Problem:
         return problem_notes(self)
 
     @cached_property
-    def without_residual(self) -> str:
-        """Why sigma cannot be estimated of these data; empty if it can: see `nestor.data.residual`."""
-        from nestor.data.residual import without_residual
+    def why_improper(self) -> str:
+        """Why sigma cannot be estimated of these data; empty if it can: see `nestor.data.propriety`."""
+        from nestor.data.propriety import why_improper
 
-        return without_residual(self)
+        return why_improper(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # An engine computes its statistics in its own process: they are part of the time it takes.
@@ -319,9 +320,9 @@ class Problem:
         return tuple(v for v in self.variables.values() if v.random.any())
 
     @cached_property
-    def scalars(self) -> Scalars:
+    def scalars(self) -> ParameterIndex:
         """The random scalars, one after another: what densities, gates and agreement look at."""
-        return Scalars(self)
+        return ParameterIndex(self)
 
     def with_inherited(
         self, values: Mapping[str, NDArray[np.float64]]
@@ -425,3 +426,29 @@ def not_marginalizable(problem: Problem) -> str | None:
                 f"and the prior of {address} is {prior}"
             )
     return None
+
+
+def fingerprint(problem: Problem) -> str:
+    """Hexadecimal hash of the data, the tree and the resolved description.
+
+    Rows of one leaf count in the table's order: the same rows in another order are the same
+    posterior, with the same nodes and scalars, but sums over them round otherwise. So do rows that
+    were read in batches, whose size then counts too.
+    """
+    digest = hashlib.sha256(problem.resolved_spec.to_toml().encode())
+    for array in (*_data(problem), *(level.parent for level in problem.levels)):
+        digest.update(b"none" if array is None else repr(array.shape).encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    for level in problem.index.levels:
+        digest.update(json.dumps(list(level.paths)).encode())
+    return digest.hexdigest()
+
+
+def _data(problem: Problem) -> list[NDArray[Any] | None]:
+    """Arrays of the rows or, where there are none, of the statistics."""
+    if problem.has_rows:
+        rows = problem.rows
+        return [rows.y, rows.X, rows.Z, rows.offset, rows.weights, rows.leaf]
+    found = problem.statistics
+    sums = np.array([found.sum_log_weights])
+    return [found.root, found.fit, found.residual, found.rows_per_leaf, sums]

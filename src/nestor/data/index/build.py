@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nestor.data.index.columns import Column, encode
-from nestor.data.index.labels import MISSING_LABEL
-from nestor.data.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
+from nestor.data.index.columns import (
+    Column,
+    Integers,
+    encode,
+    fits_table,
+    narrow,
+    recode,
+    sorted_rows,
+)
 from nestor.data.index.spelling import refuse_respelt
-from nestor.data.index.tree import LevelIndex, NestedIndex
+from nestor.data.index.tree import MISSING_LABEL, LevelIndex, NestedIndex
 from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import shown
 from nestor.model.terms.evaluation import no_column

@@ -13,10 +13,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nestor.data.index.growing import refuse_labels
+from nestor.data.index.growing_tree import refuse_labels
 from nestor.data.rows import refuse_two_intercepts
-from nestor.data.statistics.columns import missing_columns, number_columns, refuse_spec, refuse_type
-from nestor.data.statistics.streaming import Batch
+from nestor.data.statistics.streaming import (
+    Batch,
+    missing_columns,
+    number_columns,
+    refuse_spec,
+    refuse_type,
+)
 from nestor.errors import DataError
 from nestor.errors.arguments import path as as_path
 from nestor.errors.arguments import whole

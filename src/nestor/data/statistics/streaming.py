@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from nestor.data.index.columns import encode
-from nestor.data.index.growing import GrowingTree, in_leaf_order
+from nestor.data.index.growing_tree import GrowingTree, in_leaf_order
 from nestor.data.index.spelling import refuse_respelt
-from nestor.data.resolve import ResolvedPriors, resolve
-from nestor.data.rows import constant_predictor, refuse_two_intercepts
-from nestor.data.statistics.columns import (
-    ColumnReader,
-    missing_columns,
-    number_columns,
-    refuse_spec,
-)
-from nestor.data.statistics.leaf import LeafStatistics, from_moments
-from nestor.data.statistics.magnitude import refuse_magnitude
+from nestor.data.resolved_priors import ColumnSummary, ResolvedPriors, resolve_from_summaries
+from nestor.data.rows import constant_predictor, refuse_two_intercepts, weight_column
+from nestor.data.statistics.leaf import LeafStatistics, from_moments, refuse_magnitude
 from nestor.data.statistics.moments import RunningMoments
-from nestor.data.statistics.totals import Totals
-from nestor.errors import DataError
+from nestor.errors import DataError, Unsupported
 from nestor.model.names import INTERCEPT
-from nestor.model.terms import numeric_column
+from nestor.model.terms import Column, Transform, evaluate, numeric_column, parse_term
+from nestor.model.terms.evaluation import no_column, not_numeric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +31,8 @@ if TYPE_CHECKING:
 
     from nestor.data.index import TreeIndex
     from nestor.model.spec import ModelSpec
+    from nestor.model.terms import Factor, Term
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def stream(
     reader = ColumnReader.of(spec)
     tree = GrowingTree(spec.level_names, missing)
     sums = RunningMoments(len(reader.terms), centred=INTERCEPT in spec.effects)
-    totals: Totals | None = None
+    totals: ColumnTotals | None = None
     values: frozenset[float] | None = frozenset() if spec.offset is None else None
     for batch in batches:
         if not batch.table.num_rows:
@@ -82,7 +78,7 @@ def stream(
             columns, weights = reader.read(batch.table)
             here, leaf = tree.add(batch.table)
         values = _few(values, columns[len(reader.slopes)])
-        here_totals = Totals.of(columns, None if totals is None else totals.origin)
+        here_totals = ColumnTotals.of(columns, None if totals is None else totals.origin)
         totals = here_totals if totals is None else totals.merged(here_totals)
         order, starts = in_leaf_order(here, len(leaf))
         if order is not None:
@@ -110,7 +106,7 @@ def _finished(
     reader: ColumnReader,
     tree: GrowingTree,
     sums: RunningMoments,
-    totals: Totals,
+    totals: ColumnTotals,
 ) -> Streamed:
     for j, term in enumerate(reader.terms):
         if term not in (None, INTERCEPT) and totals.is_constant(j):
@@ -118,7 +114,7 @@ def _finished(
     moments = sums.moments()
     index, order = tree.index(moments.rows)
     place = {term: j for j, term in enumerate(reader.terms)}
-    priors = resolve(spec, lambda term: totals.summary(place[term]))
+    priors = resolve_from_summaries(spec, lambda term: totals.summary(place[term]))
     refuse_magnitude(spec, reader.terms, moments, totals.is_zero)
     return Streamed(
         index=index,
@@ -230,3 +226,216 @@ def _named(where: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
+
+
+_OF_ALL_ROWS = ("scale", "center")
+
+
+def refuse_spec(spec: ModelSpec) -> None:
+    """Refuse a description whose rows cannot be read in batches and forgotten.
+
+    Raises
+    ------
+    Unsupported
+        If the outcome is not gaussian, or a term is made of all rows.
+    """
+    if spec.family != "gaussian":
+        raise Unsupported(
+            f"rows can be read in batches and forgotten where leaf statistics hold all that there is to "
+            f"know of them, that is, for gaussian outcomes, and {spec.outcome!r} is {spec.family}. "
+            "Make the problem of the whole table: Problem(spec, read_table(path))."
+        )
+    for text in (spec.outcome, *spec.effects, *spec.covariates):
+        for factor in parse_term(text).factors:
+            if (found := _of_all_rows(factor)) is not None:
+                raise Unsupported(
+                    f"{found.text} needs the mean of all rows before the first of them can be used, and "
+                    "rows are read in batches, once. Write its values to a column of the file, or "
+                    "make the problem of the whole table: Problem(spec, read_table(path))."
+                )
+
+
+def _of_all_rows(factor: Factor) -> Transform | None:
+    while not isinstance(factor, Column):
+        if isinstance(factor, Transform):
+            if factor.function in _OF_ALL_ROWS:
+                return factor
+            factor = factor.argument
+        else:
+            factor = factor.base
+    return None
+
+
+def number_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the columns that must be numbers, each once."""
+    terms = (parse_term(text) for text in (spec.outcome, *spec.effects, *spec.covariates))
+    names = [name for term in terms for name in term.columns]
+    return tuple(dict.fromkeys(n for n in (*names, spec.offset, spec.weights) if n is not None))
+
+
+@dataclass(frozen=True)
+class ColumnReader:
+    """Reads the columns (slopes, outcome less offset, covariates) and weights of batches."""
+
+    slopes: tuple[Term, ...]
+    outcome: Term
+    covariates: tuple[Term, ...]
+    offset: str | None
+    weights: str | None
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> ColumnReader:
+        """Parse the terms once."""
+        return cls(
+            slopes=tuple(parse_term(text) for text in spec.effects if text != INTERCEPT),
+            outcome=parse_term(spec.outcome),
+            covariates=tuple(parse_term(text) for text in spec.covariates),
+            offset=spec.offset,
+            weights=spec.weights,
+            names=number_columns(spec),
+        )
+
+    @property
+    def terms(self) -> tuple[str | None, ...]:
+        """What each column is: a predictor's term, or None for the outcome less the offset."""
+        predictors = [term.name for term in self.slopes]
+        return (*predictors, None, *(term.name for term in self.covariates))
+
+    def read(self, table: pa.Table) -> tuple[FloatArray, FloatArray | None]:
+        """Return the columns (d, N) and the weights (N,) of a batch.
+
+        Raises
+        ------
+        DataError
+            If a column is not numeric, or values are missing, infinite or, of weights, not positive.
+        """
+        numbers = {name: as_numbers(table[name], name) for name in self.names}
+        # What overflows is infinite, and refused where all rows are known: `refuse_magnitude`.
+        columns = np.empty((len(self.terms), table.num_rows))
+        for row, term in zip(columns, (*self.slopes, self.outcome, *self.covariates), strict=True):
+            row[:] = _values(term, numbers, table.num_rows)
+        if self.offset is not None:
+            with np.errstate(over="ignore"):
+                columns[len(self.slopes)] -= numeric_column(numbers, self.offset)
+        weights = None if self.weights is None else weight_column(numbers, self.weights)
+        return columns, weights
+
+
+def _values(term: Term, numbers: dict[str, FloatArray], rows: int) -> FloatArray:
+    if not term.factors:
+        return np.ones(rows)
+    if len(term.factors) == 1 and isinstance(term.factors[0], Column):
+        name = term.factors[0].name
+        # A sum is finite if all values are, unless it overflows: then, and only then, look at each.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = numbers[name].sum()
+        if np.isfinite(total):
+            return numbers[name]
+        return numeric_column(numbers, name)
+    return evaluate(term, numbers)
+
+
+def refuse_type(kind: Any, name: str, values: Iterable[Any] = ()) -> None:
+    """Refuse a column whose Arrow type is not a number's; its values, (N,), may be shown."""
+    is_type = pa.types
+    tests = (is_type.is_integer, is_type.is_floating, is_type.is_boolean, is_type.is_decimal)
+    if not any(test(kind) for test in tests):
+        raise not_numeric(name, f"type {kind}", values)
+
+
+def as_numbers(column: pa.ChunkedArray, name: str) -> FloatArray:
+    """Return a column as float64, (N,), NaN where it has no value."""
+    refuse_type(column.type, name, (value.as_py() for value in column))
+    values = column.cast(pa.float64(), safe=False)
+    return np.asarray(values.to_numpy(), dtype=np.float64)
+
+
+def missing_columns(
+    wanted: Sequence[str], present: Sequence[object], in_index: Sequence[object] = ()
+) -> None:
+    """Refuse a table that lacks a column or has it twice."""
+    for name in wanted:
+        if name not in present:
+            raise no_column(name, present, in_index)
+        if (times := list(present).count(name)) > 1:
+            raise DataError(f"there are {times} columns {name!r}; rename or drop the others.")
+
+
+@dataclass(frozen=True)
+class ColumnTotals:
+    """Unweighted totals of d columns, merged by the formula of `nestor.data.statistics.moments`.
+
+    Means are kept as distances from one value of each column: where the columns are far from zero, means
+    themselves are rounded by more than what they differ by from batch to batch.
+
+    Parameters
+    ----------
+    rows : int
+        Number of rows.
+    origin : ndarray, (d,)
+        The value of each column from which its mean is counted.
+    mean, squares, low, high : ndarray, (d,)
+        Means less the origin, sums of squared deviations from them, least and largest values.
+    """
+
+    rows: int
+    origin: FloatArray
+    mean: FloatArray
+    squares: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, columns: FloatArray, origin: FloatArray | None = None) -> Self:
+        """ColumnTotals of columns (d, N); what double precision cannot hold is infinite, zero or NaN.
+
+        Parameters
+        ----------
+        columns : ndarray, (d, N)
+            At least one row.
+        origin : ndarray, (d,), optional
+            See `ColumnTotals`; the first row if there is none yet.
+        """
+        d, n = columns.shape
+        origin = columns[:, 0].copy() if origin is None else origin
+        mean, squares = np.empty(d), np.empty(d)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for j, column in enumerate(columns):
+                apart = column - origin[j]
+                first = apart.mean()
+                apart -= first
+                rest = apart.mean()
+                mean[j] = first + rest
+                squares[j] = max(np.square(apart, out=apart).sum() - n * (rest * rest), 0.0)
+        return cls(n, origin, mean, squares, columns.min(axis=1), columns.max(axis=1))
+
+    def merged(self, other: ColumnTotals) -> ColumnTotals:
+        """ColumnTotals of the rows of both, which have one origin."""
+        rows = self.rows + other.rows
+        share = other.rows / rows
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            shift = other.mean - self.mean
+            return ColumnTotals(
+                rows=rows,
+                origin=self.origin,
+                mean=self.mean + share * shift,
+                squares=self.squares + other.squares + self.rows * share * shift**2,
+                low=np.minimum(self.low, other.low),
+                high=np.maximum(self.high, other.high),
+            )
+
+    def is_constant(self, j: int) -> bool:
+        """Whether column `j` has one value in all rows."""
+        return bool(self.low[j] == self.high[j])
+
+    def is_zero(self, j: int) -> bool:
+        """Whether column `j` is zero in all rows."""
+        return bool(self.low[j] == 0 == self.high[j])
+
+    def summary(self, j: int) -> ColumnSummary:
+        """What automatic priors need to know of column `j`."""
+        # The mean of equal numbers is that number, which merging may miss by a rounding error.
+        mean = self.low[j] if self.is_constant(j) else self.origin[j] + self.mean[j]
+        sd = math.sqrt(self.squares[j] / self.rows)
+        return ColumnSummary(float(mean), sd, float(self.low[j]), float(self.high[j]))

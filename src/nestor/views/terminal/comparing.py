@@ -14,7 +14,7 @@ from nestor.agreement.session import (
     compare,
     read_contenders,
 )
-from nestor.data.residual import check_sigma
+from nestor.data.propriety import check_sigma
 from nestor.errors import Unsupported
 from nestor.runner import store
 from nestor.views.terminal.lines import Unpadded

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nestor.agreement.session import check_memory, check_timeout, read_contender
 from nestor.api import advice, fit_one
-from nestor.data.residual import check_sigma
+from nestor.data.propriety import check_sigma
 from nestor.engines.contender import Contender
 from nestor.errors import DataError, EngineFailed
 from nestor.runner import store

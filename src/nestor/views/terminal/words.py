@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from nestor.agreement.shape import ShapeResult
     from nestor.agreement.verdict import PairResult
     from nestor.data.index import TreeIndex
-    from nestor.data.index.summary import IndexSummary
+    from nestor.data.index.tree import IndexSummary
     from nestor.data.problem import Problem
-    from nestor.data.resolve import ResolvedPriors
+    from nestor.data.resolved_priors import ResolvedPriors
     from nestor.engines.contender import Contender
     from nestor.model.priors import Prior
 

@@ -27,7 +27,7 @@ _DOUBLE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TreeDesign:
     """The checked arguments of a simulation: depth K levels, p effects, c covariates.
 
     Parameters
@@ -113,7 +113,7 @@ def tree_plan(
     beta: ArrayLike,
     tau: ArrayLike,
     gamma: ArrayLike | None,
-) -> Plan:
+) -> TreeDesign:
     """Check and complete the arguments of `simulate_tree` that describe its coefficients."""
     n_slopes = whole("slopes", slopes, least=0, most=MOST_TERMS, error=DataError)
     effects = tuple(f"x{j + 1}" for j in range(n_slopes))
@@ -125,7 +125,7 @@ def tree_plan(
     if gamma is not None and not n_covariates:
         raise DataError("gamma was given, but covariates is 0.")
     mask = _mask(varying, (len(levels), len(effects)))
-    return Plan(
+    return TreeDesign(
         levels=tuple(levels),
         branching=tuple(levels.values()),
         effects=effects,
@@ -180,7 +180,7 @@ class Simulation:
 
     Parameters
     ----------
-    plan : Plan
+    plan : TreeDesign
         Tree and coefficients.
     extras : dict of str to int
         Extra columns, with the largest number of trials.
@@ -192,7 +192,7 @@ class Simulation:
         Of children and rows.
     """
 
-    plan: Plan
+    plan: TreeDesign
     extras: dict[str, int]
     parameters: dict[str, float]
     rows: int

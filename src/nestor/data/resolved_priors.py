@@ -86,7 +86,7 @@ class ResolvedPriors:
         return found | dict(self.family)
 
 
-def blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
+def prior_blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
     """Group the priors of a vector's entries, in the mapping's order, by family."""
     positions: dict[str, list[int]] = {}
     ordered = list(priors.values())
@@ -105,7 +105,7 @@ def blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ColumnSummary:
     """What automatic priors need to know of a column: mean, population sd, least and largest value."""
 
     mean: float
@@ -128,21 +128,23 @@ def resolve_priors(
     Z: NDArray[np.float64],
     offset: NDArray[np.float64] | None,
 ) -> ResolvedPriors:
-    """Give every parameter its prior, automatic ones from all rows: see `resolve`."""
+    """Give every parameter its prior, automatic ones from all rows: see `resolve_from_summaries`."""
     columns = dict(zip(spec.effects, X.T, strict=True)) | dict(
         zip(spec.covariates, Z.T, strict=True)
     )
 
     @cache
-    def summary(predictor: str | None) -> Summary:
+    def summary(predictor: str | None) -> ColumnSummary:
         if predictor is not None:
-            return Summary.of(columns[predictor])
-        return Summary.of(y if offset is None else y - offset)
+            return ColumnSummary.of(columns[predictor])
+        return ColumnSummary.of(y if offset is None else y - offset)
 
-    return resolve(spec, summary)
+    return resolve_from_summaries(spec, summary)
 
 
-def resolve(spec: ModelSpec, summary: Callable[[str | None], Summary]) -> ResolvedPriors:
+def resolve_from_summaries(
+    spec: ModelSpec, summary: Callable[[str | None], ColumnSummary]
+) -> ResolvedPriors:
     """Give every parameter its prior: the user's, or one scaled by the data as Bambi does.
 
     With s_y, m_y the outcome's (less the offset's) standard deviation and mean, slopes get
@@ -192,7 +194,7 @@ def resolve(spec: ModelSpec, summary: Callable[[str | None], Summary]) -> Resolv
 class _Automatic:
     """Automatic priors of one data set; the data are looked at only when one is needed."""
 
-    def __init__(self, spec: ModelSpec, summary: Callable[[str | None], Summary]) -> None:
+    def __init__(self, spec: ModelSpec, summary: Callable[[str | None], ColumnSummary]) -> None:
         self._summary = summary
         names = (*spec.effects, *spec.covariates)
         self._population = [c for c in names if c != INTERCEPT and c not in spec.zero_mean]

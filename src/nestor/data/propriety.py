@@ -68,11 +68,11 @@ def check_sigma(problem: Problem) -> None:
     DataError
         With why.
     """
-    if why := problem.without_residual:
+    if why := problem.why_improper:
         raise DataError(why)
 
 
-def without_residual(problem: Problem) -> str:
+def why_improper(problem: Problem) -> str:
     """Return why sigma cannot be estimated; empty where it can.
 
     Where rows do not fit exactly, which a few of them show, that is all that is looked at. Otherwise all

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Prior, Problem
-from nestor.data.resolve import blocks
+from nestor.data.resolved_priors import prior_blocks
 from nestor.errors import DataError
 
 # y has mean 3 and sd sqrt((4 + 1 + 0 + 9) / 4) = sqrt(3.5); x mean 1, sd 1; z mean -2, sd 2 (population
@@ -162,13 +162,13 @@ def test_blocks_group_entries_by_family_and_keep_their_places():
         "b": Prior("Cauchy", (2, 3)),
         "c": Prior("Normal", (4, 5)),
     }
-    normal, cauchy = blocks(priors)
+    normal, cauchy = prior_blocks(priors)
     assert (normal.family, normal.positions) == ("Normal", (0, 2))
     assert [list(column) for column in normal.args] == [[0, 4], [1, 5]]
     assert (cauchy.family, cauchy.positions) == ("Cauchy", (1,))
     assert [list(column) for column in cauchy.args] == [[2], [3]]
     assert all(column.dtype == np.float64 for block in (normal, cauchy) for column in block.args)
-    assert blocks({}) == ()
+    assert prior_blocks({}) == ()
 
 
 def test_totals_of_batches_give_the_priors_of_all_rows():

@@ -9,7 +9,7 @@ import pytest
 import nestor
 from nestor import DataError, ModelSpec, Problem, SamplerConfig
 from nestor.calibration.api import check_study
-from nestor.data import residual
+from nestor.data import propriety
 from nestor_reference import log_marginal
 
 N = 40
@@ -91,7 +91,7 @@ LEFT = {
 @pytest.mark.parametrize("make", [problem, batched])
 def test_what_fits_exactly_is_found(case, make):
     formula, y, why = EXACT[case]
-    found = make(formula, y).without_residual
+    found = make(formula, y).why_improper
     assert found.startswith("of the outcome 'y' nothing is left for sigma")
     if make is problem:
         assert why in found
@@ -100,12 +100,12 @@ def test_what_fits_exactly_is_found(case, make):
 @pytest.mark.parametrize("case", LEFT, ids=str)
 @pytest.mark.parametrize("make", [problem, batched])
 def test_what_leaves_something_is_not_refused(case, make):
-    assert make(*LEFT[case]).without_residual == ""
+    assert make(*LEFT[case]).why_improper == ""
 
 
 def test_a_small_residual_that_rounding_does_not_make_is_left():
     y = OF_G + LINE + 1e-11 * NOISE
-    assert problem("y ~ x + (1 | g)", y).without_residual == ""
+    assert problem("y ~ x + (1 | g)", y).why_improper == ""
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_a_small_residual_that_rounding_does_not_make_is_left():
 )
 def test_priors_and_families_decide(model, refused):
     found = problem("y ~ x + (1 | g)", OF_G + LINE, **model)
-    assert bool(found.without_residual) == refused
+    assert bool(found.why_improper) == refused
 
 
 def test_an_offset_is_taken_off_first():
-    assert problem("y ~ x + offset(o) + (1 | g)", OF_G + LINE + OF_PAIR).without_residual
-    assert not problem("y ~ x + offset(o) + (1 | g)", OF_G + LINE).without_residual
+    assert problem("y ~ x + offset(o) + (1 | g)", OF_G + LINE + OF_PAIR).why_improper
+    assert not problem("y ~ x + offset(o) + (1 | g)", OF_G + LINE).why_improper
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_the_exact_marginal_density_has_the_pole(formula, y, gone, pole):
 
 
 def test_all_rows_are_looked_at_where_the_first_fit(monkeypatch):
-    monkeypatch.setattr(residual, "_FIRST", 5)
+    monkeypatch.setattr(propriety, "_FIRST", 5)
     exact = OF_G + LINE
     other = exact + np.where(np.arange(N) == 8, 0.5, 0.0)  # in none of the places
-    assert problem("y ~ x + (1 | g)", exact).without_residual
-    assert not problem("y ~ x + (1 | g)", other).without_residual
+    assert problem("y ~ x + (1 | g)", exact).why_improper
+    assert not problem("y ~ x + (1 | g)", other).why_improper
 
 
 def test_rank_and_remainder_are_those_of_dense_least_squares():
@@ -174,8 +174,8 @@ def test_rank_and_remainder_are_those_of_dense_least_squares():
         of = problem(formula, y)
         scales = [(k, int(j)) for k, v in enumerate(of.levels) for j in v.varying]
         for gone in itertools.chain([()], ((scale,) for scale in scales)):
-            dense = residual._fit_some(of, frozenset(gone), slice(0, N))
-            tree = residual._fit_all(of, frozenset(gone), dense.size)
+            dense = propriety._fit_some(of, frozenset(gone), slice(0, N))
+            tree = propriety._fit_all(of, frozenset(gone), dense.size)
             assert tree.rank == dense.rank
             # Both are rounded as products of the outcome are.
             assert tree.left == pytest.approx(dense.left, rel=1e-9, abs=1e-12 * dense.size**2)
@@ -206,5 +206,5 @@ def test_numbers_of_any_size(family, size):
     spec = ModelSpec.from_formula("y ~ 1 + (x || g)", family=family, priors=priors)
     for y, found in ((rows.y, True), (rows.y + size * NOISE, False)):
         of = Problem(spec, rows.assign(y=y))
-        assert bool(of.without_residual) == found
+        assert bool(of.why_improper) == found
         assert of.notes == ()

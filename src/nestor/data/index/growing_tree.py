@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nestor.data.index.build import build_index, check_levels, leaves, refuse_missing
-from nestor.data.index.columns import Column, plain_arrow
-from nestor.data.index.ranks import sorted_rows
+from nestor.data.index.columns import Column, plain_arrow, sorted_rows
 from nestor.data.index.tree import TreeIndex
 from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import shown
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nestor.data.index.ranks import Integers
+    from nestor.data.index.columns import Integers
 
 _LABEL_TYPES = (
     pa.types.is_null,
