@@ -174,8 +174,8 @@ def test_rank_and_remainder_are_those_of_dense_least_squares():
         of = problem(formula, y)
         scales = [(k, int(j)) for k, v in enumerate(of.levels) for j in v.varying]
         for gone in itertools.chain([()], ((scale,) for scale in scales)):
-            dense = propriety._fit_some(of, frozenset(gone), slice(0, N))
-            tree = propriety._fit_all(of, frozenset(gone), dense.size)
+            dense = propriety._fit_dense(of, frozenset(gone), slice(0, N))
+            tree = propriety._fit_tree(of, frozenset(gone), dense.size)
             assert tree.rank == dense.rank
             # Both are rounded as products of the outcome are.
             assert tree.left == pytest.approx(dense.left, rel=1e-9, abs=1e-12 * dense.size**2)

@@ -247,7 +247,7 @@ class ParameterIndex:
 
     @cached_property
     def is_scale(self) -> NDArray[np.bool_]:
-        """Which scalars are scales or parameters of the family: all that is not a coefficient, (n,)."""
+        """Which scalars are scales or parameters of the family, that is, not coefficients, (n,)."""
         by_variable = np.array([v.role in ("scale", "family") for v in self.variables])
         return by_variable[self.variable]
 

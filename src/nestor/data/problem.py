@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.index import TreeIndex
-    from nestor.data.statistics.streaming import Streamed
+    from nestor.data.statistics.streaming import StreamedData
 
 __all__ = ["LevelDesign", "Problem", "Role", "Variable", "check_problem"]
 
 
 class Problem:
-    """A model and its data: the posterior, whole. Rows are sorted by leaf.
+    """A model and its data, which together define the posterior. Rows are sorted by leaf.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ class Problem:
         index: TreeIndex,
         priors: ResolvedPriors,
         rows: Rows | None,
-        streamed: Streamed | None,
+        streamed: StreamedData | None,
     ) -> None:
-        """Set every attribute; either rows or what is left of those that were read stand for the data."""
+        """Set every attribute; the data are `rows`, or statistics of rows that were read in batches."""
         self.spec = spec
         self.index = index
         self.levels: tuple[LevelDesign, ...] = level_designs(spec, index)
@@ -170,7 +170,7 @@ class Problem:
         return cls._of_stream(spec, stream(spec, read_tables(spec, batches), missing=missing))
 
     @classmethod
-    def _of_stream(cls, spec: ModelSpec, found: Streamed) -> Problem:
+    def _of_stream(cls, spec: ModelSpec, found: StreamedData) -> Problem:
         new = object.__new__(cls)
         new._assign(spec, found.index, found.priors, None, found)
         return new
@@ -234,12 +234,12 @@ class Problem:
 
     @cached_property
     def statistics(self) -> LeafStatistics:
-        """What a gaussian likelihood needs to know of the rows; other outcomes are `Unsupported`."""
+        """Leaf statistics of a gaussian outcome; for other outcomes `Unsupported` is raised."""
         return leaf_statistics(self) if self._streamed is None else self._streamed.statistics
 
     @cached_property
     def two_values(self) -> tuple[float, float] | None:
-        """The two values that the outcome takes, if it takes no more."""
+        """The two values of the outcome, if it has exactly two."""
         if self._streamed is not None:
             return self._streamed.two_values
         from nestor.data.notes import two_values
@@ -248,14 +248,14 @@ class Problem:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What its data cannot tell, or tell only in part: a sentence each; see `nestor.data.notes`."""
+        """One sentence for each thing that its data do not identify, or hardly; see `nestor.data.notes`."""
         from nestor.data.notes import problem_notes
 
         return problem_notes(self)
 
     @cached_property
     def why_improper(self) -> str:
-        """Why sigma cannot be estimated of these data; empty if it can: see `nestor.data.propriety`."""
+        """Why the posterior of sigma is improper; empty if it is proper: see `nestor.data.propriety`."""
         from nestor.data.propriety import why_improper
 
         return why_improper(self)
@@ -391,7 +391,7 @@ class Problem:
 
 
 def check_problem(problem: object) -> None:
-    """Refuse what is not a `Problem`.
+    """Refuse anything that is not a `Problem`.
 
     Raises
     ------
@@ -445,7 +445,7 @@ def fingerprint(problem: Problem) -> str:
 
 
 def _data(problem: Problem) -> list[NDArray[Any] | None]:
-    """Arrays of the rows or, where there are none, of the statistics."""
+    """Arrays of the rows, or of the statistics where rows are not in memory."""
     if problem.has_rows:
         rows = problem.rows
         return [rows.y, rows.X, rows.Z, rows.offset, rows.weights, rows.leaf]

@@ -1,4 +1,4 @@
-"""Whether anything is left of the outcome for sigma once all coefficients are free.
+"""Whether the posterior is proper: does the outcome leave any residual for sigma?
 
 Let sigma and some of the group-level standard deviations, the set S, go to zero together, at the pace r.
 The coefficients that stay free have a design of rank k; if they fit all N rows exactly, the posterior
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 
 _EPS = float(np.finfo(np.float64).eps)
-#: Residuals of so many roundings of a row's terms are rounding: one for each product and sum, and those of
-#: least squares, which grow with the number of columns.
+#: Residuals below so many roundings of a row's terms count as zero: one for each product and sum, and the
+#: error of least squares, which grows with the number of columns.
 _ROUNDINGS = 50
 #: Singular values below this part of the largest are zero.
 _SINGULAR = 1e-11
@@ -53,7 +53,7 @@ type Scale = tuple[int, int]
 
 
 class _Fit(NamedTuple):
-    """What least squares leaves: sum of squares, rank of the design, and the size of a row's terms."""
+    """A least-squares fit: residual sum of squares, rank of the design, and the size of a row's terms."""
 
     left: float
     rank: int
@@ -61,7 +61,7 @@ class _Fit(NamedTuple):
 
 
 def check_sigma(problem: Problem) -> None:
-    """Refuse data that leave nothing for sigma, so that its posterior is not proper.
+    """Refuse data that leave no residual for sigma, so that the posterior is improper.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_sigma(problem: Problem) -> None:
 
 
 def why_improper(problem: Problem) -> str:
-    """Return why sigma cannot be estimated; empty where it can.
+    """Return why the posterior of sigma is improper; empty if it is proper.
 
     Where rows do not fit exactly, which a few of them show, that is all that is looked at. Otherwise all
     rows are read, for each set of scales without which they would still fit exactly.
@@ -81,23 +81,23 @@ def why_improper(problem: Problem) -> str:
     with np.errstate(
         over="ignore", under="ignore", invalid="ignore"
     ):  # what cannot be told is no reason
-        found = _degenerate(problem)
-    return "" if found is None else _sentence(problem, found)
+        found = _improper_set(problem)
+    return "" if found is None else _explanation(problem, found)
 
 
 def fits_exactly(problem: Problem) -> bool:
-    """Whether the coefficients, all free, fit the rows exactly, one coefficient for each row."""
+    """Whether the coefficients, all of them free, fit all rows exactly and number as many as the rows."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return _rank_of_exact_fit(problem, frozenset()) == problem.n_rows
 
 
-def _degenerate(problem: Problem) -> frozenset[Scale] | None:
+def _improper_set(problem: Problem) -> frozenset[Scale] | None:
     """A set S of scales that makes the posterior improper; None if there is none."""
-    sigma = _spare(problem.priors.family["sigma"])
+    sigma = _prior_order(problem.priors.family["sigma"])
     if math.isinf(sigma):
         return None
     scales = [(k, int(j)) for k, level in enumerate(problem.levels) for j in level.varying]
-    spare = {scale: _spare_of(problem, scale) for scale in scales}
+    spare = {scale: _prior_order_of(problem, scale) for scale in scales}
     seen: set[frozenset[Scale]] = set()
     waiting: list[frozenset[Scale]] = [frozenset()]
     while waiting and len(seen) < _MOST_SETS:
@@ -115,8 +115,8 @@ def _degenerate(problem: Problem) -> frozenset[Scale] | None:
     return None
 
 
-def _spare(prior: Prior) -> float:
-    """A + 1 of the module's formula: how much more than 1/r the density may grow; infinite: any power."""
+def _prior_order(prior: Prior) -> float:
+    """The a + 1 of the module's formula, for a prior of order r^a at zero; infinite if it vanishes faster."""
     if prior.is_fixed or prior.family in ("InverseGamma", "LogNormal"):
         return math.inf
     if prior.family == "Gamma":
@@ -124,14 +124,14 @@ def _spare(prior: Prior) -> float:
     return math.inf if prior.family == "Uniform" and prior.args[0] > 0 else 1.0
 
 
-def _spare_of(problem: Problem, scale: Scale) -> float:
+def _prior_order_of(problem: Problem, scale: Scale) -> float:
     level = problem.levels[scale[0]]
-    one = _spare(problem.priors.tau[level.name][problem.effects[scale[1]]])
+    one = _prior_order(problem.priors.tau[level.name][problem.effects[scale[1]]])
     return one * (level.n_parents if level.per_parent else 1)
 
 
 def _rank_of_exact_fit(problem: Problem, gone: frozenset[Scale]) -> int | None:
-    """The rank of the design that is free without some scales, if it fits all rows exactly."""
+    """Rank of the design with some scales at zero if it fits all rows exactly, else None."""
     if problem.index.n_leaves == problem.n_rows:
         last = len(problem.levels) - 1
         own = [e for j, e in enumerate(problem.effects) if _lowest_free(problem, gone)[j] == last]
@@ -139,21 +139,21 @@ def _rank_of_exact_fit(problem: Problem, gone: frozenset[Scale]) -> int | None:
             return problem.n_rows  # each row has a coefficient of its own
     if problem.has_rows:
         size = 0.0
-        for here in _some(problem):
-            few = _fit_some(problem, gone, here)
-            if not _is_rounding(few, here.stop - here.start):
+        for here in _probe_slices(problem):
+            few = _fit_dense(problem, gone, here)
+            if not _is_exact(few, here.stop - here.start):
                 return None
             size = max(size, few.size)
-        found = _fit_all(problem, gone, size)
-        return found.rank if _is_rounding(found, problem.n_rows) else None
+        found = _fit_tree(problem, gone, size)
+        return found.rank if _is_exact(found, problem.n_rows) else None
     found = _fit_statistics(problem, gone)
-    # In batches remainders are differences of sums, of which rounding leaves its share.
+    # In batches remainders are differences of sums, which rounding makes inexact.
     lost = _ROUNDINGS * _EPS * _explained(problem)
-    exact = _is_rounding(found, problem.n_rows) or found.left <= lost
+    exact = _is_exact(found, problem.n_rows) or found.left <= lost
     return found.rank if exact else None
 
 
-def _is_rounding(fit: _Fit, n_rows: int) -> bool:
+def _is_exact(fit: _Fit, n_rows: int) -> bool:
     return math.sqrt(fit.left) <= _ROUNDINGS * _EPS * fit.size * math.sqrt(n_rows)
 
 
@@ -169,8 +169,8 @@ def _lowest_free(problem: Problem, gone: frozenset[Scale]) -> list[int | None]:
 # --- a few rows -------------------------------------------------------------------------------
 
 
-def _some(problem: Problem) -> Iterator[slice]:
-    """Rows that follow each other: of the largest leaf, and of a few places all over the data."""
+def _probe_slices(problem: Problem) -> Iterator[slice]:
+    """Runs of rows to look at first: in the largest leaf, and in a few places all over the data."""
     N = problem.n_rows
     last = max(0, N - _FIRST)
     largest = int(problem.index.starts[int(np.argmax(problem.index.rows_per_leaf))])
@@ -178,7 +178,7 @@ def _some(problem: Problem) -> Iterator[slice]:
         yield slice(first, min(first + _FIRST, N))
 
 
-def _fit_some(problem: Problem, gone: frozenset[Scale], here: slice) -> _Fit:
+def _fit_dense(problem: Problem, gone: frozenset[Scale], here: slice) -> _Fit:
     """Fit some rows by dense least squares."""
     rows = problem.rows
     y, size = _outcome(problem, here)
@@ -204,7 +204,7 @@ def _fit_some(problem: Problem, gone: frozenset[Scale], here: slice) -> _Fit:
 
 
 def _outcome(problem: Problem, here: slice) -> tuple[FloatArray, FloatArray]:
-    """The outcome less the offset, and the sizes of both, in units in which no square overflows."""
+    """The outcome minus the offset, and the sizes of both, in units in which no square overflows."""
     rows = problem.rows
     unit = float(np.abs(rows.y).max())
     if rows.offset is not None:
@@ -217,7 +217,7 @@ def _outcome(problem: Problem, here: slice) -> tuple[FloatArray, FloatArray]:
 
 
 def _scaled(columns: FloatArray) -> FloatArray:
-    """Columns, (..., k), of which the largest number is 1."""
+    """Columns, (..., k), scaled so that each one's largest number is 1."""
     largest = np.abs(columns).max(axis=tuple(range(columns.ndim - 1)))
     return np.asarray(columns / np.where(largest > 0, largest, 1.0))
 
@@ -225,7 +225,7 @@ def _scaled(columns: FloatArray) -> FloatArray:
 # --- all rows, from the leaves up -------------------------------------------------------------
 
 
-def _fit_all(problem: Problem, gone: frozenset[Scale], size: float) -> _Fit:
+def _fit_tree(problem: Problem, gone: frozenset[Scale], size: float) -> _Fit:
     rows = problem.rows
     y, _ = _outcome(problem, slice(None))
     table = np.column_stack([_scaled(np.hstack([rows.X, rows.Z])), y])
@@ -236,7 +236,7 @@ def _fit_all(problem: Problem, gone: frozenset[Scale], size: float) -> _Fit:
 
 
 def _fit_statistics(problem: Problem, gone: frozenset[Scale]) -> _Fit:
-    """Fit leaf statistics: the roots of leaves are rows, and what is left in leaves is a row more."""
+    """Fit leaf statistics: the leaves' roots serve as rows, their residuals as further rows."""
     found = problem.statistics
     U, m = found.root, found.fit
     table = np.concatenate([U, U @ m[:, :, 1:], U @ m[:, :, :1]], axis=2)
@@ -254,7 +254,7 @@ def _fit_statistics(problem: Problem, gone: frozenset[Scale]) -> _Fit:
 
 
 def _explained(problem: Problem) -> float:
-    """What slopes and covariates explain within leaves, in the units of a sum of squares."""
+    """Sum of squares that slopes and covariates explain within leaves."""
     found = problem.statistics
     slopes = [j for j, effect in enumerate(problem.effects) if effect != INTERCEPT]
     apart = found.root[:, slopes][:, :, slopes] @ found.fit[:, slopes, :1]
@@ -269,7 +269,7 @@ def _up_the_tree(
     leaf: NDArray[np.intp],
     rest: FloatArray | None = None,
 ) -> tuple[float, int]:
-    """What is left of the last column, and the rank of all others, by orthogonal elimination.
+    """Residual sum of squares of the last column, and the rank of all others, by orthogonal elimination.
 
     Parameters
     ----------
@@ -292,22 +292,22 @@ def _up_the_tree(
     block, owner, rank = (table / scale)[:, :, columns], leaf, 0
     place = [lowest[j] for j in kept]
     for k in reversed(range(len(problem.levels))):
-        block = _gathered(block, owner, problem.levels[k].n)
+        block = _combine(block, owner, problem.levels[k].n)
         here = [i for i, level in enumerate(place) if level == k]
-        block, found = _eliminated(block, here)
+        block, found = _project_out(block, here)
         rank += found
         place = [level for level in place if level != k]
         owner = problem.levels[k].parent
-    block = _gathered(block, owner, 1)
+    block = _combine(block, owner, 1)
     if rest is not None:
         tail = (rest / scale)[:, columns][None, :, len(columns) - block.shape[2] :]
         block = np.concatenate([block, tail], axis=1)
-    block, found = _eliminated(block, list(range(block.shape[2] - 1)))
+    block, found = _project_out(block, list(range(block.shape[2] - 1)))
     return float(np.sum(block**2)), rank + found
 
 
-def _gathered(block: FloatArray, owner: NDArray[np.intp], n: int) -> FloatArray:
-    """One block of rows for each owner, with the same sums of squares and products: (n, <= k, k)."""
+def _combine(block: FloatArray, owner: NDArray[np.intp], n: int) -> FloatArray:
+    """Combine blocks into one for each owner, with the same cross-products: (n, <= k, k)."""
     k = block.shape[2]
     while len(block) > n:
         first = np.searchsorted(owner, np.arange(n))
@@ -323,8 +323,8 @@ def _gathered(block: FloatArray, owner: NDArray[np.intp], n: int) -> FloatArray:
     return block
 
 
-def _eliminated(block: FloatArray, columns: list[int]) -> tuple[FloatArray, int]:
-    """Blocks without some columns, of rows orthogonal to them; and the sum of the columns' ranks."""
+def _project_out(block: FloatArray, columns: list[int]) -> tuple[FloatArray, int]:
+    """Project some columns out of the blocks; return these, and the sum of the columns' ranks."""
     others = [j for j in range(block.shape[2]) if j not in columns]
     if not columns:
         return block, 0
@@ -338,7 +338,7 @@ def _eliminated(block: FloatArray, columns: list[int]) -> tuple[FloatArray, int]
 # --- words ------------------------------------------------------------------------------------
 
 
-def _sentence(problem: Problem, gone: frozenset[Scale]) -> str:
+def _explanation(problem: Problem, gone: frozenset[Scale]) -> str:
     outcome = problem.spec.outcome
     what = f"of the outcome {outcome!r} nothing is left for sigma, so that it cannot be estimated"
     last = problem.levels[-1]
@@ -347,7 +347,7 @@ def _sentence(problem: Problem, gone: frozenset[Scale]) -> str:
         do = f"take one row of each {last.name}" if len(problem.levels) > 1 else "it needs no model"
         do += f" and leave {last.name} out" if len(problem.levels) > 1 else ""
     else:
-        vary = _listed(problem, gone)
+        vary = _effects_without_variation(problem, gone)
         seen = (
             ""
             if problem.has_rows
@@ -368,8 +368,8 @@ def _constant_in_leaves(problem: Problem) -> bool:
     return bool((spread <= _ROUNDINGS * _EPS * np.abs(y).max()).all())
 
 
-def _listed(problem: Problem, gone: frozenset[Scale]) -> str:
-    """Say which variation it does not take."""
+def _effects_without_variation(problem: Problem, gone: frozenset[Scale]) -> str:
+    """List the effects that do not need to vary for an exact fit."""
     parts = []
     for k, level in enumerate(problem.levels):
         effects = [problem.effects[j] for j in level.varying if (k, int(j)) in gone]

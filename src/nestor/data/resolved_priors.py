@@ -106,7 +106,7 @@ def prior_blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """What automatic priors need to know of a column: mean, population sd, least and largest value."""
+    """A column's mean, population sd, least and largest value, from which automatic priors are made."""
 
     mean: float
     sd: float
@@ -115,7 +115,7 @@ class ColumnSummary:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Self:
-        """Summarize a column, (N,); what double precision cannot hold is infinite or zero."""
+        """Summarize a column, (N,); a number beyond double precision becomes infinite or zero."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             sd = float(values.std())
             return cls(float(values.mean()), sd, float(values.min()), float(values.max()))

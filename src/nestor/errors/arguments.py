@@ -31,7 +31,7 @@ LONGEST_FORMULA: Final = 240
 
 
 def shown(value: object, width: int = 80) -> str:
-    """Write a value for a message: as Python does, but cut where it is long, and whatever it is."""
+    """Write any value for a message: as `repr` does, but shortened."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = width
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = 6
@@ -52,7 +52,7 @@ def whole(
     most: int | None = LARGEST,
     error: type[NestorError] = SpecError,
 ) -> int:
-    """Return `value` if it is a whole number from `least` to `most`, of Python's or NumPy's.
+    """Return `value` if it is an integer of Python or NumPy from `least` to `most`.
 
     Parameters
     ----------
@@ -103,13 +103,13 @@ def number(
 
 
 def is_number(value: object, kind: Any) -> TypeGuard[float]:
-    """Whether a value is a Real or an Integral; truth values, and durations among NumPy's, are none."""
+    """Whether a value is a Real or an Integral, but neither a boolean nor a NumPy duration."""
     plain = isinstance(value, kind) and not isinstance(value, bool)
     return plain and type(value).__name__ != "timedelta64"
 
 
 def _real(value: object) -> float | None:
-    """Return a finite number as a float, or None if it is none."""
+    """Return a finite number as a float, and None for anything else."""
     if not is_number(value, Real):
         return None
     try:
@@ -186,7 +186,7 @@ def one_of(
 
 
 def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> NDArray[np.float64]:
-    """Return `value` as floats of the shape that it has, finite or not; for the parameters see `whole`."""
+    """Return `value` as floats of its own shape, finite or not; for the parameters see `whole`."""
     import numpy as np
 
     try:
@@ -248,7 +248,7 @@ _WANTED: Final[Mapping[str, str]] = {
 
 
 def pydantic_complaint(one: Mapping[str, Any]) -> str:
-    """Say what is wrong with a value, in a sentence that lacks the place at its beginning.
+    """Say what is wrong with a value: a sentence to which the caller prepends the value's place.
 
     Parameters
     ----------

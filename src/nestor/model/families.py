@@ -46,7 +46,7 @@ FAMILIES: Mapping[str, Family] = {
     )
 }
 
-#: Families of the design that are not implemented yet: named, so that the message can say so.
+#: Families that are planned but not implemented, so that a message can say so.
 PLANNED = ("bernoulli", "binomial", "poisson", "negative_binomial", "gamma", "beta")
 
 #: What other libraries call them.

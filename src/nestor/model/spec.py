@@ -92,7 +92,7 @@ class Level(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """A nested hierarchical model, whatever the data and whoever computes it.
+    """A nested hierarchical model, independent of data and engine.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class ModelSpec(_Frozen):
 
     @property
     def names_constant(self) -> bool:
-        """Whether it was read from a formula with the bare word Intercept, which may be a column's name, too.
+        """Whether its formula had the bare word Intercept, which may also be a column's name.
 
         That is no part of the model: equal models may differ in it, and copies and files do not have it.
         """

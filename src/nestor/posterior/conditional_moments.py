@@ -29,7 +29,7 @@ class ConditionalMoments(NamedTuple):
 
 
 def conditional_moments(problem: Problem, scales: Mapping[str, ArrayLike]) -> ConditionalMoments:
-    """Moments of the coefficients given the outcome and one set of scales, by one pass up and one down.
+    """Means and standard deviations of the coefficients given the outcome and one set of scales.
 
     They are the moments of the exact draws that a marginalized engine makes at these scales (for the method
     see `nestor.posterior.message_passing.predictive`). Their means, averaged over draws of the scales, are

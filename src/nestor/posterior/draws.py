@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_draws(fit: object) -> None:
-    """Refuse what is no tree of draws.
+    """Refuse anything that is not a tree of draws.
 
     Raises
     ------

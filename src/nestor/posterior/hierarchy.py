@@ -209,7 +209,7 @@ def _variable(posterior: xr.Dataset, name: str) -> xr.Variable:
 
 
 def _parents(fit: xr.DataTree, level: str, above: str) -> np.ndarray[Any, Any]:
-    """Where each node's parent stands among the draws: by its path, since draws may be a selection."""
+    """Position of each node's parent among the draws, found by path because draws may be a selection."""
     posterior, name = fit["posterior"].dataset, underscored(f"{above}_of_{level}")
     stored = fit["constant_data"].dataset if "constant_data" in fit.children else {}
     if name not in stored:

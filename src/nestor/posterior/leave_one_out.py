@@ -32,17 +32,17 @@ _MIN_DRAWS = 25
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOut:
-    """Expected log predictive densities of what was left out, one unit (row or leaf) at a time.
+    """Expected log predictive densities of units (rows or leaves), each predicted from all the others.
 
     Parameters
     ----------
     elpd_i : DataArray, (unit,)
         Log predictive density of each unit given all others, in nats.
     p_i : DataArray, (unit,)
-        By how much the fit to all data says more of it.
+        How much higher its log density is under the fit to all data.
     pareto_k : DataArray, (unit,)
-        Shape of the importance weights' tail: above `good_k` they do not suffice. Minus infinity where
-        all weights are the same.
+        Shape of the importance weights' tail: above `good_k` the estimate is unreliable. Minus infinity
+        where all weights are equal.
     n_samples : int
         Draws in all.
     """
@@ -79,7 +79,7 @@ class LeaveOneOut:
         return self.pareto_k[(self.pareto_k.values > self.good_k) | np.isnan(self.pareto_k.values)]
 
     def to_arviz(self) -> ELPDDataLOO:
-        """Return what `arviz_stats.compare` and ArviZ's plots take."""
+        """Return the object that `arviz_stats.compare` and ArviZ's plots take."""
         from arviz_stats.utils import ELPDDataLOO
 
         return ELPDDataLOO(
@@ -124,7 +124,7 @@ def loo(
     if reff is not None:
         reff = number("reff", reff, above=0.0)
     parts = log_likelihood(problem, fit, chunk=chunk)
-    # Scales have no part in the density of rows, but tell another model's draws.
+    # Scales are not needed for the density of rows, but reading them recognizes another model's draws.
     read_draws(problem, fit, problem.variables)
     if reff is None:
         reff = relative_efficiency(fit, [str(name) for name in fit["posterior"].data_vars])
@@ -138,7 +138,7 @@ def loo(
 
 
 def psis_loo(log_density: xr.DataArray, reff: float) -> LeaveOneOut:
-    """Leave-one-out of units whose log density given the other units is known at draws given all units.
+    """Leave units out by Pareto-smoothed importance sampling of draws given all units.
 
     As p(theta | y_-i) is proportional to p(theta | y) / p(y_i | y_-i, theta), the weights are
     exp(-log_density), smoothed.
@@ -174,7 +174,7 @@ def psis_loo(log_density: xr.DataArray, reff: float) -> LeaveOneOut:
 
 
 def concatenate(parts: Iterable[LeaveOneOut]) -> LeaveOneOut:
-    """Put chunks of units together, of the same draws."""
+    """Join the results of several chunks of units, computed from the same draws."""
     import xarray as xr
 
     parts = list(parts)
@@ -187,7 +187,7 @@ def concatenate(parts: Iterable[LeaveOneOut]) -> LeaveOneOut:
 
 
 def relative_efficiency(fit: xr.DataTree, names: list[str]) -> float:
-    """Effective draws over draws, its mean over all entries of some variables; 1 for a single chain."""
+    """Mean ratio of effective draws to draws, over all entries of some variables; 1 for a single chain."""
     import arviz_stats  # noqa: F401 - gives datasets the accessor
 
     posterior = fit["posterior"].dataset
@@ -305,7 +305,7 @@ def _psis_loo_in_chunks(
 def _evaluate_in_batches(
     predictive: Predictive, scales: dict[str, FloatArray], advance: Callable[[int], None]
 ) -> FloatArray:
-    """Log densities of all units at sets of scales, batch after batch: (S, units)."""
+    """Log densities of all units at each of S sets of scales, in batches: (S, units)."""
     total = len(scales["sigma"])
     found = _allocate(total, predictive.n_units)
     for start in range(0, total, predictive.batch):

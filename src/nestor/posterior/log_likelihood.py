@@ -113,7 +113,7 @@ def with_log_likelihood(
 
 
 class _Rows:
-    """Rows of a problem at the draws of a fit; any of them at any time."""
+    """The log-likelihood of any slice of a problem's rows at the draws of a fit."""
 
     def __init__(self, problem: Problem, fit: xr.DataTree) -> None:
         from nestor.runner.datatree import outcome_name, row_coords
@@ -167,7 +167,7 @@ class _Rows:
 
 
 def _log_kernel(name: str, z: FloatArray, family: Mapping[str, FloatArray]) -> FloatArray:
-    """Log density of a standardized residual, whose array is used up."""
+    """Log density of standardized residuals; overwrites their array."""
     np.square(z, out=z)
     if name == "gaussian":
         z *= -0.5
@@ -233,7 +233,7 @@ def _slices(n: int, size: int) -> Iterator[slice]:
 def _by_rows(
     problem: Problem, values: Mapping[str, FloatArray], family: Mapping[str, FloatArray]
 ) -> FloatArray:
-    """Log-likelihood of draws (draw, *shape) that are few enough to be held beside a chunk of rows."""
+    """Log-likelihood of draws (draw, *shape), from chunks of rows that fit in memory beside them."""
     sigma = family["sigma"]
     # Nodes first, so that the rows of one leaf copy one contiguous run of draws.
     leaves = np.ascontiguousarray(np.moveaxis(values[f"beta_{problem.levels[-1].name}"], 0, -1))
@@ -288,7 +288,7 @@ def _squared_residuals(
 
 
 def _kernel(name: str, squared: FloatArray, family: Mapping[str, FloatArray]) -> FloatArray:
-    """Sum over rows of what depends on the residuals, (draw,)."""
+    """Sum over rows of the terms that depend on the residuals, (draw,)."""
     variance = family["sigma"] ** 2
     if name == "gaussian":
         total: FloatArray = -0.5 * squared.sum(axis=0) / variance
@@ -300,7 +300,7 @@ def _kernel(name: str, squared: FloatArray, family: Mapping[str, FloatArray]) ->
 
 
 def _constants(problem: Problem, family: Mapping[str, FloatArray]) -> FloatArray:
-    """What does not depend on the residuals, (draw,)."""
+    """Sum over rows of the terms that do not depend on the residuals, (draw,)."""
     from scipy.special import gammaln
 
     n = problem.n_rows

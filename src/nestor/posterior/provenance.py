@@ -1,4 +1,4 @@
-"""Whether draws are of a problem's posterior: of its model, its data and its priors."""
+"""Where draws come from: whether a problem's model, data and priors are the ones that were sampled."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_same_posterior(
         return
     own, theirs = problem.resolved_spec, _stored_spec(fit)
     found = None if theirs is None else _models_that_differ(own, theirs)
-    if found is None and (data := data_that_differ(problem, fit)):
+    if found is None and (data := _data_that_differ(problem, fit)):
         columns = "" if theirs is None else _columns_that_differ(own, theirs)
         found = f"{columns or data}. {why}"
     if found is None and theirs is not None:
@@ -72,7 +72,7 @@ def check_same_posterior(
 
 
 def _stored_spec(fit: xr.DataTree) -> ModelSpec | None:
-    """The description that a fit stored; None if there is none that can be read."""
+    """The model description that a fit stored; None if it stored none, or none that can be read."""
     try:
         return ModelSpec(**json.loads(fit.attrs["spec"]))
     except (KeyError, TypeError, ValueError, SpecError):
@@ -80,7 +80,7 @@ def _stored_spec(fit: xr.DataTree) -> ModelSpec | None:
 
 
 def _models_that_differ(own: ModelSpec, theirs: ModelSpec) -> str | None:
-    """What differs in family, terms or scales."""
+    """Describe the first difference in family, terms or scales; None if there is none."""
     if own.family != theirs.family:
         return f"their family was {theirs.family}, not {own.family}"
     if _terms(own) != _terms(theirs):
@@ -96,13 +96,13 @@ def _models_that_differ(own: ModelSpec, theirs: ModelSpec) -> str | None:
 
 
 def _terms(spec: ModelSpec) -> tuple[object, ...]:
-    """All that a formula says, but for columns of data: their values are compared."""
+    """Everything in a formula except columns of data, whose values are compared instead."""
     levels = [(level.name, level.effects, level.correlated) for level in spec.levels]
     return levels, spec.effects, spec.zero_mean, spec.covariates
 
 
 def _columns_that_differ(own: ModelSpec, theirs: ModelSpec) -> str:
-    """Which of outcome, offset and weights are other columns, or missing on one side."""
+    """Name which of outcome, offset and weights are different columns, or missing on one side."""
     found = []
     for what in ("outcome", "offset", "weights"):
         ours, other = getattr(own, what), getattr(theirs, what)
@@ -136,8 +136,8 @@ def _same_prior(one: Prior, other: Prior) -> bool:
 _OFFSET, _WEIGHTS, _LEAVES = "the offset", "the weights", "the leaves"
 
 
-def data_that_differ(problem: Problem, fit: xr.DataTree) -> str | None:
-    """Say what differs between a problem's data and those that draws were given.
+def _data_that_differ(problem: Problem, fit: xr.DataTree) -> str | None:
+    """Describe how a problem's data differ from the data of the draws.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _other_counts(theirs: int, own: int) -> str:
 
 
 def _labels(problem: Problem) -> list[str]:
-    """How messages call the columns of the rows, the leaves and the outcome first."""
+    """Names of the rows' columns in messages; the leaves and the outcome come first."""
     terms = (problem.spec.outcome, *problem.effects, *problem.spec.covariates)
     return [_LEAVES, *map(repr, terms), _OFFSET, _WEIGHTS]
 
@@ -191,7 +191,7 @@ def _labelled(
     offset: FloatArray | None,
     weights: FloatArray | None,
 ) -> dict[str, FloatArray]:
-    """Label columns; no offset is one of zeros, and no weights are ones."""
+    """Label columns; a missing offset is zeros, and missing weights are ones."""
     n = len(columns[0])
     offset = np.zeros(n) if offset is None else offset
     weights = np.ones(n) if weights is None else weights
@@ -199,7 +199,7 @@ def _labelled(
 
 
 def _stored_rows(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
-    """Columns that a fit stored, all of them or the outcome alone, or none."""
+    """The rows' columns that a fit stored: all of them, the outcome alone, or none."""
     observed, constant = (_group(fit, name) for name in ("observed_data", "constant_data"))
     y = next(
         (
@@ -224,7 +224,7 @@ def _stored_rows(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
 
 
 def _group(fit: xr.DataTree, name: str) -> Mapping[str, xr.DataArray]:
-    """Numbers of a group; leaves of rows are positions, which a tree made elsewhere may not have."""
+    """Numeric variables of a group, without a variable `leaf` that does not hold positions."""
     if name not in fit.children:
         return {}
     arrays = {str(n): array for n, array in fit[name].dataset.data_vars.items()}
@@ -237,7 +237,7 @@ def _group(fit: xr.DataTree, name: str) -> Mapping[str, xr.DataArray]:
 
 
 def _stored_counts(fit: xr.DataTree) -> NDArray[np.intp] | None:
-    """Rows of each leaf that a fit stored."""
+    """Number of rows of each leaf, as a fit stored it."""
     constant = _group(fit, "constant_data")
     if "rows_per_leaf" in constant:
         return np.asarray(constant["rows_per_leaf"].values)
@@ -246,16 +246,16 @@ def _stored_counts(fit: xr.DataTree) -> NDArray[np.intp] | None:
 
 def _stored_sums(
     problem: Problem, fit: xr.DataTree, rows: Mapping[str, FloatArray]
-) -> LeafSums | None:
+) -> _LeafSums | None:
     """Sums over leaves, from statistics or all columns of the rows that a fit stored."""
     statistics = read_statistics(fit)
     if statistics is not None:
-        return LeafSums.of_statistics(statistics, problem.effects)
+        return _LeafSums.of_statistics(statistics, problem.effects)
     return _sums_of_rows(problem, rows) if len(rows) > 1 else None
 
 
 def _rows_that_differ(own: Mapping[str, FloatArray], theirs: Mapping[str, FloatArray]) -> list[str]:
-    """Name the columns that differ in the order given and in any, whichever are fewer."""
+    """Name the columns that differ: in the rows' own order or after sorting, whichever are fewer."""
     own = {name: own[name] for name in theirs}
     in_order = _that_differ(own, theirs)
     if not in_order:
@@ -274,45 +274,45 @@ def _that_differ(one: Mapping[str, FloatArray], other: Mapping[str, FloatArray])
 
 
 def _same_column(own: FloatArray, theirs: FloatArray) -> bool:
-    """Whether columns are the same up to rounding, beside each number and the column's range."""
+    """Whether columns are equal up to rounding, relative to each number and to the column's range."""
     size = np.abs(own)
-    allowed = TOLERANCE * np.minimum(size, np.ptp(own)) + ROUNDING * size.max()
+    allowed = _TOLERANCE * np.minimum(size, np.ptp(own)) + _SUM_ROUNDING * size.max()
     return bool(np.all(np.abs(own - theirs) <= allowed))
 
 
-def _sums_of_rows(problem: Problem, rows: Mapping[str, FloatArray]) -> LeafSums:
+def _sums_of_rows(problem: Problem, rows: Mapping[str, FloatArray]) -> _LeafSums:
     """Sums over the leaves of columns that `_labels` names."""
     leaf, y, *others, offset, weights = rows.values()
     p, n = len(problem.effects), problem.index.levels[-1].n
-    columns = [*(others[j] for j in slopes(problem.effects)), y - offset, *others[p:]]
-    return LeafSums.of_rows(leaf.astype(np.intp), n, columns, weights, problem.effects)
+    columns = [*(others[j] for j in _slope_positions(problem.effects)), y - offset, *others[p:]]
+    return _LeafSums.of_rows(leaf.astype(np.intp), n, columns, weights, problem.effects)
 
 
-def _sums_that_differ(problem: Problem, theirs: LeafSums) -> list[str]:
-    own = LeafSums.of_statistics(problem.statistics, problem.effects)
+def _sums_that_differ(problem: Problem, theirs: _LeafSums) -> list[str]:
+    own = _LeafSums.of_statistics(problem.statistics, problem.effects)
     if own.cross.shape != theirs.cross.shape or own.total.shape != theirs.total.shape:
         return [_LEAVES]
     if not own.same_weights(theirs):
         return [_WEIGHTS]
-    terms = [problem.effects[j] for j in slopes(problem.effects)]
+    terms = [problem.effects[j] for j in _slope_positions(problem.effects)]
     names = (*terms, problem.spec.outcome, *problem.spec.covariates)
     return [repr(name) for name, bad in zip(names, own.differ(theirs), strict=True) if bad]
 
 
 #: Relative differences up to it are rounding.
-TOLERANCE = 1e-9
+_TOLERANCE = 1e-9
 #: Rounding of a number that was made of numbers of size 1.
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
+_SUM_ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
-def slopes(effects: Sequence[str]) -> list[int]:
-    """Positions of the effects that are columns."""
+def _slope_positions(effects: Sequence[str]) -> list[int]:
+    """Positions of the effects other than the intercept."""
     return [j for j, effect in enumerate(effects) if effect != INTERCEPT]
 
 
 @dataclass(frozen=True, eq=False)
-class LeafSums:
-    """Sums of q slopes, then m others (the outcome less its offset, covariates) in n leaves.
+class _LeafSums:
+    """Sums over the rows of n leaves: of q slopes, then m others (outcome minus offset, covariates).
 
     Root and fit of leaf statistics are badly determined where a leaf says little of a direction; these
     sums never are, so that they can be compared. Without an intercept among the effects nothing is
@@ -346,12 +346,12 @@ class LeafSums:
 
     @classmethod
     def of_statistics(cls, found: LeafStatistics, effects: Sequence[str]) -> Self:
-        """From root and fit: X'X is root' root, and X'y is that times the fit.
+        """Compute them from root and fit: X'X = root' root, and X'y = X'X fit.
 
         Where slopes are nearly collinear, a residual that was computed as a difference is one of numbers
         far larger than the outcome's squares.
         """
-        one = len(effects) - len(slopes(effects))  # the intercept comes first
+        one = len(effects) - len(_slope_positions(effects))  # the intercept comes first
         root, fit = found.root[:, one:, one:], found.fit[:, one:]
         half, gram = root @ fit, np.swapaxes(root, 1, 2) @ root
         cross = np.concatenate([gram, np.swapaxes(root, 1, 2) @ half], axis=2)
@@ -397,7 +397,7 @@ class LeafSums:
         def sums(values: FloatArray) -> FloatArray:
             return np.bincount(leaf, weights * values, minlength=n)
 
-        q, k = len(slopes(effects)), len(columns)
+        q, k = len(_slope_positions(effects)), len(columns)
         weight = np.bincount(leaf, minlength=n).astype(np.float64)
         mean = np.zeros((n, k))
         if q < len(effects):
@@ -413,15 +413,15 @@ class LeafSums:
         return cls(logs, weight, mean, np.abs(mean), cross, total, np.abs(total))
 
     def same_weights(self, other: Self) -> bool:
-        """Whether the weights' sums, and those of their logarithms, are the same up to rounding."""
+        """Whether sums of weights, and of their logarithms, are equal up to rounding."""
         logs = np.abs(self.log_weights - other.log_weights)
         return bool(
-            np.all(np.abs(self.weight - other.weight) <= TOLERANCE * self.weight)
-            and np.all(logs <= TOLERANCE * (np.abs(self.log_weights) + 1.0))
+            np.all(np.abs(self.weight - other.weight) <= _TOLERANCE * self.weight)
+            and np.all(logs <= _TOLERANCE * (np.abs(self.log_weights) + 1.0))
         )
 
     def differ(self, other: Self) -> NDArray[np.bool_]:
-        """Tell the columns whose sums differ by more than rounding, (q + m,).
+        """Mark the columns whose sums differ by more than rounding, (q + m,).
 
         By their own means and squares; if none does, by products with another column. What counts is
         the difference beside the standard deviation within leaves.
@@ -429,20 +429,21 @@ class LeafSums:
         q, k = self.cross.shape[1:]
         squares = np.concatenate([np.einsum("njj->j", self.cross[:, :, :q]), np.diag(self.total)])
         within = np.sqrt(np.maximum(squares, 0.0) / self.weight.sum())
-        error = ROUNDING * np.abs(self.mean).max(axis=0)
+        error = _SUM_ROUNDING * np.abs(self.mean).max(axis=0)
         means = np.abs(self.mean - other.mean) > (
-            TOLERANCE * within + ROUNDING * (self.size.max(axis=0) + self.size + other.size)
+            _TOLERANCE * within + _SUM_ROUNDING * (self.size.max(axis=0) + self.size + other.size)
         )
         # (s + e)(s' + e') - s s', with what is allowed of s s' in the place of the rest.
-        allowed = np.outer(within, within) * TOLERANCE + np.outer(error, error + within)
+        allowed = np.outer(within, within) * _TOLERANCE + np.outer(error, error + within)
         allowed += np.outer(within, error)
         crossed = np.abs(self.cross - other.cross) > (
-            TOLERANCE * np.abs(self.cross) + self.weight[:, None, None] * allowed[:q]
+            _TOLERANCE * np.abs(self.cross) + self.weight[:, None, None] * allowed[:q]
         )
         products = np.zeros((k, k), dtype=bool)
         products[:q] = crossed.any(axis=0)
         products[q:, q:] = np.abs(self.total - other.total) > (
-            self.weight.sum() * allowed[q:, q:] + ROUNDING * (self.total_size + other.total_size)
+            self.weight.sum() * allowed[q:, q:]
+            + _SUM_ROUNDING * (self.total_size + other.total_size)
         )
         single = means.any(axis=0) | np.diag(products)
         return single if single.any() else products.any(axis=0) | products.any(axis=1)

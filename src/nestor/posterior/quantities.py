@@ -1,4 +1,4 @@
-"""What is compared between contenders: every random scalar of a problem, and the log-likelihood."""
+"""The quantities compared between contenders: every random scalar of a problem, and the log-likelihood."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ComparedQuantities:
 
     @property
     def n_scalars(self) -> int:
-        """How many of them, from the first on, are scalars of the posterior."""
+        """Number of scalars of the posterior; they come first."""
         return len(self._problem.scalars)
 
     @cached_property

@@ -121,7 +121,7 @@ def _check_options(
 
 
 def _variables(var_names: Sequence[str] | str | None, known: Sequence[str]) -> list[str]:
-    """Return the variables that were asked for; one may be given by its name alone, as ArviZ takes it."""
+    """Return the requested variables; a single one may be given by its name, as in ArviZ."""
     if var_names is None:
         return list(known)
     names = [var_names] if isinstance(var_names, str) else var_names
@@ -136,7 +136,7 @@ def _variables(var_names: Sequence[str] | str | None, known: Sequence[str]) -> l
 
 
 def _selected(posterior: xr.Dataset, coords: Mapping[str, Any]) -> xr.Dataset:
-    """Select labels; a dimension of one label stays, so that names of scalars are whole."""
+    """Select labels; a dimension with one label left is kept, so that names of scalars stay complete."""
     if not isinstance(coords, Mapping):
         raise SpecError(
             "coords must be a mapping of dimensions to labels, such as {'effect': ['Intercept']}, "

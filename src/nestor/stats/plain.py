@@ -1,4 +1,4 @@
-"""Results as plain data: what JSON can hold, with None where there is no number."""
+"""Results as plain data that JSON can hold; numbers that are not finite become None."""
 
 import enum
 import math

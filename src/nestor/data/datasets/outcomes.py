@@ -21,8 +21,8 @@ _LARGEST_LOG_MEAN = 30.0
 
 
 @dataclass(frozen=True)
-class Given:
-    """What an outcome is drawn from; arrays are (n_rows,).
+class OutcomeInputs:
+    """Inputs of an outcome's distribution; arrays are (n_rows,).
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ class Outcome:
     link: Link
     parameters: tuple[str, ...]
     extra: Literal["weight", "trials", "exposure"] | None
-    draw: Callable[[Given, np.random.Generator], FloatArray]
+    draw: Callable[[OutcomeInputs, np.random.Generator], FloatArray]
 
 
-def draw_outcome(family: str, given: Given, random: np.random.Generator) -> FloatArray:
+def draw_outcome(family: str, given: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     """Draw y of `family`, (n_rows,).
 
     Raises
@@ -69,43 +69,43 @@ def draw_outcome(family: str, given: Given, random: np.random.Generator) -> Floa
     return outcome.draw(given, random)
 
 
-def _gaussian(g: Given, random: np.random.Generator) -> FloatArray:
+def _gaussian(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     scale = g.parameters["sigma"] / np.sqrt(g.size)
     return g.eta + scale * random.standard_normal(g.eta.shape)
 
 
-def _student_t(g: Given, random: np.random.Generator) -> FloatArray:
+def _student_t(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     scale = g.parameters["sigma"] / np.sqrt(g.size)
     return g.eta + scale * random.standard_t(g.parameters["nu"], g.eta.shape)
 
 
-def _bernoulli(g: Given, random: np.random.Generator) -> FloatArray:
+def _bernoulli(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return (random.random(g.eta.shape) < _expit(g.eta)).astype(np.float64)
 
 
-def _binomial(g: Given, random: np.random.Generator) -> FloatArray:
+def _binomial(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return random.binomial(g.size.astype(np.int64), _expit(g.eta)).astype(np.float64)
 
 
-def _poisson(g: Given, random: np.random.Generator) -> FloatArray:
+def _poisson(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return random.poisson(g.size * np.exp(g.eta)).astype(np.float64)
 
 
-def _negative_binomial(g: Given, random: np.random.Generator) -> FloatArray:
+def _negative_binomial(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     """Poisson, its mean times a Gamma(alpha, rate alpha): variance m + m^2 / alpha."""
     alpha = g.parameters["alpha"]
     multiplier = random.gamma(alpha, 1.0 / alpha, g.eta.shape)
     return random.poisson(g.size * np.exp(g.eta) * multiplier).astype(np.float64)
 
 
-def _gamma(g: Given, random: np.random.Generator) -> FloatArray:
+def _gamma(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     alpha = g.parameters["alpha"]
     y = random.gamma(alpha, np.exp(g.eta) / alpha)
     # a small shape underflows to 0, which is outside the support
     return np.maximum(y, np.finfo(np.float64).tiny)
 
 
-def _beta(g: Given, random: np.random.Generator) -> FloatArray:
+def _beta(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     mean, phi = _expit(g.eta), g.parameters["phi"]
     y = random.beta(np.maximum(mean * phi, 1e-300), np.maximum((1.0 - mean) * phi, 1e-300))
     # the open interval: floating point rounds values near its ends onto them

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nestor.data.datasets.outcomes import COUNTS, OUTCOMES, Given, draw_outcome
+from nestor.data.datasets.outcomes import COUNTS, OUTCOMES, OutcomeInputs, draw_outcome
 from nestor.data.datasets.tree_design import TreeDesign, check_simulation, generator
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
@@ -282,7 +282,7 @@ def grow(
 def apportion(
     total: int, n: int, imbalance: float, random: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Share `total` things out to `n` takers: one each, the rest by Zipf's law.
+    """Distribute `total` rows over `n` leaves: one each, the rest by Zipf's law.
 
     The taker of rank r gets a share proportional to r ** -imbalance of the rest, rounded by largest
     remainder; ranks are a random permutation. With imbalance 0 no two takers differ by more than
@@ -389,7 +389,9 @@ def draw_rows(
     columns |= {name: _extra(name, most, n, random) for name, most in extras.items()}
     eta += columns.get("offset", 0.0)
     size = columns.get(OUTCOMES[family].extra or "", np.ones(n))
-    y = draw_outcome(family, Given(eta, np.asarray(size, dtype=np.float64), parameters), random)
+    y = draw_outcome(
+        family, OutcomeInputs(eta, np.asarray(size, dtype=np.float64), parameters), random
+    )
     if not np.isfinite(y).all():
         raise DataError(f"the outcomes of {family} are not all finite: make beta or tau smaller.")
     columns["y"] = y.astype(np.int64) if family in COUNTS else y

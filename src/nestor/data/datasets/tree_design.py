@@ -1,4 +1,4 @@
-"""What to simulate: arguments checked and completed, and the formula that says the same."""
+"""The design of a simulated tree: arguments checked and completed, and the matching formula."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def tree_levels(
     }
 
 
-def tree_plan(
+def tree_design(
     levels: Mapping[str, int],
     *,
     slopes: int,
@@ -176,7 +176,7 @@ def generator(seed: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """The checked arguments of `simulate_tree`, and what they come to.
+    """The checked arguments of `simulate_tree`, and the sizes that follow from them.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Simulation:
 
 
 def check_simulation(given: Mapping[str, Any]) -> Simulation:
-    """Check all arguments of `simulate_tree`, by name, without making anything of their size.
+    """Check all arguments of `simulate_tree`, by name, without allocating anything large.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def check_simulation(given: Mapping[str, Any]) -> Simulation:
         "slopes", "intercept", "covariates", "varying", "scale", "correlation", "beta", "tau", "gamma",
     )  # fmt: skip
     levels = tree_levels(given["depth"], given["branching"], given["levels"])
-    plan = tree_plan(levels, **{name: given[name] for name in coefficients})
+    plan = tree_design(levels, **{name: given[name] for name in coefficients})
     used = {"weight": given["weights"]} | {n: given[n] for n in ("exposure", "offset", "trials")}
     extras, parameters = family_parameters(
         given["family"], used, {name: given[name] for name in _DEFAULTS}

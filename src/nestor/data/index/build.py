@@ -90,7 +90,7 @@ def build_index(
 
 
 def check_levels(levels: Sequence[str]) -> None:
-    """Refuse levels that are none, repeated or reserved."""
+    """Refuse level names that are empty, repeated or reserved."""
     several = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
     if not several or np.ndim(levels) != 1 or not all(isinstance(name, str) for name in levels):
         raise SpecError(f"levels must be a list of column names, top down; found {shown(levels)}.")
@@ -177,7 +177,7 @@ def leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
 def _distinct(
     key: Integers, size: int, paths: Sequence[Integers], widths: Sequence[int]
 ) -> tuple[Integers, list[Integers]]:
-    """Number the distinct keys, and extend `paths` by the digits that the keys end in."""
+    """Number the distinct keys, and extend `paths` by their last digits."""
     node, found = recode(key, size)
     codes = []
     for width in reversed(widths):
@@ -189,7 +189,7 @@ def _distinct(
 def _nodes(
     levels: Sequence[str], columns: Sequence[Column], paths: Sequence[Integers]
 ) -> tuple[LevelIndex, ...]:
-    """Read the nodes of every level off the leaves' paths, which stand in order."""
+    """Derive the nodes of every level from the leaves' sorted paths."""
     nodes: list[LevelIndex] = []
     above = np.zeros(len(paths[0]), dtype=np.intp)  # each leaf's node on the level above
     first = np.arange(len(above)) == 0  # whether the leaf is the first one under its node

@@ -189,7 +189,7 @@ def _encode_others(series: pd.Series[Any], name: str, kind: str) -> Column:
 
 
 def _plain_labels(uniques: Any) -> pd.Index[Any]:
-    """Bring labels of nullable, Arrow and object columns to the type of a plain column."""
+    """Convert labels of nullable, Arrow and object columns to a plain column's type."""
     plain = getattr(uniques.dtype, "numpy_dtype", uniques.dtype)
     kind = getattr(plain, "kind", "O")
     if kind in "biu":
@@ -286,7 +286,7 @@ def _found(values: Any) -> tuple[Integers, pd.Index[Any]]:
 
 
 def _looked_up(values: Any) -> tuple[Integers, pd.Index[Any]] | None:
-    """Code a long column all of whose labels show in a sample of rows; otherwise return None."""
+    """Code a long column by the labels of a sample of rows; None if the sample misses a label."""
     if len(values) < _ROWS_PER_SAMPLED * _SAMPLE:
         return None
     rows = np.linspace(0, len(values) - 1, _SAMPLE).astype(np.int64)
@@ -339,7 +339,7 @@ def recode(keys: Integers, size: int) -> tuple[Integers, Integers]:
 
 
 def take(lookup: Integers, codes: Integers) -> Integers:
-    """Return ``lookup[codes]``; none may be negative.
+    """Return ``lookup[codes]``; codes must not be negative.
 
     Arrow reads narrow codes as they are, where NumPy widens them first.
     """

@@ -1,4 +1,4 @@
-"""The tree of a table that is read in batches: paths are numbered as they appear, and ordered at the end."""
+"""The tree of a table that is read in batches: paths are numbered as they appear, and sorted at the end."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class GrowingTree:
 
 
 def refuse_labels(kind: Any, name: str) -> None:
-    """Refuse a column of labels whose Arrow type is not one of text, numbers, booleans or dates.
+    """Refuse labels whose Arrow type is neither text nor number, boolean or date.
 
     Raises
     ------
@@ -219,7 +219,7 @@ class _Labels:
 
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Say of which column labels are that Arrow or pandas cannot hold, such as a time in nanoseconds."""
+    """Name the column whose labels Arrow or pandas cannot convert, such as a time in nanoseconds."""
     try:
         yield
     except (pa.ArrowException, ValueError, ArithmeticError) as error:

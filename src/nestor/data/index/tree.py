@@ -61,7 +61,7 @@ class LevelSummary:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What a user wants to see of an index before fitting; counts of rows, levels top down."""
+    """Summary of an index before fitting: counts of rows, levels from the top down."""
 
     rows: int
     levels: tuple[LevelSummary, ...]
@@ -133,7 +133,7 @@ class LevelIndex:
         return cast("NDArray[np.object_]", self.above.paths[self.parent] + "/" + own)
 
     def _texts(self) -> NDArray[np.object_]:
-        """Return the distinct labels as text, and the one of missing keys."""
+        """Return the distinct labels as text, including the label of missing keys."""
         return np.append(as_text(self.distinct), np.array([MISSING_LABEL], dtype=object))
 
 

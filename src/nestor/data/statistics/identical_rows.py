@@ -1,4 +1,4 @@
-"""Identical rows once, with counts: what is left to save where an outcome has no leaf statistics."""
+"""Distinct rows with counts: a saving for outcomes that have no leaf statistics."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def merged_rows(problem: Problem) -> MergedRows:
 
 
 def _numbered(problem: Problem) -> NDArray[np.int64] | None:
-    """Number the distinct rows in order of appearance, (N,), or None if a column tells all apart."""
+    """Number the distinct rows in order of appearance, (N,), or None if a column never repeats a value."""
     key = problem.leaf.astype(np.int64)
     size = problem.index.n_leaves
     for column in _columns(problem):
@@ -101,7 +101,7 @@ def _numbered(problem: Problem) -> NDArray[np.int64] | None:
 
 
 def _columns(problem: Problem) -> Iterator[FloatArray]:
-    """Yield what tells rows of one leaf apart, the outcome first, as it has the most values."""
+    """Yield the columns by which rows of a leaf differ; the outcome first, as it has the most values."""
     rows = problem.rows
     columns = (rows.y, rows.offset, rows.weights, *rows.Z.T, *rows.X.T)
     yield from (np.ascontiguousarray(c) for c in columns if c is not None)

@@ -1,4 +1,4 @@
-"""Leaf statistics: all that a gaussian likelihood needs to know of the rows of each leaf.
+"""Leaf statistics: the sufficient statistics of a gaussian likelihood, leaf by leaf.
 
 With X, y and Z the effects, the outcome less its offset and the covariates of one leaf, W its weights, let
 m_y and M_z be weighted least-squares coefficients of y and of Z on X in that leaf, and U a square root,
@@ -7,7 +7,7 @@ U'U = X'WX. What remains of y and Z is orthogonal to X, so that for any coeffici
     sum_i w_i (y_i - x_i' beta - z_i' gamma)^2
         = (1, -gamma)' S (1, -gamma) + sum over leaves |U (m_y - M_z gamma - beta)|^2,
 
-S being the cross-products of the remainders, summed over all leaves. This is the textbook decomposition of
+where S are the cross-products of the remainders, summed over leaves. This is the textbook decomposition of
 a residual sum of squares; unlike the equivalent A = X'WX, b = X'Wy, c = y'Wy it has no differences of large
 numbers, and stays exact where sigma is small beside the outcome.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.data.statistics.least_squares import negligible, semidefinite_root, solve_root
-from nestor.data.statistics.moments import cut, sorted_moments
+from nestor.data.statistics.moments import cut_leaves, sorted_moments
 from nestor.errors import DataError, Unsupported
 from nestor.errors.text import short_repr
 from nestor.model.names import INTERCEPT
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeafStatistics:
-    """What a gaussian likelihood needs to know of N rows in n leaves; p effects, c covariates.
+    """Sufficient statistics of N rows in n leaves for a gaussian likelihood; p effects, c covariates.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
     y = rows.y if rows.offset is None else rows.y - rows.offset
     slopes = _slopes(effects)
     columns = [*(rows.X[:, j] for j in slopes), y, *rows.Z.T]
-    pieces, owner = cut(problem.index.starts)
+    pieces, owner = cut_leaves(problem.index.starts)
     found = sorted_moments(
         columns,
         rows.weights,
@@ -153,15 +153,17 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
         root, fit = solve(moments, effects)
         residual = found.residual
         if len(pieces) > len(problem.index.starts):
-            residual = residual + _between(*solve(found.moments, effects), fit[_leaf_of(owner)])
+            residual = residual + _between_pieces(
+                *solve(found.moments, effects), fit[_leaf_of(owner)]
+            )
     refuse_infinite(root, fit, residual)
     return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights)
 
 
-def _between(root: FloatArray, fit: FloatArray, of_leaf: FloatArray) -> FloatArray:
-    """What the fits of a leaf's pieces leave less of its rows than the leaf's own fit does, (m, m).
+def _between_pieces(root: FloatArray, fit: FloatArray, of_leaf: FloatArray) -> FloatArray:
+    """Between-piece sum of squares, (m, m), added to the pooled within-piece residual.
 
-    By the formula of the module, for the rows of a piece: nothing is lost by subtracting large sums.
+    It is the module's formula for the rows of a piece, and needs no difference of large sums.
     """
     apart = root @ (fit - of_leaf)
     return np.asarray(np.einsum("npi,npj->ij", apart, apart))
@@ -175,8 +177,8 @@ def _leaf_of(owner: NDArray[np.intp]) -> NDArray[np.intp]:
 def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
     """Leaf statistics from moments of the columns (slopes, outcome less offset, covariates).
 
-    What remains of the outcome is a difference here: its rounding is 2^-53 of the outcome's variance in
-    leaves over that of the remainders, which is nothing unless they are a millionth of the outcome.
+    Residuals are a difference here. Their relative rounding error is 2^-53 times the outcome's variance
+    within leaves over the residual variance: negligible unless residuals are a millionth of the outcome.
     """
     root, fit = solve(moments, effects)
     q = len(_slopes(effects))
@@ -243,7 +245,7 @@ def refuse_magnitude(
     moments: Moments,
     all_zero: Callable[[int], bool],
 ) -> None:
-    """Refuse columns of which moments are infinite, or zero though they are not.
+    """Refuse columns whose moments overflow, or underflow to zero.
 
     Parameters
     ----------
@@ -285,7 +287,7 @@ def _refusal(name: str, found: float, what: str, scaled: str) -> DataError:
 
 
 def refuse_infinite(*arrays: np.ndarray) -> None:
-    """Refuse leaf statistics that are not finite, though the sums that they are made of are."""
+    """Refuse leaf statistics that are not finite although the sums behind them are."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise DataError(
             "a leaf's least-squares coefficients are too large for double precision: there the "

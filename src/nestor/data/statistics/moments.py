@@ -92,9 +92,7 @@ class Moments:
         origin : ndarray, (d, n), optional
             Where each leaf's means are counted from, if they are not kept about zero.
         """
-        from nestor.data.statistics.moments import cut, sorted_moments
-
-        pieces, owner = cut(starts)
+        pieces, owner = cut_leaves(starts)
         if origin is not None:
             origin = np.repeat(origin, np.diff(owner), axis=1)
         found = sorted_moments(columns, weights, pieces, centred=centred, origin=origin)
@@ -119,7 +117,7 @@ class Moments:
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")
     def grouped(self, starts: NDArray[np.intp]) -> Moments:
-        """Moments of n leaves of which these are pieces: leaf v has ``starts[v]:starts[v + 1]``, (n + 1,)."""
+        """Combine pieces into n leaves: leaf v has the pieces ``starts[v]:starts[v + 1]``, (n + 1,)."""
         at, pieces = starts[:-1], np.diff(starts)
         if (pieces == 1).all():
             return self
@@ -151,10 +149,10 @@ class Moments:
 
 
 class RunningMoments:
-    """Moments of leaves that come up one after another, of rows that come in batches.
+    """Moments by leaf of rows that come in batches, where each batch may bring new leaves.
 
-    Until all rows are there, means are counted from each leaf's first row: where columns are far from zero,
-    means themselves are rounded by more than what they differ by from batch to batch.
+    Until all rows are there, means are kept relative to each leaf's first row: where columns are far from
+    zero, a mean's rounding error may exceed its change from batch to batch.
 
     Parameters
     ----------
@@ -208,13 +206,13 @@ class RunningMoments:
     def _origin_of(
         self, columns: FloatArray, starts: NDArray[np.intp], leaves: NDArray[np.intp]
     ) -> FloatArray:
-        """First row that there was of each of m leaves, (d, m)."""
+        """The first row seen of each of m leaves, (d, m)."""
         new = self._held.rows[leaves] == 0
         self._origin[:, leaves[new]] = columns[:, starts[:-1][new]]
         return self._origin[:, leaves]
 
     def _reserve(self, n: int) -> None:
-        """Have room for n leaves; doubled each time, so that growing costs a constant each leaf."""
+        """Make room for n leaves; doubling keeps the cost per leaf constant."""
         self._n = max(self._n, n)
         old = self._held
         if len(old.rows) >= n:
@@ -237,13 +235,13 @@ BLOCK = 2**18
 
 
 class SortedMoments(NamedTuple):
-    """Moments, and what least squares within leaves leave of the last m columns, (m, m)."""
+    """Moments, and cross-products (m, m) of the last m columns' residuals from fits within leaves."""
 
     moments: Moments
     residual: FloatArray
 
 
-def cut(starts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def cut_leaves(starts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Cut leaves that are larger than a block into pieces, so that blocks are never larger.
 
     Returns
@@ -323,7 +321,7 @@ class _Block:
     def centred(
         self, values: list[FloatArray], origin: FloatArray | float
     ) -> tuple[list[FloatArray], FloatArray]:
-        """Subtract each leaf's means; return them less the origin, too, (d, n)."""
+        """Subtract each leaf's means; also return the means minus the origin, (d, n)."""
         means, rests, apart = [], [], []
         for column in values:
             mean = self.sums(self.weighted(column)) / self.weight
@@ -348,7 +346,7 @@ class _Block:
     def remainders(
         self, values: list[FloatArray], cross: FloatArray, nothing: FloatArray, outcomes: int
     ) -> FloatArray:
-        """Cross-products of what each leaf's fit leaves of the last columns, all leaves together."""
+        """Residual cross-products of the last columns after each leaf's fit, summed over leaves."""
         q = len(values) - outcomes
         beta = solve_root(semidefinite_root(cross[:q, :q], nothing), cross[:q, q:])
         total, lefts = np.empty((outcomes, outcomes)), []

@@ -39,7 +39,7 @@ _MOST_OTHERS = 1000
 
 @dataclass(frozen=True)
 class _File:
-    """A file that has been looked at.
+    """A file whose schema has been read.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def read_parquet(
     batch_rows: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Batch]:
-    """Look at all files, then read the columns that a description needs.
+    """Check the schemas of all files, then read the columns that a description needs.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _files(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a data set, without what writers leave beside them, as `pyarrow.dataset` does.
+    """Yield the files of a data set, without hidden files and markers, as `pyarrow.dataset` does.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _check(
 
 
 def _hint(file: _File, wanted: Sequence[str]) -> str:
-    """Say where a column is that a file lacks, if its values are in the names of folders."""
+    """Say that a column missing in a file has its values in the names of folders, if so."""
     for name in wanted:
         folder = next((p for p in file.path.parts[:-1] if p.startswith(f"{name}=")), None)
         if folder is not None and name not in file.schema.names:

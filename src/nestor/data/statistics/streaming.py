@@ -44,8 +44,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """What is left of rows that have been read; of the outcome its two values, if it has no more."""
+class StreamedData:
+    """What is kept of rows that were read in batches."""
 
     index: TreeIndex
     priors: ResolvedPriors
@@ -55,7 +55,7 @@ class Streamed:
 
 def stream(
     spec: ModelSpec, batches: Iterable[Batch], *, missing: Literal["error", "group"]
-) -> Streamed:
+) -> StreamedData:
     """Read batches of rows, each once.
 
     Raises
@@ -77,7 +77,7 @@ def stream(
         with _named(batch.where):
             columns, weights = reader.read(batch.table)
             here, leaf = tree.add(batch.table)
-        values = _few(values, columns[len(reader.slopes)])
+        values = _at_most_two(values, columns[len(reader.slopes)])
         here_totals = ColumnTotals.of(columns, None if totals is None else totals.origin)
         totals = here_totals if totals is None else totals.merged(here_totals)
         order, starts = in_leaf_order(here, len(leaf))
@@ -87,13 +87,15 @@ def stream(
         sums.add(columns, weights, starts, leaf, tree.n_leaves)
     if totals is None:
         raise DataError("there are no rows.")
-    found = _finished(spec, reader, tree, sums, totals)
+    found = _finish(spec, reader, tree, sums, totals)
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     return found if low == high else replace(found, two_values=(low, high))
 
 
-def _few(before: frozenset[float] | None, column: NDArray[np.float64]) -> frozenset[float] | None:
-    """Distinct values so far, while there are no more than two; None from then on."""
+def _at_most_two(
+    before: frozenset[float] | None, column: NDArray[np.float64]
+) -> frozenset[float] | None:
+    """Distinct values so far while there are at most two; None afterwards."""
     if before is None:
         return None
     low, high = float(column.min()), float(column.max())
@@ -101,13 +103,13 @@ def _few(before: frozenset[float] | None, column: NDArray[np.float64]) -> frozen
     return values if len(values) <= 2 and ((column == low) | (column == high)).all() else None
 
 
-def _finished(
+def _finish(
     spec: ModelSpec,
     reader: ColumnReader,
     tree: GrowingTree,
     sums: RunningMoments,
     totals: ColumnTotals,
-) -> Streamed:
+) -> StreamedData:
     for j, term in enumerate(reader.terms):
         if term not in (None, INTERCEPT) and totals.is_constant(j):
             raise constant_predictor(str(term), float(totals.low[j]))
@@ -116,7 +118,7 @@ def _finished(
     place = {term: j for j, term in enumerate(reader.terms)}
     priors = resolve_from_summaries(spec, lambda term: totals.summary(place[term]))
     refuse_magnitude(spec, reader.terms, moments, totals.is_zero)
-    return Streamed(
+    return StreamedData(
         index=index,
         priors=priors,
         statistics=from_moments(moments.take(order), spec.effects),
@@ -141,14 +143,14 @@ def read_tables(spec: ModelSpec, tables: Iterable[pd.DataFrame | pa.Table]) -> I
 
 
 def _column_names(table: object) -> list[object]:
-    """Names of a table's columns; of what is no table none."""
+    """Names of a table's columns; empty for anything that is not a table."""
     if isinstance(table, pa.Table | pa.RecordBatch):
         return list(table.schema.names)
     return list(table.columns) if isinstance(table, pd.DataFrame) else []
 
 
 def _refuse_one_table(tables: object) -> None:
-    """Refuse what is no iterable of tables; a table is one too, of its columns' names."""
+    """Refuse anything but an iterable of tables; a single table iterates over its columns' names."""
     single = pd.DataFrame | pa.Table | pa.RecordBatch
     if isinstance(tables, single):
         raise DataError(
@@ -210,7 +212,7 @@ def _arrow(
 
 
 def _column(column: pd.Series[Any], is_number: bool) -> pd.Series[Any]:
-    """Return a column that Arrow knows; of numbers that are objects, what a table would make of them."""
+    """Return a column as Arrow holds it; numbers stored as objects are converted as in a table."""
     if isinstance(column.dtype, pd.SparseDtype):
         column = pd.Series(np.asarray(column), index=column.index)
     if is_number and len(column) and column.dtype.kind in "Oc":
@@ -337,7 +339,7 @@ def _values(term: Term, numbers: dict[str, FloatArray], rows: int) -> FloatArray
 
 
 def refuse_type(kind: Any, name: str, values: Iterable[Any] = ()) -> None:
-    """Refuse a column whose Arrow type is not a number's; its values, (N,), may be shown."""
+    """Refuse a column whose Arrow type is not numeric; its values, (N,), may be shown in the message."""
     is_type = pa.types
     tests = (is_type.is_integer, is_type.is_floating, is_type.is_boolean, is_type.is_decimal)
     if not any(test(kind) for test in tests):
@@ -388,7 +390,7 @@ class ColumnTotals:
 
     @classmethod
     def of(cls, columns: FloatArray, origin: FloatArray | None = None) -> Self:
-        """ColumnTotals of columns (d, N); what double precision cannot hold is infinite, zero or NaN.
+        """Totals of columns (d, N); a number beyond double precision becomes infinite, zero or NaN.
 
         Parameters
         ----------
@@ -411,7 +413,7 @@ class ColumnTotals:
         return cls(n, origin, mean, squares, columns.min(axis=1), columns.max(axis=1))
 
     def merged(self, other: ColumnTotals) -> ColumnTotals:
-        """ColumnTotals of the rows of both, which have one origin."""
+        """Totals of the rows of both, which must share one origin."""
         rows = self.rows + other.rows
         share = other.rows / rows
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -434,7 +436,7 @@ class ColumnTotals:
         return bool(self.low[j] == 0 == self.high[j])
 
     def summary(self, j: int) -> ColumnSummary:
-        """What automatic priors need to know of column `j`."""
+        """The summary of column `j` from which automatic priors are made."""
         # The mean of equal numbers is that number, which merging may miss by a rounding error.
         mean = self.low[j] if self.is_constant(j) else self.origin[j] + self.mean[j]
         sd = math.sqrt(self.squares[j] / self.rows)

@@ -352,7 +352,7 @@ class _Sum:
 
 
 def _group_terms(syntax: Syntax, node: Any, varying: _Sum) -> tuple[GroupTerm, ...]:
-    """Read the group terms of one bar: one for each path that its right side stands for.
+    """Read the group terms of one bar: one for each path on its right side.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a formula says, as data; and levels written as group terms."""
+"""The parts of a formula as data, and levels written as group terms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GroupTerm:
-    """What varies over the groups of one path: one of a, a:b and a:b:c of `(1 + x || a/b/c)`.
+    """Effects that vary over the groups of one path: one of a, a:b and a:b:c of `(1 + x || a/b/c)`.
 
     Parameters
     ----------

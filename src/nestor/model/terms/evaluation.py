@@ -177,7 +177,7 @@ def _is_numeric(series: pd.Series[Any]) -> bool:
 
 
 def _floats_of_decimals(series: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column of objects as floats if they are decimal numbers, which Parquet's decimals come as."""
+    """Return a column of decimal numbers, as Parquet's decimals arrive, as floats."""
     import pandas as pd
 
     if series.dtype != object or pd.api.types.infer_dtype(series, skipna=True) != "decimal":
@@ -189,7 +189,7 @@ def _floats_of_decimals(series: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def row_count(columns: Table) -> int:
-    """Return the table's number of rows, N; a table without columns has none that is known."""
+    """Return the table's number of rows, N; refuse a table without columns."""
     if hasattr(columns, "index") and hasattr(columns, "columns"):
         return len(columns.index)
     for values in columns.values():
@@ -198,7 +198,7 @@ def row_count(columns: Table) -> int:
 
 
 def not_numeric(name: str, kind: str, values: Iterable[Any] = ()) -> DataError:
-    """Explain that a column is not numeric, by the first of its values, (N,), that is no number."""
+    """Explain that a column is not numeric, with the first of its values, (N,), that is not a number."""
     first: str | None = None
     worst: str | None = None
     with suppress(ArithmeticError, ValueError, NotImplementedError):  # Python has no such date
@@ -217,7 +217,7 @@ def not_numeric(name: str, kind: str, values: Iterable[Any] = ()) -> DataError:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a number, or missing, of which there may be some."""
+    """Whether a value is a number or missing."""
     import pandas as pd
 
     if isinstance(value, numbers.Real):
@@ -235,7 +235,7 @@ def _reads_as_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value as a message shows it; of what may be anything, its type."""
+    """A value for a message; only its type unless it is text, a date or a complex number."""
     if not isinstance(value, str | bytes | complex | date | timedelta):
         return f"a value of type {type(value).__name__}"
     text = repr(value)
@@ -243,7 +243,7 @@ def _shown(value: object) -> str:
 
 
 def no_column(name: str, columns: Iterable[object], in_index: Iterable[object] = ()) -> DataError:
-    """Explain that a table lacks a column, by what it has that may be meant.
+    """Explain that a table lacks a column, and suggest an existing one.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def no_column(name: str, columns: Iterable[object], in_index: Iterable[object] =
 
 
 def _quoted_names(meant: str, columns: Sequence[object]) -> str:
-    """Say how a formula writes the column that was meant, where it is not written as it stands."""
+    """Say how a formula writes the suggested column, if it needs backquotes."""
     for column in columns:
         name = str(column)
         if repr(name) in meant and "`" not in name and name and quoted(name) != name:

@@ -39,7 +39,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Token:
-    """A word of the text and where it stands; formulae's parser accepts it as one of its own."""
+    """A token of the text with its position; formulae's parser accepts it as one of its own."""
 
     kind: str
     lexeme: str
@@ -104,7 +104,7 @@ def _tokens_of(node: Any) -> Iterator[Token]:
 
 
 def parse_syntax(text: object) -> Syntax:
-    """Scan and parse a text with formulae, and check that it holds nothing but a formula's words.
+    """Scan and parse a text with formulae, and refuse anything that does not belong in a formula.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all other leaves say of one leaf: messages up and down the tree of a gaussian model."""
+"""Message passing on the tree of a gaussian model: each leaf's density given all other leaves."""
 
 from nestor.posterior.message_passing.predictive import Predictive
 

@@ -1,4 +1,4 @@
-"""Each leaf's rows, or each row, as a triangle about the leaf's coefficients and gamma, sigma being 1.
+"""Each leaf's rows, or each row, as a triangular factor of the leaf's coefficients and gamma, for sigma = 1.
 
 With U, m_y and M_z of `nestor.data.statistics.leaf`, S the leaf's own share of the remainders there, and
 coefficients (beta, gamma) = pivot + x,
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from nestor.stats.arrays import FloatArray
 
 _EPS = float(np.finfo(np.float64).eps)
-#: Share of a covariate's squares within leaves from which on they tell its coefficient.
+#: Share of a covariate's squares within leaves above which these determine its coefficient.
 _TELLS = 1e-6
 
 
 @dataclass(frozen=True)
-class Triangles:
-    """What n units, leaves or rows, say of p effects and c covariates, d = p + c.
+class UnitFactors:
+    """Gaussian likelihood factors of n units (leaves or rows) for p effects and c covariates, d = p + c.
 
     Parameters
     ----------
     pivot : ndarray, (d,)
         Least-squares coefficients of all rows together, covariates last.
     A : ndarray, (d, d + 1, n)
-        Triangles.
+        UnitFactors.
     rest : ndarray, (n,)
-        What no coefficients explain.
+        Residual sum of squares that no coefficients can reduce.
     rows : ndarray of int64, (n,)
         Rows of each unit.
     log_weights : ndarray, (n,)
@@ -56,8 +56,8 @@ class Triangles:
     log_weights: FloatArray
 
 
-def leaf_triangles(problem: Problem) -> Triangles:
-    """Read each leaf's rows once."""
+def leaf_factors(problem: Problem) -> UnitFactors:
+    """Make one factor of each leaf, reading its rows once."""
     found = problem.statistics
     p, c, n = found.n_effects, found.n_covariates, found.n_leaves
     d, pivot = p + c, _pivot(found)
@@ -71,11 +71,11 @@ def leaf_triangles(problem: Problem) -> Triangles:
     for i, row in enumerate(semidefinite_root(S, _negligible(U, Mz))):
         padded = np.concatenate([np.zeros((p, n)), row])
         rest += add_row(padded, A, first=min(p + i, d)) ** 2
-    return Triangles(pivot, A, rest, found.rows_per_leaf, found.log_weights)
+    return UnitFactors(pivot, A, rest, found.rows_per_leaf, found.log_weights)
 
 
-def row_triangles(problem: Problem) -> Triangles:
-    """Take each row of the problem, which must be in memory, for itself."""
+def row_factors(problem: Problem) -> UnitFactors:
+    """Make one factor of each row; the rows must be in memory."""
     rows, pivot = problem.rows, _pivot(problem.statistics)
     design = np.hstack([rows.X, rows.Z])
     y = rows.y if rows.offset is None else rows.y - rows.offset
@@ -86,13 +86,13 @@ def row_triangles(problem: Problem) -> Triangles:
     if rows.weights is not None:
         A[0] *= np.sqrt(rows.weights)
         log_weights = np.log(rows.weights)
-    return Triangles(pivot, A, np.zeros(n), np.ones(n, np.int64), log_weights)
+    return UnitFactors(pivot, A, np.zeros(n), np.ones(n, np.int64), log_weights)
 
 
 def _pivot(found: LeafStatistics) -> FloatArray:
-    """Coefficients near the posterior's, (p + c,): gamma from within leaves, as far as these tell.
+    """Coefficients near the posterior mean, (p + c,); gamma is estimated within leaves where possible.
 
-    In other directions gamma, and the effects always, are those of all rows together.
+    Elsewhere gamma is fitted to all rows together; so are the effects, always.
     """
     p, n = found.n_effects, found.n_leaves
     every = np.broadcast_to(np.eye(p), (n, p, p))
@@ -106,7 +106,7 @@ def _pivot(found: LeafStatistics) -> FloatArray:
     size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))[p:]
     Szz, Szy = found.residual[1:, 1:], found.residual[1:, 0]
     information, along = np.linalg.eigh(Szz / np.outer(size, size))
-    # A covariate that hardly varies within leaves would be told by what rounding left of it.
+    # For a covariate that hardly varies within leaves the estimate would be rounding error.
     tells = information > _TELLS
     step = along[:, tells].T @ ((Szy - Szz @ gamma) / size) / information[tells]
     gamma = gamma + along[:, tells] @ step / size
@@ -114,13 +114,13 @@ def _pivot(found: LeafStatistics) -> FloatArray:
 
 
 def _gamma_first(S: FloatArray) -> FloatArray:
-    """(n, 1 + c, 1 + c), the outcome first, to (c + 1, c + 1, n), the outcome last."""
+    """Reorder (n, 1 + c, 1 + c), outcome first, to (c + 1, c + 1, n), outcome last."""
     order = [*range(1, S.shape[1]), 0]
     return np.moveaxis(S[:, order][:, :, order], 0, -1)
 
 
 def _negligible(U: FloatArray, Mz: FloatArray) -> FloatArray:
-    """Squares of remainders that are only what rounding of the fitted part left, (c + 1, n)."""
+    """Bound below which a squared remainder is rounding error of the fitted part, (c + 1, n)."""
     c, n = Mz.shape[2], Mz.shape[0]
     fitted = np.square(np.einsum("rpn,npc->rcn", U, Mz)).sum(axis=0)
     return np.concatenate([(8 * _EPS) ** 2 * fitted, np.zeros((1, n))]).reshape(c + 1, n)
@@ -137,7 +137,7 @@ class LeafFits:
     fit : ndarray, (n, p, 1 + c)
         Coefficients.
     residual : ndarray, (n, 1 + c, 1 + c)
-        Cross-products of what is left in each leaf.
+        Cross-products of each leaf's residuals.
     """
 
     root: FloatArray
@@ -146,9 +146,9 @@ class LeafFits:
 
 
 def leaf_fits(problem: Problem, beta: FloatArray, gamma: FloatArray) -> LeafFits:
-    """Least squares of the outcome less X beta and Z gamma, which should be near the posterior's.
+    """Least squares of the outcome minus X beta and Z gamma, for coefficients near the posterior mean.
 
-    What is left of the outcome then is small, and so is its rounding where sigma is small.
+    The difference is then small, and so is its rounding error where sigma is small.
     """
     kept = problem.statistics
     if not problem.has_rows:

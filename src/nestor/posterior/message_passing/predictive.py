@@ -1,4 +1,4 @@
-"""The density of each leaf's (or row's) outcome given all others' and scales, by one pass up and one down.
+"""The density of each leaf's (or row's) outcome given all other outcomes and the scales.
 
 The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
 all nodes have the root's. Messages about it are triangles (see the module `triangles` here). They go up the
@@ -10,8 +10,9 @@ With D its triangle, A the triangle of the leaf's rows, and R the triangle of D 
     log p(y_v | y_-v, theta) = log |det D| - log |det R| - e / 2 - (n_v / 2) log(2 pi sigma^2)
                                + sum_i log(w_i) / 2,
 
-e being what the rotations leave in the last column, and what no coefficients explain over sigma^2. For rows
-in place of leaves the tree has one more level, at which nothing varies: a row has its leaf's coefficients.
+where e is the squared remainder in the last column after the rotations, plus the residual sum of squares
+that no coefficients can reduce, over sigma^2. For rows in place of leaves the tree has one more level, at
+which nothing varies: a row has its leaf's coefficients.
 
 Sources: Pearl (1988), chapter 7, for propagation both ways, exact on a tree; Vehtari, Mononen, Tolvanen,
 Sivula and Winther (2016), JMLR 17, for leave-one-out densities from cavities of Gaussians.
@@ -27,7 +28,7 @@ import numpy as np
 from nestor.data.design import LevelDesign
 from nestor.data.problem import not_marginalizable
 from nestor.errors import Unsupported
-from nestor.posterior.message_passing.leaf_factors import Triangles, leaf_triangles, row_triangles
+from nestor.posterior.message_passing.leaf_factors import UnitFactors, leaf_factors, row_factors
 from nestor.posterior.message_passing.siblings import (
     SiblingPairs,
     multiply_others,
@@ -53,31 +54,33 @@ _KNOWN = 2.0**300
 
 @dataclass(frozen=True)
 class _Messages:
-    """What the nodes of a level say to their parents, round after round of pairs."""
+    """Messages from the nodes of a level to their parents, multiplied pair by pair in rounds."""
 
     gathered: list[FloatArray]
     rounds: tuple[SiblingPairs, ...]
 
 
 class Predictive:
-    """Log predictive densities of units, leaves or rows, each given all others, for many sets of scales.
+    """Log density of each unit (leaf or row) given all other units, for many sets of scales.
 
     Parameters
     ----------
     problem : Problem
         A gaussian outcome and Normal priors of population coefficients.
-    units : Triangles
-        What each unit says.
+    units : UnitFactors
+        Likelihood factor of each unit.
     levels : tuple of LevelDesign
         Those of the problem, and of the units if they are no leaves.
 
     Attributes
     ----------
     batch : int
-        Sets of scales at once beyond which memory, not time, would grow.
+        Number of sets of scales to evaluate at once; larger batches cost memory and save no time.
     """
 
-    def __init__(self, problem: Problem, units: Triangles, levels: tuple[LevelDesign, ...]) -> None:
+    def __init__(
+        self, problem: Problem, units: UnitFactors, levels: tuple[LevelDesign, ...]
+    ) -> None:
         self._units, self._levels = units, levels
         self._root = _root(problem, units.pivot)
         self._rounds = [plan_rounds(level.parent, level.n_parents) for level in levels]
@@ -85,7 +88,7 @@ class Predictive:
 
     @classmethod
     def of_leaves(cls, problem: Problem) -> Self:
-        """Take all rows of a leaf together, in memory or not.
+        """Make the units leaves; rows need not be in memory.
 
         Raises
         ------
@@ -93,11 +96,11 @@ class Predictive:
             If coefficients do not integrate out exactly.
         """
         _require_gaussian(problem, "a leaf")
-        return cls(problem, leaf_triangles(problem), problem.levels)
+        return cls(problem, leaf_factors(problem), problem.levels)
 
     @classmethod
     def of_rows(cls, problem: Problem) -> Self:
-        """Take each row for itself.
+        """Make the units rows.
 
         Raises
         ------
@@ -109,7 +112,7 @@ class Predictive:
         _require_gaussian(problem, "a row")
         leaves, nothing = problem.index.n_leaves, np.zeros(0, np.intp)
         rows = LevelDesign("row", problem.leaf, leaves, nothing, per_parent=False)
-        return cls(problem, row_triangles(problem), (*problem.levels, rows))
+        return cls(problem, row_factors(problem), (*problem.levels, rows))
 
     @property
     def n_units(self) -> int:
@@ -117,7 +120,7 @@ class Predictive:
         return len(self._units.rest)
 
     def log_density(self, scales: Mapping[str, FloatArray]) -> FloatArray:
-        """Log density of each unit's outcome given all others' and the scales, all constants included.
+        """Log density of each unit's outcome given all other outcomes and the scales, with all constants.
 
         Parameters
         ----------
@@ -130,13 +133,13 @@ class Predictive:
         """
         sigma = scales["sigma"]
         A = self._units.A[..., None] / sigma
-        sds = [_spread(level, scales) for level in self._levels]
-        return self._joined(self._down(self._up(A, sds), sds), A, sigma)
+        sds = [_deviation_sds(level, scales) for level in self._levels]
+        return self._unit_log_density(self._down(self._up(A, sds), sds), A, sigma)
 
     def moments(self, scales: Mapping[str, FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
         """Means and standard deviations of all coefficients given the outcome and the scales.
 
-        What a node hears from its parent and what its own subtree says, multiplied, is its posterior.
+        A node's posterior is the product of its parent's message and the message of its own subtree.
 
         Parameters
         ----------
@@ -149,18 +152,18 @@ class Predictive:
             Of the population (n = 1), then of each level; d are effects and covariates.
         """
         A = self._units.A[..., None] / scales["sigma"]
-        sds = [_spread(level, scales) for level in self._levels]
-        heard = self._up(A, sds)
-        own = [*(one.gathered[-1] for one in heard), A]
+        sds = [_deviation_sds(level, scales) for level in self._levels]
+        messages = self._up(A, sds)
+        own = [*(one.gathered[-1] for one in messages), A]
         D = np.repeat(self._root[:, :, None, None], A.shape[-1], axis=-1)
         found = [_moments(multiply(D, own[0]), self._units.pivot)]
-        for level, sd, one, A_k in zip(self._levels, sds, heard, own[1:], strict=True):
+        for level, sd, one, A_k in zip(self._levels, sds, messages, own[1:], strict=True):
             D = propagate(multiply_others(D, one.gathered, one.rounds), sd, level.varying)
             found.append(_moments(multiply(D, A_k), self._units.pivot))
         return found
 
     def _up(self, A: FloatArray, sds: list[FloatArray]) -> list[_Messages]:
-        """From the units' triangles to what each level says to its parents, top down."""
+        """Pass up: the messages of each level to its parents, levels from the top down."""
         found = []
         for level, sd, rounds in self._backwards(sds):
             found.append(
@@ -169,16 +172,16 @@ class Predictive:
             A = found[-1].gathered[-1]
         return found[::-1]
 
-    def _down(self, heard: list[_Messages], sds: list[FloatArray]) -> FloatArray:
-        """From the root's prior to the cavities of the units, (d, d + 1, n, B)."""
-        draws = heard[0].gathered[0].shape[-1]
+    def _down(self, messages: list[_Messages], sds: list[FloatArray]) -> FloatArray:
+        """Pass down: from the root's prior to the units' cavity densities, (d, d + 1, n, B)."""
+        draws = messages[0].gathered[0].shape[-1]
         D = np.repeat(self._root[:, :, None, None], draws, axis=-1)
-        for level, sd, one in zip(self._levels, sds, heard, strict=True):
+        for level, sd, one in zip(self._levels, sds, messages, strict=True):
             others = multiply_others(D, one.gathered, one.rounds)
             D = propagate(others, sd, level.varying)
         return D
 
-    def _joined(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
+    def _unit_log_density(self, D: FloatArray, A: FloatArray, sigma: FloatArray) -> FloatArray:
         units, rows = self._units, self._units.rows[:, None]
         total = units.rest[:, None] / sigma**2
         log_det = _log_det(D)
@@ -229,7 +232,7 @@ def _root(problem: Problem, pivot: FloatArray) -> FloatArray:
     return found
 
 
-def _spread(level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
+def _deviation_sds(level: LevelDesign, scales: Mapping[str, FloatArray]) -> FloatArray:
     """Standard deviations of a level's deviations, (q, n or 1, B)."""
     if not len(level.varying):
         return np.zeros((0, 1, 1))

@@ -1,8 +1,8 @@
-"""The product of all siblings' factors, and for each sibling the product of all others, in linear time.
+"""Products of siblings' factors: of all siblings, and for each one of all its siblings, in linear time.
 
 Siblings are multiplied in pairs, pairs in pairs, until each parent has one factor left; on the way back
-each of a pair gets what its pair got times its partner. Nothing is divided by anything, so that a sibling
-that says much hides nothing of what the others say.
+each of a pair receives the message of its pair times its partner's factor. There is no division, so that a
+very informative sibling does not hide the information of the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SiblingPairs:
-    """One round of pairs over m factors, of which k are left.
+    """One round of pairwise products: m factors become k.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def plan_rounds(parent: Positions, n_parents: int) -> tuple[SiblingPairs, ...]:
 
 
 def multiply_siblings(A: FloatArray, rounds: tuple[SiblingPairs, ...]) -> list[FloatArray]:
-    """Multiply siblings: triangles (d, d + 1, n, B) before each round, then those of the parents."""
+    """Multiply siblings: return triangles (d, d + 1, n, B) before each round, then the parents' products."""
     found = [A]
     for pairing in rounds:
         A = found[-1][:, :, pairing.left]
@@ -66,12 +66,12 @@ def multiply_siblings(A: FloatArray, rounds: tuple[SiblingPairs, ...]) -> list[F
 def multiply_others(
     outside: FloatArray, gathered: list[FloatArray], rounds: tuple[SiblingPairs, ...]
 ) -> FloatArray:
-    """Multiply what each parent hears from elsewhere by all children but one.
+    """For each child, multiply its parent's message from elsewhere by all its siblings' messages.
 
     Parameters
     ----------
     outside : ndarray, (d, d + 1, n_parents, B)
-        What parents hear from elsewhere.
+        Messages to the parents from outside their subtrees.
     gathered, rounds
         Of `gather` and `pairings`.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_row(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
-    """Multiply a triangle by the factor of one row, in place; the row is used up.
+    """Multiply a triangle by the factor of one row, in place; overwrites the row.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def add_row(row: FloatArray, into: FloatArray, first: int = 0) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        What is left in the last column: its square belongs to the exponent, whatever x is.
+        Remainder in the last column: its square belongs to the exponent, whatever x is.
     """
     for j in range(first, len(into)):
         _rotate((into[j, j:], row[j:]))
@@ -50,7 +50,7 @@ def multiply(A: FloatArray, B: FloatArray) -> FloatArray:
 
 
 def propagate(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> FloatArray:
-    """What a factor of x says of x', where x - x' is Normal and independent of x'.
+    """Turn a factor of x into one of x', where x - x' is Normal and independent of x'.
 
     As x = x' + L u, u ~ Normal(0, I), the rows (I, 0) of u and (A L, A) of u and x' are rotated until u
     stands in the first ones only. The same holds with x and x' exchanged: up and down the tree alike.

@@ -1,4 +1,4 @@
-"""Whether draws are chains as a sampler left them: nothing twice, in their order, after one adaptation.
+"""Checks that draws are genuine chains: no copied draws, in the order sampled, one step size per chain.
 
 R-hat and effective sample sizes believe what they are given: draws that were copied, or put in another
 order, look like better chains than they are. Each check here asks for something that every honest chain
@@ -70,7 +70,7 @@ def chance_repeats(columns: FloatArray, dtype: str) -> float:
 
 
 def repeats(draws: FloatArray, dtype: str) -> tuple[int, str]:
-    """Count visits to points that were visited before, by this chain or another.
+    """Count returns to points that this chain or another visited before.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def repeats(draws: FloatArray, dtype: str) -> tuple[int, str]:
 
 
 def repeated_draws(draws: FloatArray, is_scale: ArrayLike | None, dtype: str) -> Iterator[str]:
-    """Name draws that come again, not next to themselves.
+    """Report draws that occur again, not directly after themselves.
 
     Scales and family parameters are looked at by themselves: where coefficients are marginalized a copied
     draw of the scales may have fresh coefficients.
@@ -177,7 +177,7 @@ def _centred(values: FloatArray) -> FloatArray:
 
 
 def out_of_order(slope: tuple[float, float] | None) -> Iterator[str]:
-    """Say that energies do not go with the draws before them.
+    """Report energies that do not follow from the draws before them.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def out_of_order(slope: tuple[float, float] | None) -> Iterator[str]:
 
 
 def step_sizes(step_size: FloatArray, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Name chains whose step size is not that of a sampler that has finished adapting.
+    """Report chains whose step size still changes, although adaptation should have ended.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def step_sizes(step_size: FloatArray, settings: Mapping[str, Any]) -> Iterator[s
 
 
 def _jitter(settings: Mapping[str, Any]) -> float:
-    """The declared share by which step sizes vary; one that is no number in [0, 1] declares nothing."""
+    """The declared relative jitter of step sizes; zero if it is not a number in [0, 1]."""
     declared = settings.get("step_size_jitter")
     if isinstance(declared, bool) or not isinstance(declared, int | float):
         return 0.0

@@ -45,7 +45,7 @@ def mean_autocovariance(centred: FloatArray) -> FloatArray:
 
 
 def first_autocovariances(centred: FloatArray, n_lag: int) -> FloatArray:
-    """Autocovariance at the first lags, as `mean_autocovariance`, from the products themselves.
+    """Autocovariance at the first lags, as in `mean_autocovariance`, from direct products.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def split_rhat(chains: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some scalars' draws; what several estimates need is computed once and kept.
+    """Draws of some scalars; intermediate results that several estimates share are cached.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def rhat_rank(draws: ArrayLike) -> FloatArray:
 
 
 def ess_bulk(draws: ArrayLike) -> FloatArray:
-    """Bulk effective sample size: that of the mean of the rank-normalized draws.
+    """Bulk effective sample size: for the mean of the rank-normalized draws.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ def ess_bulk(draws: ArrayLike) -> FloatArray:
 
 
 def ess_tail(draws: ArrayLike) -> FloatArray:
-    """Tail effective sample size: the smaller of those of the 5% and the 95% quantile.
+    """Tail effective sample size: the smaller one of the 5% and the 95% quantile.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The gates: what a run must show before its numbers are compared with anything."""
+"""The convergence gates that a run must pass before its numbers are compared."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Gates:
         return f"Gates(failed: {'; '.join(self.failures[:2])}{more})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data; what is not a finite number is None."""
+        """Return the result as plain data; numbers that are not finite become None."""
         plain: dict[str, Any] = as_plain(self)
         return plain
 
@@ -200,7 +200,7 @@ def chain_failures(
     is_scale: ArrayLike | None,
     dtype: str,
 ) -> list[tuple[str, str]]:
-    """Say why draws are no chains as a sampler leaves them; see `nestor.stats.diagnostics.chain_checks`.
+    """Say why draws are not genuine chains; see `nestor.stats.diagnostics.chain_checks`.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def gates_of(
     diverging: ArrayLike | None = None,
     saturated: ArrayLike | None = None,
 ) -> Gates:
-    """Check one run as `gates` does, from summaries that are there already.
+    """Check one run as `gates` does, from existing summaries.
 
     Draws that repeat, energies out of order and step sizes cannot be seen in summaries; only `gates`
     finds them.
@@ -303,7 +303,7 @@ def _named_gate(name: str, sentences: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _missing_notes(stats: Mapping[str, NDArray[Any]]) -> Iterator[str]:
-    """What was not checked of a sampler with trajectories; one without has no energies, which is said."""
+    """Notes on checks that were skipped because a Hamiltonian sampler does not report lp or step sizes."""
     if "energy" not in stats:
         return
     if "lp" not in stats:
@@ -388,7 +388,7 @@ def _ess_failures(kind: str, ess: FloatArray, labels: list[str]) -> Iterator[str
 
 
 def _capped(summary: Summaries) -> Iterator[str]:
-    """Say that even the smallest bulk ESS is as large as its estimator can make it, n log10 n."""
+    """Note that even the smallest bulk ESS is at its estimator's upper bound, n log10 n."""
     # Chains are split into halves, without a middle draw.
     size = 2 * summary.n_chain * (summary.n_draw // 2)
     if size < 2 or not summary.ess_bulk.size:
@@ -410,7 +410,7 @@ def _ebfmi_failures(ebfmi: FloatArray) -> Iterator[str]:
 
 
 def _identical_chains(draws: NDArray[Any]) -> Iterator[str]:
-    """Name each chain that repeats an earlier one, with the first that it repeats."""
+    """Report each chain that is a copy of an earlier one, with the first such chain."""
     if 0 in draws.shape:
         return
     first: dict[bytes, int] = {}
@@ -424,7 +424,7 @@ def _identical_chains(draws: NDArray[Any]) -> Iterator[str]:
 
 
 def _worst(values: FloatArray) -> int | None:
-    """Position of the largest value, nan set aside; None if there is none."""
+    """Position of the largest value, ignoring nan; None if all are nan."""
     known = ~np.isnan(values)
     return int(np.argmax(np.where(known, values, -np.inf))) if known.any() else None
 

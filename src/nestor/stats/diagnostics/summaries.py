@@ -23,7 +23,7 @@ QUANTITIES = ("mean", "sd", "q05", "q50", "q95")
 
 @dataclass(frozen=True, eq=False)
 class Summaries:
-    """What is compared between contenders, and the gates' inputs, for every scalar.
+    """Estimates with Monte Carlo errors, and the gates' inputs, for every scalar.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The null distribution of a smallest pointwise p-value, tabulated; and the band that belongs to it.
+"""The tabulated null distribution of a smallest pointwise p-value, and the band that it implies.
 
 Both tests take as statistic the smallest two-sided pointwise p-value of an ECDF over all points where
 it is evaluated (Säilynoja, Bürkner and Vehtari 2022, Statistics and Computing 32:32). The ECDF leaves
@@ -31,7 +31,7 @@ _MAX_ATTAINABLE = 512
 
 @dataclass(frozen=True, eq=False)
 class NullTable:
-    """Exact distribution of the statistic where there is no difference.
+    """Exact distribution of the statistic under the null hypothesis.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class NullTable:
     p_value: FloatArray
 
     def p_values(self, log_statistic: FloatArray) -> FloatArray:
-        """P-values of statistics, of any shape: those of the next larger value on the grid.
+        """P-values of statistics, of any shape, rounded up to the grid's next larger value.
 
         Never smaller than the exact ones, and equal to them where the grid holds every value that
         the statistic can take.
@@ -67,7 +67,7 @@ class NullTable:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Where the whole ECDF, or difference of two, lies with the given probability.
+    """Region that contains the whole ECDF, or difference of two, with the given probability.
 
     Parameters
     ----------
@@ -119,14 +119,16 @@ def log_two_sided(pmf: FloatArray) -> FloatArray:
     return found
 
 
-def inside(log_pointwise: FloatArray, cutoff: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def columns_inside(
+    log_pointwise: FloatArray, cutoff: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First and last column of each row whose pointwise p-value is above the cutoff."""
     kept = log_pointwise > cutoff + TIE
     return kept.argmax(axis=1), kept.shape[1] - 1 - kept[:, ::-1].argmax(axis=1)
 
 
 def check_level(level: float) -> None:
-    """Refuse a level that is no probability.
+    """Refuse a level that is not a probability.
 
     Raises
     ------

@@ -16,8 +16,8 @@ from nestor.stats.ecdf.null_distribution import (
     Band,
     NullTable,
     check_level,
+    columns_inside,
     grid_over,
-    inside,
     log_two_sided,
 )
 
@@ -57,8 +57,8 @@ class TwoSampleTest:
 
 
 @dataclass(frozen=True, eq=False)
-class _Law:
-    """Of the number of a's among the first m pooled values, m = 0 .. 2n.
+class _NullDistribution:
+    """Null distribution of the number of a's among the first m pooled values, m = 0 .. 2n.
 
     `log_pointwise` (m, window) holds counts `first` (m,) and following.
     """
@@ -69,7 +69,7 @@ class _Law:
 
 
 def two_sample_test(a: ArrayLike, b: ArrayLike) -> TwoSampleTest:
-    """Test whether two samples come from one distribution, each quantity for itself.
+    """Test whether two samples come from one distribution, separately for each quantity.
 
     Along the pooled order, the number of a's among the first m values is hypergeometric if there is
     no difference. The p-value is the probability that the smallest of the pointwise two-sided
@@ -109,7 +109,7 @@ def two_sample_test(a: ArrayLike, b: ArrayLike) -> TwoSampleTest:
 
 
 def two_sample_band(n: int, level: float) -> Band:
-    """Band that the difference of two ECDFs leaves with a probability of at most the level.
+    """Simultaneous band for the difference of two ECDFs: left with a probability of at most the level.
 
     It leaves the band exactly if `two_sample_test` finds a p-value of at most the level.
 
@@ -135,7 +135,7 @@ def two_sample_band(n: int, level: float) -> Band:
         raise DataError("there are no draws to compare")
     law = _law(n)
     cutoff, attained = law.null.cutoff(level)
-    low, high = inside(law.log_pointwise, cutoff)
+    low, high = columns_inside(law.log_pointwise, cutoff)
     first = np.arange(2 * n + 1)
     return Band(
         points=first / (2 * n),
@@ -147,7 +147,7 @@ def two_sample_band(n: int, level: float) -> Band:
 
 
 def ecdf_difference(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """ECDF of a less that of b, of one quantity, where blocks of equal values end.
+    """Difference of two ECDFs, a minus b, of one quantity, where blocks of equal values end.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _pooled_counts(a: FloatArray, b: FloatArray) -> tuple[IntArray, NDArray[np.b
     return counts, ends
 
 
-def _smallest(law: _Law, counts: IntArray, ends: NDArray[np.bool_]) -> FloatArray:
+def _smallest(law: _NullDistribution, counts: IntArray, ends: NDArray[np.bool_]) -> FloatArray:
     width = law.log_pointwise.shape[1]
     column = np.clip(counts - law.first[1:], 0, width - 1)
     column += width * np.arange(1, law.first.size)
@@ -204,13 +204,15 @@ def _widest(counts: IntArray, ends: NDArray[np.bool_]) -> tuple[FloatArray, Floa
 
 
 @lru_cache(maxsize=32)
-def _law(n: int) -> _Law:
+def _law(n: int) -> _NullDistribution:
     half = min(n, int(np.ceil(REACH * np.sqrt(n / 8))) + 1)
     m = np.arange(2 * n + 1)
     first = m // 2 - half
     log_pointwise = log_two_sided(_hypergeometric(n, m[:, None], first[:, None], 2 * half + 1))
     grid = grid_over(log_pointwise)
-    return _Law(first, log_pointwise, NullTable(grid, _p_leaving(n, first, log_pointwise, grid)))
+    return _NullDistribution(
+        first, log_pointwise, NullTable(grid, _p_leaving(n, first, log_pointwise, grid))
+    )
 
 
 def _hypergeometric(n: int, m: IntArray, first: IntArray, width: int) -> FloatArray:
@@ -245,7 +247,7 @@ def _p_leaving(n: int, first: IntArray, log_pointwise: FloatArray, grid: FloatAr
 
 
 def _leaving(n: int, first: IntArray, log_pointwise: FloatArray, grid: FloatArray) -> FloatArray:
-    """Follow the probability of the paths that have stayed inside.
+    """Probability of leaving the band, from the probabilities of the paths still inside.
 
     What leaves is summed, so that small probabilities are not differences of large ones.
     """
