@@ -53,7 +53,7 @@ ELSEWHERE = (
     ),
     "runner/contract.py",
     "posterior/hierarchy.py",
-    "posterior/summarizing.py",
+    "posterior/summary.py",
 )
 
 
@@ -116,7 +116,7 @@ def test_what_is_said_of_objects_is_said():
 
 def test_no_text_of_the_library_names_an_option():
     """It would be Python's users who cannot follow it."""
-    own = ("cli/", "terminal/", "options.py", "__main__.py", "bench/")
+    own = ("cli/", "views/terminal/", "options.py", "__main__.py", "bench/")
     found = [
         (where, text)
         for where, text in sentences()
