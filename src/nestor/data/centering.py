@@ -1,19 +1,19 @@
 """Which levels should be sampled centred, and which non-centred.
 
-Where the data say more of a node's coefficient than its prior does, that is where information about it
-exceeds 1/tau^2, the centred form mixes better; where they say less, the non-centred form does, and the
-centred one has a funnel. For a normal model this is exact: the rates of convergence of both forms depend on
-tau^2 times the information alone, and are equal where it is 1 (Papaspiliopoulos, Roberts and Skold 2007,
-"A general framework for the parametrization of hierarchical models", Statistical Science 22, section 2). That
-the same holds for Hamiltonian Monte Carlo is shown by Betancourt and Girolami (2013, "Hamiltonian Monte Carlo
-for hierarchical models", arXiv 1312.0906).
+Where the data inform a node's coefficient more than its prior does, that is, where their information
+exceeds 1/tau^2, the centred form mixes better. Where they inform it less, the non-centred form mixes better,
+and the centred one has a funnel. For a normal model this is exact: the rates of convergence of both forms
+depend only on tau^2 times the information, and are equal where this is 1 (Papaspiliopoulos, Roberts and Skold
+2007, "A general framework for the parametrization of hierarchical models", Statistical Science 22, section
+2). Betancourt and Girolami (2013, "Hamiltonian Monte Carlo for hierarchical models", arXiv 1312.0906) show
+the same for Hamiltonian Monte Carlo.
 
-The numbers are rough, and made in one pass up the tree, in which each node has a gaussian P, h for its
-coefficients: P = X'WX / sigma^2 in a leaf, and in a parent the sum of what its children say of it,
-P - P L (I + L P L)^-1 L P with L = diag(tau). Of an effect a node's information is that with its other
-varying effects unknown, 1 / (P^-1)_jj, and tau^2 of a level is estimated from the spread of its nodes'
-estimates about their parent's, by moments (DerSimonian and Laird 1986, "Meta-analysis in clinical trials",
-Controlled Clinical Trials 7).
+The numbers are rough. One pass up the tree gives each node a gaussian likelihood (P, h) for its coefficients:
+P = X'WX / sigma^2 in a leaf, and in a parent the sum of its children's messages,
+P - P L (I + L P L)^-1 L P with L = diag(tau). A node's information about an effect is marginal,
+1 / (P^-1)_jj: its other varying effects are unknown. tau^2 of a level is estimated by moments, from the
+spread of its nodes' estimates about their parent's (DerSimonian and Laird 1986, "Meta-analysis in clinical
+trials", Controlled Clinical Trials 7).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Nodes(NamedTuple):
     precision : ndarray, (n, p, p)
         P.
     linear : ndarray, (n, p)
-        h, of the coefficients' difference d to those of all rows together.
+        h, where d are coefficients minus the coefficients of all rows together.
     """
 
     precision: FloatArray
@@ -61,8 +61,8 @@ def data_over_prior(problem: Problem) -> dict[str, float]:
     Parameters
     ----------
     problem : Problem
-        Model and data. For a Student-t outcome the rows are those of a gaussian one, with residuals
-        beyond three robust standard deviations pulled in: within a factor of two of the Fisher
+        Model and data. A Student-t outcome is treated as gaussian, with residuals beyond three robust
+        standard deviations clipped: within a factor of two of the Fisher
         information of a row, (nu + 1) / (nu + 3) / sigma^2.
 
     Returns

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nestor.stats.arrays import FloatArray
 
 
-#: Rows that are looked at first, evenly spaced: what they contradict, all rows do.
+#: Rows that are checked first, evenly spaced: they rule out most notes quickly.
 _FIRST = 4096
 _CHUNK = 2**16
 #: Largest residual of a collinear column, relative to its spread: single precision, in which tables are
@@ -43,7 +43,7 @@ def problem_notes(problem: Problem) -> tuple[str, ...]:
     """Return one sentence for each parameter or sum that the data do not identify, or hardly."""
     with np.errstate(
         over="ignore", under="ignore", invalid="ignore"
-    ):  # what cannot be told is not said
+    ):  # a note that cannot be computed is left out
         about = (_binary_outcome, _sigma_confounded, _collinear, _constant)
         return tuple(note for of in about for note in of(problem))
 
@@ -249,7 +249,7 @@ def _combinations(problem: Problem, R: FloatArray) -> list[tuple[str, list[str]]
     chosen = [j for j in _population(problem) if names[j] != INTERCEPT]
     has_intercept = any(names[j] == INTERCEPT for j in _population(problem))
     R = _padded_square(R)
-    # Below its first row all columns are less their means.
+    # Below its first row all columns are centred.
     columns = R[1:] if has_intercept else R
     columns = columns[:, [1 + j for j in chosen]]
     norms = np.linalg.norm(columns, axis=0)

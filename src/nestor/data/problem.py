@@ -134,7 +134,7 @@ class Problem:
         ------
         DataError
             As for a table, naming file and row group; or a file that is missing, broken or empty, or
-            whose columns have other types than those of the first file.
+            whose columns have other types than in the first file.
         Unsupported
             If the outcome is not gaussian, or a term needs all rows before the first can be used.
         """
@@ -162,7 +162,7 @@ class Problem:
         batches : iterable of pandas.DataFrame or pyarrow.Table
             The rows, in any order.
 
-        Errors are those of `from_parquet`; messages name the table by its number, from 0.
+        It raises the errors of `from_parquet`; messages name the table by its number, from 0.
         """
         from nestor.data.statistics.streaming import read_tables, stream
 

@@ -2,15 +2,15 @@
 
 Let sigma and some of the group-level standard deviations, the set S, go to zero together, at the pace r.
 The coefficients that stay free have a design of rank k; if they fit all N rows exactly, the posterior
-density is of the order r^-(N - k), and the volume in which it is of the order r^m dr, m scales being in S;
+density is of the order r^-(N - k), in a volume of the order r^m dr, where m is the number of scales in S;
 under priors of the order r^a at zero the integral over r diverges if
 
     N - k >= sum over sigma and all scales in S of (a + 1).
 
 The posterior then is not proper: every sampler follows it to sigma = 0, or to wherever rounding stops it.
-With S empty that is an outcome that is constant within every group, or a line in each of them. With a scale
-of the last level in S it is an exact line through leaves of one row, where S empty leaves nothing to see
-(N = k). For a Student-t outcome the same holds, its density being a mixture of normal ones.
+Examples: with S empty, an outcome that is constant within every group, or an exact line in each. With a scale
+of the last level in S, an exact line through leaves of one row each, for which S empty shows nothing (N = k).
+For a Student-t outcome the same holds, because its density is a mixture of normal ones.
 
 For the case without group-level scales see Fernandez and Steel (1999), "Multivariate Student-t regression
 models: pitfalls and inference", Biometrika 86(1), section 3.
@@ -75,12 +75,12 @@ def check_sigma(problem: Problem) -> None:
 def why_improper(problem: Problem) -> str:
     """Return why the posterior of sigma is improper; empty if it is proper.
 
-    Where rows do not fit exactly, which a few of them show, that is all that is looked at. Otherwise all
-    rows are read, for each set of scales without which they would still fit exactly.
+    If a few rows do not fit exactly, no others are read. Otherwise all rows are read, for each set of scales
+    without which they might still fit exactly.
     """
     with np.errstate(
         over="ignore", under="ignore", invalid="ignore"
-    ):  # what cannot be told is no reason
+    ):  # a reason that cannot be computed is none
         found = _improper_set(problem)
     return "" if found is None else _explanation(problem, found)
 

@@ -147,7 +147,7 @@ def resolve_from_summaries(
 ) -> ResolvedPriors:
     """Give every parameter its prior: the user's, or one scaled by the data as Bambi does.
 
-    With s_y, m_y the outcome's (less the offset's) standard deviation and mean, slopes get
+    With s_y, m_y the outcome's (minus the offset's) standard deviation and mean, slopes get
     Normal(0, 2.5 s_y / sd(x)), the intercept Normal(m_y, sqrt((2.5 s_y)^2 + sum_j s_j^2 mean(x_j)^2)) over
     the slopes j of the population part, group-level standard deviations a HalfNormal of the same scale,
     and sigma HalfStudentT(4, s_y).
@@ -160,7 +160,7 @@ def resolve_from_summaries(
     spec : ModelSpec
         The description.
     summary : callable
-        Summarizes a predictor, by its term, or the outcome less the offset, by None. It is asked
+        Summarizes a predictor, by its term, or the outcome minus the offset, by None. It is asked
         only where an automatic prior is needed.
 
     Raises

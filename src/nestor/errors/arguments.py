@@ -194,7 +194,7 @@ def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> ND
         found = array.astype(np.float64) if array.dtype.kind in "biufO" else None
     except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
         found = None
-    if found is None:  # text that reads as a number is text, and a date is none either
+    if found is None:  # numbers written as text, and dates, are refused
         raise error(f"{name} must be numbers, not {shown(value)}.")
     return found
 

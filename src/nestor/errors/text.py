@@ -63,7 +63,7 @@ def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
     Parameters
     ----------
     name : object
-        What was written; upper and lower case are not told apart.
+        The name as written; case is ignored.
     known : iterable
         What there is, the better first where two are alike.
     most : int

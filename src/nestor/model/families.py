@@ -64,7 +64,7 @@ def family(name: str) -> Family:
     Raises
     ------
     SpecError
-        If there is no such family, with the list of those that there are.
+        If there is no such family; the message lists the known ones.
     """
     if name in FAMILIES:
         return FAMILIES[name]

@@ -72,7 +72,7 @@ class Level(_Frozen):
     name : str
         The table's column that labels the level's nodes.
     effects : tuple of str
-        The effects that vary between the nodes of this level; the others inherit the parent's value.
+        The effects that vary between the nodes of this level; other effects inherit the parent's value.
     scale : {"level", "parent"}
         One group-level standard deviation per effect for the whole level, or one for each parent node.
     correlated : bool
@@ -103,7 +103,7 @@ class ModelSpec(_Frozen):
     effects : tuple of str
         Terms whose coefficients vary at one level or more; ``"Intercept"`` is the constant.
     zero_mean : tuple of str
-        Those effects whose population coefficient is fixed at zero (they stand in the group part only).
+        Effects whose population coefficient is fixed at zero (they stand in the group part only).
     covariates : tuple of str
         Terms whose coefficients do not vary (``gamma``).
     family : str
@@ -124,7 +124,7 @@ class ModelSpec(_Frozen):
         For correlated effects.
     """
 
-    __slots__ = ("_names_constant",)  # beside the fields, of which comparisons and files are made
+    __slots__ = ("_names_constant",)  # no field, so that comparisons and files ignore it
 
     outcome: Text = Field(min_length=1)
     levels: tuple[Level, ...] = Field(min_length=1)
@@ -364,7 +364,7 @@ def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[st
     return {name: scale.get(name, "level") for name in names}
 
 
-# --- what a description must not say ----------------------------------------------------------
+# --- contradictions that a description must not have ------------------------------------------
 
 
 def _check_effects(spec: ModelSpec) -> None:

@@ -51,7 +51,7 @@ def read_draws(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict
     Raises
     ------
     DataError
-        If there are no draws of one of them, or they are of another model or other nodes.
+        If draws of a variable are missing, or belong to another model or other nodes.
     """
     check_draws(fit)
     posterior = fit["posterior"].dataset

@@ -1,4 +1,4 @@
-"""What draws say of the hierarchy: labels and ancestors, deviations from parents, the population."""
+"""The hierarchy in draws: labels and ancestors, deviations from parents, population coefficients."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def population(fit: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     DataError
-        If `fit` is not what `fit` returns: what it lacks is named; or its model has no such term.
+        If `fit` is not the result of `nestor.fit`: the message names what is missing. Or if its model has
+        no such term.
 
     Examples
     --------

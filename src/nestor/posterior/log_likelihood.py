@@ -153,7 +153,7 @@ class _Rows:
         return found
 
     def _residual(self, part: slice) -> FloatArray:
-        """Outcome less offset and linear predictor, (chain, draw, row)."""
+        """Outcome minus offset and linear predictor, (chain, draw, row)."""
         rows, leaf = self._rows, self._rows.leaf[part]
         target = rows.y[part] if rows.offset is None else rows.y[part] - rows.offset[part]
         residual = np.broadcast_to(target, (*self._family["sigma"].shape, len(leaf))).copy()

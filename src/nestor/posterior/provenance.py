@@ -36,8 +36,8 @@ def check_same_posterior(
 ) -> None:
     """Refuse draws that are known to be of another posterior than the problem's.
 
-    Model, data and priors are compared with what the fit stored of them. What it did not store, as it
-    was made elsewhere or by an older version, is not compared. Rows may stand in another order, and rows
+    Model, data and priors are compared with the ones that the fit stored. Parts that it did not store, as
+    it was made elsewhere or by an older version, are not compared. Rows may stand in another order, and rows
     in memory are compared with leaf statistics of rows that were read in batches: sums to 1e-9.
 
     Parameters
@@ -314,9 +314,9 @@ def _slope_positions(effects: Sequence[str]) -> list[int]:
 class _LeafSums:
     """Sums over the rows of n leaves: of q slopes, then m others (outcome minus offset, covariates).
 
-    Root and fit of leaf statistics are badly determined where a leaf says little of a direction; these
-    sums never are, so that they can be compared. Without an intercept among the effects nothing is
-    centred: means are zero.
+    Root and fit of leaf statistics are badly determined where a leaf has little information in a direction.
+    These sums are always well determined, so that they can be compared. Without an intercept among the
+    effects nothing is centred: means are zero.
 
     Parameters
     ----------
@@ -331,7 +331,7 @@ class _LeafSums:
     cross : ndarray, (n, q, q + m)
         Weighted cross-products of slopes with all columns, about the means.
     total, total_size : ndarray, (m, m)
-        Those of the others, of all leaves together, and the size of what they were computed from.
+        Cross-products of the others, summed over leaves, and the size of the numbers behind them.
     """
 
     log_weights: FloatArray
@@ -433,7 +433,7 @@ class _LeafSums:
         means = np.abs(self.mean - other.mean) > (
             _TOLERANCE * within + _SUM_ROUNDING * (self.size.max(axis=0) + self.size + other.size)
         )
-        # (s + e)(s' + e') - s s', with what is allowed of s s' in the place of the rest.
+        # (s + e)(s' + e') - s s', plus the tolerance of s s'.
         allowed = np.outer(within, within) * _TOLERANCE + np.outer(error, error + within)
         allowed += np.outer(within, error)
         crossed = np.abs(self.cross - other.cross) > (

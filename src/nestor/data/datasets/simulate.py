@@ -98,12 +98,12 @@ def simulate_tree(
     Parameters
     ----------
     depth : int, optional
-        Number of levels, at least 1; 2 unless `levels` or `branching` tells.
+        Number of levels, at least 1; 2 unless `levels` or `branching` says otherwise.
     branching : int or sequence of int
         Children of a node (the mean number, if imbalanced): for all levels or for each, the root's
         first.
     rows_per_leaf : int, optional
-        Mean number of rows of a leaf; 10 unless told. Excludes `rows`.
+        Mean number of rows of a leaf; 10 by default. Excludes `rows`.
     rows : int, optional
         Number of rows in all, exactly; at least the number of leaves.
     imbalance : float
@@ -117,7 +117,7 @@ def simulate_tree(
     covariates : int
         Number of predictors z1.. ~ Normal(0, 1) whose coefficients gamma do not vary.
     varying : array_like of bool, (depth, p), optional
-        Which effects vary on which level; all unless told. Others inherit the parent's value. Each
+        Which effects vary on which level; all by default. Others inherit the parent's value. Each
         level and each effect needs at least one.
     family : str
         gaussian, student_t, bernoulli, binomial, poisson, negative_binomial, gamma or beta: see
@@ -132,12 +132,12 @@ def simulate_tree(
     tau : float or array_like, (depth,) or (depth, p)
         Group-level standard deviations, > 0; entries of effects that do not vary are unused.
     gamma : float or array_like, (covariates,), optional
-        Coefficients of the covariates; 0.5 unless told.
+        Coefficients of the covariates; 0.5 by default.
     sigma, nu, alpha, phi : float, optional
-        The family's parameters, > 0; 1, 4, 2 and 10 unless told. Refused where the family has no
+        The family's parameters, > 0; 1, 4, 2 and 10 by default. Refused where the family has no
         such parameter.
     trials : int, optional
-        For binomial: each row's number of trials is uniform on 1 to `trials`; 10 unless told.
+        For binomial: each row's number of trials is uniform on 1 to `trials`; 10 by default.
     weights : bool
         For gaussian and student_t: whether rows have weights, uniform on 0.5 to 2.
     exposure : bool
@@ -145,7 +145,7 @@ def simulate_tree(
     offset : bool
         Whether rows have an offset, Normal(0, 0.5), added to the linear predictor.
     levels : sequence of str, optional
-        Names of the levels; level1, level2, ... unless told.
+        Names of the levels; level1, level2, ... by default.
     reuse_labels : bool
         Whether labels start again under every parent, as county names do, or are unique on their
         level.

@@ -211,7 +211,7 @@ def check_simulation(given: Mapping[str, Any]) -> Simulation:
     Raises
     ------
     DataError
-        If one is wrong, or what they describe does not fit into this machine's memory.
+        If an argument is wrong, or the table would not fit into this machine's memory.
     """
     coefficients = (
         "slopes", "intercept", "covariates", "varying", "scale", "correlation", "beta", "tau", "gamma",

@@ -67,7 +67,7 @@ def build_index(
         `levels` is empty, repeats a name or uses a reserved one; `missing` is not a known choice.
     DataError
         The table is empty or lacks a column; keys are missing; or a column's labels have no one
-        type, so that they could neither be ordered nor told apart in print.
+        type, so that they cannot be ordered or distinguished in print.
     """
     check_levels(levels)
     if not isinstance(missing, str) or missing not in ("error", "group"):

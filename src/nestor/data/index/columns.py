@@ -43,7 +43,7 @@ def encode(series: pd.Series[Any], name: str) -> Column:
     Raises
     ------
     DataError
-        The labels have no one type, so could neither be ordered nor told apart in print; or they
+        The labels have no common type, so cannot be ordered or distinguished in print; or they
         are no text that a file can hold.
     """
     try:

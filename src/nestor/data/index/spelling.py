@@ -30,7 +30,7 @@ _NOTE = "nestor_respelt"
 def as_labels(text: pd.Series[Any]) -> pd.Series[Any]:
     """Return labels as numbers or truth values if all are plainly spelt, else as they are.
 
-    Two labels are never made one. The order of plain numbers is then that of numbers.
+    Two labels never become one. Plain numbers are then ordered as numbers.
 
     Parameters
     ----------

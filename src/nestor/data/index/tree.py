@@ -203,7 +203,7 @@ class TreeIndex:
         level
             Where the ancestors stand; `of` itself is allowed and gives each node.
         of
-            The level whose nodes are asked about, n of them.
+            The level of the n nodes.
 
         Returns
         -------

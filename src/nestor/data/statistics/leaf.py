@@ -1,6 +1,6 @@
 """Leaf statistics: the sufficient statistics of a gaussian likelihood, leaf by leaf.
 
-With X, y and Z the effects, the outcome less its offset and the covariates of one leaf, W its weights, let
+With X, y and Z the effects, the outcome minus its offset and the covariates of one leaf, W its weights, let
 m_y and M_z be weighted least-squares coefficients of y and of Z on X in that leaf, and U a square root,
 U'U = X'WX. What remains of y and Z is orthogonal to X, so that for any coefficients
 
@@ -45,11 +45,11 @@ class LeafStatistics:
     ----------
     root : ndarray, (n, p, p)
         U of the module's formulas: ``root[v].T @ root[v]`` is X'WX. A row of zeros for each direction in
-        which a leaf says nothing (fewer rows than effects, a constant predictor). It is triangular if the
-        intercept comes first or there is none.
+        which a leaf has no information (fewer rows than effects, a constant predictor). It is triangular if
+        the intercept comes first or there is none.
     fit : ndarray, (n, p, 1 + c)
-        Least-squares coefficients of the outcome less its offset, m_y, then of each covariate, M_z. In a
-        direction in which a leaf says nothing, those of all rows together.
+        Least-squares coefficients of the outcome minus its offset, m_y, then of each covariate, M_z. In a
+        direction in which a leaf has no information, the coefficients of all rows together.
     residual : ndarray, (1 + c, 1 + c)
         S: cross-products of what remains, the outcome first.
     rows_per_leaf : ndarray of int64, (n,)
@@ -175,7 +175,7 @@ def _leaf_of(owner: NDArray[np.intp]) -> NDArray[np.intp]:
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
 def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
-    """Leaf statistics from moments of the columns (slopes, outcome less offset, covariates).
+    """Leaf statistics from moments of the columns (slopes, outcome minus offset, covariates).
 
     Residuals are a difference here. Their relative rounding error is 2^-53 times the outcome's variance
     within leaves over the residual variance: negligible unless residuals are a millionth of the outcome.
@@ -234,8 +234,7 @@ def _pooled_slopes(moments: Moments, q: int) -> FloatArray:
     return pooled_fit(within[:, :q, :q], within[:, :q, q:])
 
 
-#: Least mean of squares: those of deviations that are 256 times smaller are still normal numbers, of all
-#: digits.
+#: Smallest mean of squares: squares of deviations 256 times smaller are still normal numbers.
 _SMALLEST = float(np.finfo(np.float64).tiny) * 2**16
 
 

@@ -276,7 +276,7 @@ def sorted_moments(
     columns, weights, starts, centred
         As in `Moments.of_sorted`.
     outcomes : int
-        How many of the columns, the last ones, are explained by the others within each leaf.
+        Number of last columns that are regressed on the other columns within each leaf.
     origin : ndarray, (d, n), optional
         Where each leaf's means are counted from, if they are not kept about zero.
     """

@@ -81,7 +81,7 @@ def read_parquet(
     spec : ModelSpec
         The description.
     path : path or sequence of paths
-        A file, files, or a folder of files ``*.parquet``, of which those are left out whose own name or
+        A file, files, or a folder of files ``*.parquet``, without those whose own name or
         folder begins with "." or "_".
     batch_rows : int
         Rows of a batch, at most.
@@ -175,7 +175,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
     """
     others = 0
     for here, folders, files in os.walk(folder, onerror=_refuse_folder):
-        # In place: what is left out is not walked into. Spark gives folders the names of files.
+        # In place: os.walk then skips the other folders. Spark gives folders the names of files.
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in files:
             if name.startswith((".", "_")):

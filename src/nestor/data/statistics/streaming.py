@@ -131,7 +131,7 @@ def read_tables(spec: ModelSpec, tables: Iterable[pd.DataFrame | pa.Table]) -> I
     Raises
     ------
     DataError
-        If they are no tables, or one is none, lacks a column or has one that cannot be used.
+        If one is not a table, lacks a column or has one that cannot be used.
     """
     _refuse_one_table(tables)
     levels, numbers = spec.level_names, number_columns(spec)
@@ -277,7 +277,7 @@ def number_columns(spec: ModelSpec) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ColumnReader:
-    """Reads the columns (slopes, outcome less offset, covariates) and weights of batches."""
+    """Reads the columns (slopes, outcome minus offset, covariates) and weights of batches."""
 
     slopes: tuple[Term, ...]
     outcome: Term
@@ -300,7 +300,7 @@ class ColumnReader:
 
     @property
     def terms(self) -> tuple[str | None, ...]:
-        """What each column is: a predictor's term, or None for the outcome less the offset."""
+        """What each column is: a predictor's term, or None for the outcome minus the offset."""
         predictors = [term.name for term in self.slopes]
         return (*predictors, None, *(term.name for term in self.covariates))
 
@@ -368,8 +368,8 @@ def missing_columns(
 class ColumnTotals:
     """Unweighted totals of d columns, merged by the formula of `nestor.data.statistics.moments`.
 
-    Means are kept as distances from one value of each column: where the columns are far from zero, means
-    themselves are rounded by more than what they differ by from batch to batch.
+    Means are kept as distances from one value of each column: where the columns are far from zero, a
+    mean's rounding error may exceed its change from batch to batch.
 
     Parameters
     ----------
@@ -378,7 +378,7 @@ class ColumnTotals:
     origin : ndarray, (d,)
         The value of each column from which its mean is counted.
     mean, squares, low, high : ndarray, (d,)
-        Means less the origin, sums of squared deviations from them, least and largest values.
+        Means minus the origin, sums of squared deviations from them, least and largest values.
     """
 
     rows: int

@@ -250,7 +250,7 @@ def no_column(name: str, columns: Iterable[object], in_index: Iterable[object] =
     name : str
         The column that was asked for.
     columns : iterable
-        Names of those that there are, text or not.
+        Names of the table's columns, text or not.
     in_index : iterable
         Names of the table's index.
     """

@@ -128,7 +128,7 @@ def _negligible(U: FloatArray, Mz: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class LeafFits:
-    """Least squares in n leaves, of p effects, for the outcome less its pivot and c covariates.
+    """Least squares in n leaves, of p effects, for the outcome minus its pivot and c covariates.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The density of each leaf's (or row's) outcome given all other outcomes and the scales.
 
-The state of a node is x = (beta_v, gamma) less a pivot; gamma is an effect that varies at no level, so that
+The state of a node is x = (beta_v, gamma) minus a pivot; gamma is an effect that varies at no level, so that
 all nodes have the root's. Messages about it are triangles (see the module `triangles` here). They go up the
 tree, from leaves to the root, and from the root's prior down again: a child receives the message that its
 parent has from above, times the messages of all its siblings, widened by the child's own standard
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 #: Numbers in the largest array of a pass.
 _LARGEST_ARRAY = 400_000
 _LOG_TWO_PI = float(np.log(2 * np.pi))
-#: A precision for what is known: a power of two, which rotations divide out again without rounding, and
-#: whose square is a number.
+#: A precision for known coefficients: a power of two, which rotations divide out without rounding, and
+#: whose square does not overflow.
 _KNOWN = 2.0**300
 
 

@@ -31,7 +31,7 @@ class SiblingPairs:
     left : ndarray of intp, (k,)
         The first of each pair, and those without a partner.
     paired : ndarray of intp, (l,)
-        Positions among the k of those that are pairs.
+        Positions of the pairs among the k.
     right : ndarray of intp, (l,)
         The second of each pair, in the same order.
     """

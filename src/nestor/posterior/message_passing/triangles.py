@@ -2,8 +2,8 @@
 
 A triangle A of shape (d, d + 1, ...) stands for the factor exp(-|A (x, -1)|^2 / 2) of a density of x, (d,).
 Factors are multiplied by putting rows into one triangle, and variables integrated out by rotating their
-columns away; both are Givens rotations, which keep what rows of very different sizes say, where sums of
-cross-products lose it (Bjorck 1996, "Numerical Methods for Least Squares Problems", section 2.7).
+columns away. Both are Givens rotations, which keep the information of rows of very different sizes, where
+sums of cross-products lose it (Bjorck 1996, "Numerical Methods for Least Squares Problems", section 2.7).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def propagate(A: FloatArray, sd: FloatArray, varying: NDArray[np.intp]) -> Float
     noise = np.zeros((q, q, *A.shape[2:]))
     noise[range(q), range(q)] = 1.0
     above = np.zeros((q, *A.shape[1:]))
-    # From the last row up, so that what a row takes over stands where it has entries of its own.
+    # From the last row up, so that a row only receives entries in columns where it has its own.
     for i in reversed(range(len(A))):
         scaled = A[i, varying] * sd
         for k in range(q):

@@ -1,8 +1,8 @@
 """Checks that draws are genuine chains: no copied draws, in the order sampled, one step size per chain.
 
-R-hat and effective sample sizes believe what they are given: draws that were copied, or put in another
-order, look like better chains than they are. Each check here asks for something that every honest chain
-has, whatever the posterior, and has a false-alarm rate of at most 1e-9 (`FALSE_ALARM`).
+R-hat and effective sample sizes take draws at face value: copied or reordered draws look like better chains
+than they are. Each check here asks for a property that every honest chain has, whatever the posterior, and
+has a false-alarm rate of at most 1e-9 (`FALSE_ALARM`).
 
 **Repeats.** A chain stays where it is when a proposal is rejected: equal draws next to each other are one
 visit. It never comes back to a visited point: two visits to one point have probability zero for real
@@ -13,7 +13,7 @@ its energy but for the integrator's error: E[n + 1] = -lp[n] + K, K independent 
 2011, "MCMC using Hamiltonian dynamics"). So the slope of E[n + 1] on -lp[n] is 1 for an exact integrator,
 in any dimension and for any posterior; 0.73 to 1.23 was found over the reference problems, all samplers and
 formulations, even where the integrator is at its coarsest (target acceptance 0.5). In draws that were
-shuffled it is 0. Momenta are independent, so that the slope's standard error is that of a plain regression,
+shuffled it is 0. Momenta are independent, so that the slope has the standard error of a plain regression,
 however autocorrelated the chain is.
 
 **Step size.** A chain that is not adapting has one step size, or varies it at random by a share that the

@@ -22,7 +22,7 @@ def mean_autocovariance(centred: FloatArray) -> FloatArray:
     Parameters
     ----------
     centred
-        Chains less their means, shape (scalar, chain, draw).
+        Chains minus their means, shape (scalar, chain, draw).
 
     Returns
     -------
@@ -50,7 +50,7 @@ def first_autocovariances(centred: FloatArray, n_lag: int) -> FloatArray:
     Parameters
     ----------
     centred
-        Chains less their means, shape (scalar, chain, draw).
+        Chains minus their means, shape (scalar, chain, draw).
     n_lag
         How many lags, at most the number of draws.
 
@@ -140,7 +140,7 @@ def effective_size(chains: FloatArray) -> FloatArray:
 def _times(centred: FloatArray, between: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the autocorrelation time and the variance within chains, each of shape (scalar,).
 
-    The sum ends within a few lags in chains that mix: every lag is computed for the others only.
+    In chains that mix the sum ends within a few lags: all lags are computed for the other scalars only.
     """
     n_scalar, _, n_draw = centred.shape
     time, variance = np.empty(n_scalar), np.empty(n_scalar)

@@ -61,7 +61,7 @@ class Gates:
     failures
         One sentence per failed gate, naming the worst scalar or chain.
     notes
-        What was not available or is reported without being a failure.
+        Checks that were not possible, and facts that are no failure.
     rhat_max
         Largest R-hat of population, scale and family scalars.
     rhat_node_max, rhat_node_p99
@@ -207,7 +207,7 @@ def chain_failures(
     draws
         Shape (chain, draw, scalar).
     stats
-        Of energy, lp, diverging and step_size those that the sampler reports, shape (chain, draw).
+        The ones of energy, lp, diverging and step_size that the sampler reports, shape (chain, draw).
     settings, is_scale, dtype
         As in `gates`.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Pointwise p-values (as logarithms) closer than this are the same number, computed in two ways.
 TIE = 1e-8
-#: Half the width of what is followed, in the largest standard deviation of a count: by Hoeffding's and
+#: Half the width of the window of counts, in the largest standard deviation of a count: by Hoeffding's and
 #: Serfling's inequalities the probability beyond is under 3e-20 at each point.
 REACH = 9.5
 _FLOOR = np.log(1e-14)
@@ -57,7 +57,7 @@ class NullTable:
     def cutoff(self, level: float) -> tuple[float, float]:
         """Largest statistic on the grid whose p-value is at most the level; and that p-value.
 
-        Minus infinity and 0 if there is none: then no ECDF at all leaves the band.
+        Minus infinity and 0 if there is no such statistic: then no ECDF ever leaves the band.
         """
         n = int(np.searchsorted(self.p_value, level, side="right"))
         if n == 0:

@@ -44,7 +44,7 @@ class TwoSampleTest:
     p_values
         Of each quantity, uncorrected, shape (quantity,).
     difference
-        Where it is largest, the ECDF of a less that of b, shape (quantity,).
+        The largest difference of the two ECDFs, a minus b, with its sign, shape (quantity,).
     at
         Fraction of the pooled sample at which that is, shape (quantity,).
     """
@@ -123,7 +123,7 @@ def two_sample_band(n: int, level: float) -> Band:
     Returns
     -------
     Band
-        Points m / 2n for m = 0 .. 2n, and the bounds of the ECDF of a less that of b there.
+        Points m / 2n for m = 0 .. 2n, and the bounds of the difference of ECDFs, a minus b, there.
 
     Raises
     ------

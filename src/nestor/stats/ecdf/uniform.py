@@ -40,7 +40,7 @@ class UniformTest:
     p_values
         Of each quantity, uncorrected, shape (quantity,).
     difference
-        Where it is largest, the ECDF less that of the uniform distribution, shape (quantity,).
+        The largest difference between ECDF and uniform distribution, with its sign, shape (quantity,).
     at
         Fraction of the ranks at which that is, shape (quantity,).
     """
