@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nestor.data.index import TreeIndex
     from nestor.data.problem import Problem
     from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
 Role = Literal["population", "node", "scale", "family"]
 
@@ -59,7 +60,7 @@ class LevelDesign:
         """Number of nodes."""
         return len(self.parent)
 
-    def scale_of_nodes(self, tau: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scale_of_nodes(self, tau: FloatArray) -> FloatArray:
         """Standard deviations of each node's deviation: (..., q) or (..., n_parents, q) to (..., n, q)."""
         if self.per_parent:
             return tau[..., self.parent, :]
@@ -186,9 +187,7 @@ def coord_dims(problem: Problem) -> dict[str, str]:
     return dims
 
 
-def with_inherited(
-    problem: Problem, values: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
+def with_inherited(problem: Problem, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Fill in inherited and fixed entries of every canonical variable, (..., *shape)."""
     filled = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
     above = np.where(problem.population_mask, filled["beta"], 0.0)
@@ -251,7 +250,7 @@ class ParameterIndex:
         by_variable = np.array([v.role in ("scale", "family") for v in self.variables])
         return by_variable[self.variable]
 
-    def flatten(self, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    def flatten(self, values: Mapping[str, FloatArray]) -> FloatArray:
         """Stack draws of the random scalars: arrays (chain, draw, *shape) to (chain, draw, n)."""
         parts = []
         for variable in self.variables:

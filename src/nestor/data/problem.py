@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from nestor.data.index import TreeIndex
     from nestor.data.statistics.streaming import StreamedData
+    from nestor.stats.arrays import FloatArray
 
 __all__ = ["LevelDesign", "Problem", "Role", "Variable", "check_problem"]
 
@@ -203,27 +204,27 @@ class Problem:
         return self.rows.order
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> FloatArray:
         """Outcome, (N,)."""
         return self.rows.y
 
     @property
-    def X(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+    def X(self) -> FloatArray:  # noqa: N802 - the letter of the formulas
         """Effects, (N, p)."""
         return self.rows.X
 
     @property
-    def Z(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+    def Z(self) -> FloatArray:  # noqa: N802 - the letter of the formulas
         """Covariates that do not vary by group, (N, c)."""
         return self.rows.Z
 
     @property
-    def offset(self) -> NDArray[np.float64] | None:
+    def offset(self) -> FloatArray | None:
         """Offset, (N,), or None."""
         return self.rows.offset
 
     @property
-    def weights(self) -> NDArray[np.float64] | None:
+    def weights(self) -> FloatArray | None:
         """Weights, (N,), or None."""
         return self.rows.weights
 
@@ -324,9 +325,7 @@ class Problem:
         """The random scalars, one after another: what densities, gates and agreement look at."""
         return ParameterIndex(self)
 
-    def with_inherited(
-        self, values: Mapping[str, NDArray[np.float64]]
-    ) -> dict[str, NDArray[np.float64]]:
+    def with_inherited(self, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Return `values` with inherited and fixed entries filled in.
 
         Parameters
@@ -336,7 +335,7 @@ class Problem:
         """
         return with_inherited(self, values)
 
-    def with_outcome(self, y: NDArray[np.float64]) -> Problem:
+    def with_outcome(self, y: FloatArray) -> Problem:
         """Return the same design and priors, resolved as they are here, for another outcome.
 
         Parameters

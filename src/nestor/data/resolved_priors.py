@@ -18,9 +18,8 @@ from nestor.model.priors import Prior
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class PriorBlock:
 
     family: str
     positions: tuple[int, ...]
-    args: tuple[NDArray[np.float64], ...]
+    args: tuple[FloatArray, ...]
 
     __repr__ = short_repr
 
@@ -114,7 +113,7 @@ class ColumnSummary:
     high: float
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Self:
+    def of(cls, values: FloatArray) -> Self:
         """Summarize a column, (N,); a number beyond double precision becomes infinite or zero."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             sd = float(values.std())
@@ -123,10 +122,10 @@ class ColumnSummary:
 
 def resolve_priors(
     spec: ModelSpec,
-    y: NDArray[np.float64],
-    X: NDArray[np.float64],
-    Z: NDArray[np.float64],
-    offset: NDArray[np.float64] | None,
+    y: FloatArray,
+    X: FloatArray,
+    Z: FloatArray,
+    offset: FloatArray | None,
 ) -> ResolvedPriors:
     """Give every parameter its prior, automatic ones from all rows: see `resolve_from_summaries`."""
     columns = dict(zip(spec.effects, X.T, strict=True)) | dict(

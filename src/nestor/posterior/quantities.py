@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
 
 LOG_LIKELIHOOD = "log_likelihood"
 _GROUPS = {"population": "population", "scale": "scales", "family": "family"}
@@ -60,9 +61,9 @@ class ComparedQuantities:
 
     def flatten(
         self,
-        values: Mapping[str, NDArray[np.float64]],
-        log_likelihood: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+        values: Mapping[str, FloatArray],
+        log_likelihood: FloatArray,
+    ) -> FloatArray:
         """Draws of all quantities, (chain, draw, n).
 
         Parameters

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from nestor.stats.arrays import FloatArray
+
 _DEFAULTS: Mapping[str, float] = {"sigma": 1.0, "nu": 4.0, "alpha": 2.0, "phi": 10.0}
 _RESERVED = ("chain", "draw", "effect", "effect_2", "covariate", "row", "y", "offset")
 _EXTRAS = ("weight", "trials", "exposure")
@@ -48,9 +50,9 @@ class TreeDesign:
     varying: NDArray[np.bool_]
     scale: str
     correlation: float
-    beta: NDArray[np.float64]
-    tau: NDArray[np.float64]
-    gamma: NDArray[np.float64]
+    beta: FloatArray
+    tau: FloatArray
+    gamma: FloatArray
 
     def is_correlated(self, level: int) -> bool:
         """Whether the effects of a level (0 is the first) are correlated."""

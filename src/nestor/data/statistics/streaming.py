@@ -27,8 +27,6 @@ from nestor.model.terms.evaluation import no_column, not_numeric
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from nestor.data.index import TreeIndex
     from nestor.model.spec import ModelSpec
     from nestor.model.terms import Factor, Term
@@ -92,9 +90,7 @@ def stream(
     return found if low == high else replace(found, two_values=(low, high))
 
 
-def _at_most_two(
-    before: frozenset[float] | None, column: NDArray[np.float64]
-) -> frozenset[float] | None:
+def _at_most_two(before: frozenset[float] | None, column: FloatArray) -> frozenset[float] | None:
     """Distinct values so far while there are at most two; None afterwards."""
     if before is None:
         return None
