@@ -15,9 +15,9 @@ from nestor.agreement.oracle import Oracle
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
-    from nestor.backend import SampledDensity
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from nestor.backend import SampledDensity
     from nestor.engines.contender import Contender
     from nestor.engines.formulation import Formulation
 

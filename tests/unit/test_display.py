@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 from rich.console import Console
 
 import nestor
@@ -21,6 +20,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
 from nestor.errors import NestorWarning
 from nestor.posterior.leave_one_out import LeaveOneOut
@@ -74,7 +74,7 @@ def compared(problem, *contenders):
             "config": {"seed": seed},
             "peak_bytes": 10**6,
         }
-        contender = Contender.parse(text, problem.spec.level_names).settle(problem)
+        contender = Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
         tree = to_datatree(problem, draws_of(problem, seed), attrs)
         rows.append(measure(problem, EngineRow(contender, "ok"), tree))
     checks = {r.name: compare_densities(r.name, "float64", (-1.0,), (-1.0,)) for r in rows}

@@ -9,7 +9,6 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from nestor.backend import Draws, Timings
 
 from nestor import ModelSpec, Problem, SamplerConfig, SpecError, Verdict
 from nestor.agreement.comparison import Comparison, EngineRow
@@ -18,6 +17,7 @@ from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
 from nestor.agreement.schema import comparison_document, engine_document, json_schema
+from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
 from nestor.errors import UnknownContender
 from nestor.runner.datatree import to_datatree
@@ -32,7 +32,7 @@ SETTINGS = {"max_tree_depth": 10, "step_size": math.nan, "metric": "diag"}
 
 
 def contender(problem, text):
-    return Contender.parse(text, problem.spec.level_names).settle(problem)
+    return Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
 
 
 def finished(problem, text, seed):

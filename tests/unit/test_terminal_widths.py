@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Draws, Timings
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
 from nestor.agreement.measure import measure
 from nestor.agreement.pairing import Pairing
+from nestor.backend import Draws, Timings
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.conformance import ConformanceReport, Result
