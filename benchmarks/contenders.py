@@ -171,7 +171,7 @@ def sampled_density(contender: Contender, size: str) -> SampledDensity:
             (reasons[key] for key in keys if key in reasons), "its backend does not offer it"
         )
         raise Unsupported(f"{contender.engine} has no sampled density with a gradient: {reason}.")
-    return model.sampled_density()
+    return model.target_density()
 
 
 def why_no_gpu() -> str | None:

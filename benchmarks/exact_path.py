@@ -158,11 +158,11 @@ def bare(density: Density, z: np.ndarray) -> Callable[[], int]:
 
 def grow_leaves(sizes: tuple[int, ...], console: Console) -> list[dict[str, float]]:
     """Time one value and gradient beside a read-modify-write, in turns; least seconds of each."""
-    from nestor_numba.marginal import Marginal
+    from nestor_numba.marginal import MarginalPosterior
 
     found = []
     for leaves in track(sizes, "leaves", console=console):
-        marginal = Marginal.build(make_leaves(leaves), sampling=False)
+        marginal = MarginalPosterior.build(make_leaves(leaves), sampling=False)
         p = 2
         arrays = np.ones(leaves * (p * (p + 1) // 2 + p))
         gradient = bare(marginal.density, marginal.initial(1))

@@ -71,7 +71,7 @@ def _lengths(children: IntArray) -> list[int]:
 
 
 def _cut(children: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray]:
-    """Pieces of families: their parents, their first children, and how many there are."""
+    """ScratchPool of families: their parents, their first children, and how many there are."""
     pieces = -(-children // longest)
     parent = np.repeat(np.arange(len(children)), pieces)
     number = np.arange(len(parent)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -6,15 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpyro
+import numpyro.distributions as dist
 
 from nestor.data.resolved_priors import prior_blocks
-from nestor_numpyro.distributions import DISTRIBUTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nestor.data.problem import LevelDesign, Problem
     from nestor.model.priors import Prior
+
+
+#: From a family's name to a distribution of its parameters, in the order of `nestor.model.priors`.
+#: NumPyro calls InverseGamma's scale "rate". It has no half Student-t: folding the symmetric one at zero
+#: doubles its density.
+DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
+    "Normal": dist.Normal,
+    "StudentT": dist.StudentT,
+    "Cauchy": dist.Cauchy,
+    "HalfNormal": dist.HalfNormal,
+    "HalfStudentT": lambda nu, sigma: dist.FoldedDistribution(dist.StudentT(nu, 0.0, sigma)),
+    "HalfCauchy": dist.HalfCauchy,
+    "Exponential": dist.Exponential,
+    "Gamma": dist.Gamma,
+    "InverseGamma": dist.InverseGamma,
+    "LogNormal": dist.LogNormal,
+    "Uniform": dist.Uniform,
+}
 
 
 def block_site(variable: str, family: str) -> str:

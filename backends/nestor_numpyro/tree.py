@@ -16,9 +16,9 @@ import numpy as np
 from nestor.data.problem import not_marginalizable
 from nestor.errors import Unsupported
 from nestor_numpyro.children import Where
+from nestor_numpyro.data import about_gamma
 from nestor_numpyro.layout import Layout, Places, lay_out
 from nestor_numpyro.leaves import leaf_arrays
-from nestor_numpyro.pivot import about_gamma
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,8 @@ import numpy as np
 
 from nestor.data.resolved_priors import PriorBlock, prior_blocks
 from nestor.data.statistics import merged_rows
-from nestor_pymc.leaf_rows import LeafRows
-from nestor_pymc.recovered import Recovered
-from nestor_pymc.recovery import Recovery
+from nestor_pymc.data import LeafRows
+from nestor_pymc.recovery import ConditionalDraws, ConditionalSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,9 +116,9 @@ class Variables:
         return LeafRows.of(self.problem)
 
     @cached_property
-    def recovery(self) -> Recovery:
+    def conditional_sampler(self) -> ConditionalSampler:
         """What draws marginalized coefficients."""
-        return Recovery(self.problem, self.rows)
+        return ConditionalSampler(self.problem, self.rows)
 
     @cached_property
     def merged(self) -> MergedRows | None:
@@ -211,7 +210,7 @@ class Variables:
             if name in found
         }
 
-    def recovered(self, scales: Arrays, first: int, seed: int) -> Recovered | None:
+    def conditional_draws(self, scales: Arrays, first: int, seed: int) -> ConditionalDraws | None:
         """What draws the coefficients that `to_canonical` leaves out; None where it leaves out none.
 
         Parameters
@@ -225,7 +224,7 @@ class Variables:
         """
         if not self.formulation.is_marginalized:
             return None
-        return Recovered(self.recovery, scales, first, seed)
+        return ConditionalDraws(self.conditional_sampler, scales, first, seed)
 
     def _coefficients(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
         """Coefficients of sampled nodes, (chain, draw, *shape)."""

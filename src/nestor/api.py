@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from nestor.engines.protocol import SamplerConfig
-from nestor.errors import ConvergenceWarning, EngineFailed
+from nestor.errors import ConvergenceWarning, EngineFailed, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +83,7 @@ def fit(
     from nestor.agreement.session import check_memory, check_timeout, read_contender
     from nestor.data.problem import check_problem
     from nestor.data.propriety import check_sigma
+    from nestor.engines import registry
     from nestor.runner import store
 
     check_problem(problem)
@@ -90,6 +91,8 @@ def fit(
     check_timeout(timeout)
     check_memory(problem, config)
     check_sigma(problem)
+    if refused := contender.refusal(registry.get(contender.backend).backend, problem, config):
+        raise Unsupported(refused)
     console = _console(progress)
     _say(problem, [contender], console)
     with store.scratch_folder() as (folder, logs):

@@ -28,7 +28,7 @@ def model(request, small_problem):
 @pytest.fixture(scope="module")
 def density(model):
     assert isinstance(model, Differentiable)
-    return model.sampled_density()
+    return model.target_density()
 
 
 def test_it_keeps_the_contract(density):
@@ -72,7 +72,7 @@ def test_points_are_left_alone_and_gradients_are_new(density):
 
 def test_models_that_differ_in_their_outcome_have_densities_of_their_own(model, small_problem):
     other = model.with_outcome(small_problem.y + 1.0)
-    one, two = model.sampled_density(), other.sampled_density()
+    one, two = model.target_density(), other.target_density()
     before = one.value_and_gradient(one.start)[0]
     assert two.value_and_gradient(one.start)[0] != before
     assert one.value_and_gradient(one.start)[0] == before
@@ -81,7 +81,7 @@ def test_models_that_differ_in_their_outcome_have_densities_of_their_own(model, 
 @pytest.mark.parametrize("name", ["pymc", "numpyro"])
 def test_a_model_for_densities_only_walks_on_nothing(name, small_problem):
     with pytest.raises(Unsupported, match="densities only"):
-        _build(small_problem, name, None).sampled_density()
+        _build(small_problem, name, None).target_density()
 
 
 def _nutpies_own(model):
@@ -120,7 +120,7 @@ def _pymcs_own(model):
 def test_it_is_what_pymcs_samplers_report(small_problem, sampler, own, rtol):
     model = _build(small_problem, "pymc", sampler)
     z, lp = own(model)
-    density = model.sampled_density()
+    density = model.target_density()
     found = [density.value_and_gradient(point)[0] for point in z]
     np.testing.assert_allclose(found, lp, rtol=rtol)
 
@@ -128,17 +128,17 @@ def test_it_is_what_pymcs_samplers_report(small_problem, sampler, own, rtol):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_it_is_what_numpyro_starts_from(small_problem, dtype, rtol):
     """NUTS keeps the potential energy and its gradient of where it stands."""
+    from nestor_numpyro.chains import find_start
     from nestor_numpyro.programs import Plan
-    from nestor_numpyro.starts import find_start
 
     model = _build(small_problem, "numpyro", "nuts", dtype)
     config = SamplerConfig(chains=1, warmup=2, draws=2, chain_method="sequential")
     model.prepare(config)
-    with model.place.scope():
+    with model.execution.scope():
         state, _ = find_start(model.programs[Plan.of(config)], model.data, 7, (0,))
     flat = {n: np.concatenate([np.ravel(site[k]) for k in sorted(site)])
             for n, site in (("z", state.z), ("gradient", state.z_grad))}  # fmt: skip
-    value, gradient = model.sampled_density().value_and_gradient(flat["z"])
+    value, gradient = model.target_density().value_and_gradient(flat["z"])
     assert value == pytest.approx(-float(state.potential_energy), rel=rtol)
     scale = np.abs(flat["gradient"]).max()
     np.testing.assert_allclose(gradient, -flat["gradient"], rtol=0, atol=rtol * scale)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 #: Needs nothing that the core does not need.
 WITHOUT_EXTRA = {"reference"}
 #: Packages beside the backends that several of them share: they have no entry point and no extra.
-SHARED = {"nestor_nutpie"}
+SHARED = {"nestor_exact", "nestor_nutpie"}
 OTHER_EXTRAS = {"all", "data", "plots", "joint", "report"}
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nestor.backend import Draws, SamplerConfig, Timings
 from nestor.engines.contender import Contender
-from nestor.engines.deferred import in_memory, together, with_cost
+from nestor.engines.lazy import in_memory, load, with_cost
 from nestor.errors import EngineFailed
 from nestor.runner import arrays, engine
 
@@ -100,8 +100,8 @@ class MadeThere(Made):
 
     device_peak_bytes = 7
 
-    def together(self):
-        return together(self)
+    def load(self):
+        return load(self)
 
 
 def drawn(deferred, peak=5):

@@ -150,7 +150,9 @@ def decide(problem, a, b, *, budget=1200, missing=100, timeout=None, draw_factor
 
 
 def row(problem, engine, look=150, *, total, sampling=None, **more):
-    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names).resolve_formulation(
+        problem
+    )
     timings = dict.fromkeys(TIMINGS) | {"total_s": total, "sampling_s": sampling}
     more = {"looks": (look,), "tree": "draws", "timings": timings} | more
     return EngineRow(contender, "ok", **more)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem
-from nestor.backend import Capabilities
+from nestor.backend import Capabilities, Missing
 from nestor.data.centering import data_over_prior
 from nestor.data.problem import not_marginalizable
 from nestor.engines.auto import choose
@@ -112,7 +112,9 @@ def test_an_engine_with_one_centring_is_not_asked_for_the_other():
 
 
 def test_an_engines_own_reason_is_passed_on():
-    can = replace(SAMPLED, reasons={"marginalized": "not yet ours: it samples them"})
+    can = replace(
+        SAMPLED, reasons={Missing(coefficients="marginalized"): "not yet ours: it samples them"}
+    )
     assert choose(balanced(**POOR), can).reason.startswith(
         "the engine cannot marginalize: not yet ours: it samples them; "
     )

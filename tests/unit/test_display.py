@@ -74,7 +74,7 @@ def compared(problem, *contenders):
             "config": {"seed": seed},
             "peak_bytes": 10**6,
         }
-        contender = Contender.parse(text, problem.spec.level_names).settle(problem)
+        contender = Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
         tree = to_datatree(problem, draws_of(problem, seed), attrs)
         rows.append(measure(problem, EngineRow(contender, "ok"), tree))
     checks = {r.name: compare_densities(r.name, "float64", (-1.0,), (-1.0,)) for r in rows}

@@ -32,7 +32,7 @@ SETTINGS = {"max_tree_depth": 10, "step_size": math.nan, "metric": "diag"}
 
 
 def contender(problem, text):
-    return Contender.parse(text, problem.spec.level_names).settle(problem)
+    return Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
 
 
 def finished(problem, text, seed):

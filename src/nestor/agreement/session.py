@@ -145,7 +145,9 @@ def read_contender(engine: str, problem: Problem) -> Contender:
     DataError
         If it sums over rows that are not in memory.
     """
-    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names).resolve_formulation(
+        problem
+    )
     formulation = contender.formulation
     by_rows = not formulation.is_marginalized and formulation.likelihood == "rows"
     if by_rows and not problem.has_rows:
@@ -163,7 +165,7 @@ def _check_different(contenders: Sequence[Contender]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not repeated:
         return
-    asked = {contender.asked for contender in contenders if contender.name == repeated[0]}
+    asked = {contender.requested_name for contender in contenders if contender.name == repeated[0]}
     chosen = [name for name in sorted(asked) if name != repeated[0]]
     what = f"engine {repeated[0]!r} is given twice"
     if chosen:

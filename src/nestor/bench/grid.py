@@ -15,9 +15,9 @@ from nestor.bench.record import SCHEMA_VERSION
 from nestor.bench.scenario import FORMULATIONS, SAMPLER_SWEEPS, YARDSTICK
 from nestor.engines import registry
 from nestor.engines.contender import AUTO, Contender
-from nestor.engines.cores import usable_cores
 from nestor.engines.formulation import is_formulation_word
 from nestor.engines.protocol import SamplerConfig
+from nestor.engines.support import usable_cores
 from nestor.errors import SpecError, Unsupported
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nestor.bench.measuring import measure_draws
 from nestor.bench.writing import Again, Writer
 from nestor.engines import registry
-from nestor.engines.cores import usable_cores
-from nestor.engines.protocol import Cached
+from nestor.engines.protocol import ProcessEnvironment
+from nestor.engines.support import usable_cores
 from nestor.errors import EngineFailed
 from nestor.runner import engine
 from nestor.runner.contract import check_environment
@@ -162,7 +162,7 @@ class _Run:
 
     def _limits(self, caches: str) -> Limits:
         extra = dict(self._threads)
-        if isinstance(self._backend, Cached):
+        if isinstance(self._backend, ProcessEnvironment):
             folder, backend = self._caches / caches, self._backend
             who = f"cache_environment() of the backend {backend.name}"
             extra |= check_environment(lambda: backend.cache_environment(folder), who)
@@ -170,7 +170,10 @@ class _Run:
 
     def _files(self) -> int | None:
         """How many files the caches hold; None where the backend does not say where they are."""
-        if not isinstance(self._backend, Cached):
+        backend = self._backend
+        if not isinstance(backend, ProcessEnvironment) or not backend.cache_environment(
+            self._caches
+        ):
             return None
         return sum(path.is_file() for path in (self._caches / "run").rglob("*"))
 

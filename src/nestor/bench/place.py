@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from nestor.bench.columns import SKIPPED
-from nestor.engines.cores import usable_cores
+from nestor.engines.support import usable_cores
 
 if TYPE_CHECKING:
     import pandas as pd

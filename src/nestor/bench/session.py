@@ -224,7 +224,7 @@ class _Bench:
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
         if cell.contender.auto:
-            cell = replace(cell, contender=cell.contender.settle(gate.problem))
+            cell = replace(cell, contender=cell.contender.resolve_formulation(gate.problem))
             self._listener(Event("settled", cell=cell))
         warm = self._scenario.warm_compile and cell.track != YARDSTICK
         finished = run_cell(cell, gate, self._results, warm=warm, listen=listen)

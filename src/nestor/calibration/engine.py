@@ -13,8 +13,8 @@ import numpy as np
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
 from nestor.engines import registry
-from nestor.engines.deferred import in_memory
-from nestor.engines.protocol import Extensible, Reusable
+from nestor.engines.lazy import in_memory
+from nestor.engines.protocol import Resumable, Reusable
 from nestor.errors import EngineFailed, Unsupported
 from nestor.posterior.log_likelihood import total_log_likelihood
 from nestor.posterior.quantities import ComparedQuantities
@@ -134,11 +134,11 @@ class Engine:
         self, model: CompiledModel, config: SamplerConfig, looks: list[int]
     ) -> Iterator[Draws] | None:
         """Stretches of chains that go on; None where the engine says that these cannot."""
-        reasons = self._backend.capabilities().reasons
-        refused = {"extend", f"{self._contender.sampler} extend"} & set(reasons)
-        if refused or not isinstance(model, Extensible):
+        can = self._backend.capabilities()
+        refused = can.reason([self._contender.sampler or "", "extend"])
+        if refused or not isinstance(model, Resumable):
             return None
-        stretches = iter(model.sample_in_looks(config, looks))
+        stretches = iter(model.sample_until(config, looks))
         try:
             return chain([next(stretches)], stretches)
         except Unsupported:  # as these chains are run; `sample` refuses what no chains can do

@@ -16,7 +16,7 @@ from nestor.calibration.ranking import SPARE
 from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
 from nestor.engines import registry
-from nestor.engines.cores import usable_cores
+from nestor.engines.support import usable_cores
 from nestor.errors import EngineFailed
 from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner import store
@@ -72,7 +72,7 @@ def run_study(
     on_progress: Callable[[Progress], None],
 ) -> Calibration:
     """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     config = replace(config, chain_method=contender.chain_method, cores=1)
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)

@@ -14,6 +14,7 @@ from nestor.cli import (
     fitting,
     leaving,
     looking,
+    new_backend,
     verifying,
 )
 from nestor.cli.arguments import Once, checks_paths
@@ -69,6 +70,7 @@ for _command in (
     verifying.verify,
     calibrating.calibrate,
     conforming.conformance,
+    new_backend.new_backend,
     benching.report,
     looking.schema,
 ):

@@ -9,7 +9,7 @@ import numpy as np
 from nestor.conformance.check import Check, Engine, NotOffered, Subject, expect, for_samplers
 from nestor.conformance.drawing import build, well_formed
 from nestor.conformance.problems import contract
-from nestor.engines.protocol import Deferring
+from nestor.engines.protocol import SupportsLazyDraws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.conformance.session import Session
-    from nestor.engines.optional import Deferred
+    from nestor.engines.optional import LazyDraws
 
     type Arrays = Mapping[str, NDArray[np.float64]]
 
@@ -29,10 +29,10 @@ def checks(subject: Subject) -> Iterator[Check]:
 
 def _deferring(session: Session, engine: Engine) -> str:
     model = session.model(build(session, engine))
-    if not isinstance(model, Deferring):
-        raise NotOffered("optional: the compiled model has no deferring")
+    if not isinstance(model, SupportsLazyDraws):
+        raise NotOffered("optional: the compiled model has no with_lazy_draws")
     usual = well_formed(session, engine)
-    draws = model.deferring().sample(usual.config)
+    draws = model.with_lazy_draws().sample(usual.config)
     deferred = draws.deferred
     if deferred is None:
         _same(usual.draws.values, draws.values, "draws of which nothing is deferred are others")
@@ -48,11 +48,11 @@ def _deferring(session: Session, engine: Engine) -> str:
     first = _put_together(deferred, lead)
     _same(usual.draws.values, {**draws.values, **first}, "deferred draws are others")
     _same(first, _put_together(deferred, lead), "making them again gives others")
-    _same(first, deferred.together(), "together() gives others than the blocks")
+    _same(first, deferred.load(), "load() gives others than the blocks")
     return f"deferred: {', '.join(deferred.shapes)}"
 
 
-def _put_together(deferred: Deferred, lead: tuple[int, int]) -> Arrays:
+def _put_together(deferred: LazyDraws, lead: tuple[int, int]) -> Arrays:
     """Make all values by their blocks, each draw of each chain once."""
     found = {name: np.full(shape, np.nan) for name, shape in deferred.shapes.items()}
     times = np.zeros(lead, dtype=int)

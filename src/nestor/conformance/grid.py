@@ -46,7 +46,7 @@ class Model:
     arguments : mapping
         Further arguments of `ModelSpec.from_formula`.
     features : tuple of str
-        Words under which `Capabilities.reasons` may explain that a backend refuses the model.
+        Words of `Missing` under which `Capabilities.reasons` may explain that a backend refuses the model.
     quick : bool
         Whether it is part of the reduced kit.
     copies : int

@@ -22,7 +22,7 @@ from nestor.conformance.check import (
 from nestor.conformance.drawing import build, config, misshapen, well_formed
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Run
-from nestor.engines.protocol import Differentiable, Extensible, Preparable, Reusable
+from nestor.engines.protocol import Differentiable, Preparable, Resumable, Reusable
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def _log_jacobian(session: Session, engine: Engine) -> str:
 
 def _looks(session: Session, engine: Engine) -> None:
     model = session.model(build(session, engine))
-    if not isinstance(model, Extensible):
-        raise Unsupported("the compiled model has no sample_in_looks")
+    if not isinstance(model, Resumable):
+        raise Unsupported("the compiled model has no sample_until")
     well_formed(session, engine)
     # Chains that all go on must all be running: side by side, where the backend can.
     methods = session.subject.offers("chain_methods")
@@ -73,7 +73,7 @@ def _looks(session: Session, engine: Engine) -> None:
     base = config(session, chain_method=method)
     whole = session.run(build(session, engine), base)
     looks = (base.draws, 2 * base.draws, 2 * base.draws + 10)
-    stretches = list(model.sample_in_looks(base, looks))
+    stretches = list(model.sample_until(base, looks))
     expect(len(stretches) == len(looks), f"{len(stretches)} looks came of {len(looks)}")
     for before, after, draws in zip((0, *looks), looks, stretches, strict=False):
         what = misshapen(contract(), _as_run(whole, draws, after - before))
@@ -83,7 +83,7 @@ def _looks(session: Session, engine: Engine) -> None:
         not np.array_equal(stretches[0].values["beta"], stretches[1].values["beta"]),
         "the second look repeats the draws of the first",
     )
-    with closing(model.sample_in_looks(base, looks[:2])) as again:  # type: ignore[type-var]
+    with closing(model.sample_until(base, looks[:2])) as again:  # type: ignore[type-var]
         _same(stretches[0], next(again), "the draws of the first look depend on the looks to come")
 
 
@@ -134,7 +134,7 @@ def _gradient(session: Session, engine: Engine) -> None:
     model = session.model(build(session, engine))
     if not isinstance(model, Differentiable):
         raise NotOffered("optional: the compiled model has no sampled_density")
-    density = model.sampled_density()
+    density = model.target_density()
     start = np.asarray(density.start)
     expect(start.shape == (density.dimension,), f"start has shape {start.shape}")
     value, gradient = density.value_and_gradient(start)

@@ -49,7 +49,7 @@ class Target:
     centering : tuple of str
         The formulations in which it can be sampled well, the quick kit's first.
     features : tuple of str
-        Words under which `Capabilities.reasons` may explain that a backend refuses it.
+        Words of `Missing` under which `Capabilities.reasons` may explain that a backend refuses it.
     one_way : bool
         Whether one formulation is enough, since what is checked does not depend on it.
     everywhere : bool

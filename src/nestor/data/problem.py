@@ -98,6 +98,9 @@ class Problem:
         self.spec = spec
         self.index = index
         self.levels: tuple[LevelDesign, ...] = level_designs(spec, index)
+        if not priors.effects:  # not those of another problem of this design
+            scales = {e.name: e.n_parents if e.per_parent else 1 for e in self.levels}
+            priors = replace(priors, effects=self.effects, scales=scales)
         self.priors = priors
         self._rows = rows
         self._streamed = streamed

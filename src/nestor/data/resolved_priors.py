@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +16,9 @@ from nestor.model.names import INTERCEPT
 from nestor.model.priors import Prior
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from nestor.model.spec import ModelSpec
     from nestor.stats.arrays import FloatArray
@@ -59,6 +61,10 @@ class ResolvedPriors:
         The outcome family's parameters; a known value is a fixed prior.
     automatic : frozenset of str
         Addresses whose prior came from the data.
+    effects : tuple of str
+        The problem's effects in order; empty until the priors belong to a problem.
+    scales : mapping of level to int
+        How many standard deviations each effect of a level has: 1, or the number of parents.
     """
 
     beta: Mapping[str, Prior]
@@ -66,6 +72,8 @@ class ResolvedPriors:
     gamma: Mapping[str, Prior]
     family: Mapping[str, Prior]
     automatic: frozenset[str]
+    effects: tuple[str, ...] = ()
+    scales: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         n = len(self.by_address())
@@ -83,6 +91,29 @@ class ResolvedPriors:
             found |= {f"tau_{level}[{effect}]": prior for effect, prior in priors.items()}
         found |= {f"gamma[{name}]": prior for name, prior in self.gamma.items()}
         return found | dict(self.family)
+
+    def entries(self) -> Iterator[tuple[str, NDArray[np.intp], Prior]]:
+        """Go through the priors of a problem; parameters with known values are left out.
+
+        Yields
+        ------
+        variable : str
+            One of `Problem.variables`: beta, gamma, tau_<level> or a parameter of the family.
+        positions : ndarray of intp
+            Which entries of the variable, flattened in C order, have this prior, each independently.
+        prior : Prior
+            Never a fixed one.
+        """
+        for effect, prior in self.beta.items():
+            yield "beta", np.array([self.effects.index(effect)]), prior
+        for level, by_effect in self.tau.items():
+            for j, prior in enumerate(by_effect.values()):
+                yield f"tau_{level}", j + len(by_effect) * np.arange(self.scales[level]), prior
+        for j, prior in enumerate(self.gamma.values()):
+            yield "gamma", np.array([j]), prior
+        for name, prior in self.family.items():
+            if not prior.is_fixed:
+                yield name, np.array([0]), prior
 
 
 def prior_blocks(priors: Mapping[str, Prior]) -> tuple[PriorBlock, ...]:

@@ -51,7 +51,7 @@ def choose(problem: Problem, can: Capabilities) -> Choice:
         if "sampled" not in can.coefficients:
             reason = f"the engine can do nothing else, although {refusal}"
             return Choice(Formulation.marginalized(levels), reason)
-    lacking = can.reasons.get("marginalized")
+    lacking = can.reason(["marginalized"])
     refusal = refusal or f"the engine cannot marginalize{f': {lacking}' if lacking else ''}"
     centering, why = _centering(problem, can)
     summed: Likelihood = "statistics" if _by_statistics(problem, can) else "rows"

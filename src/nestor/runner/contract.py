@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nestor.engines.optional import Deferred
+from nestor.engines.optional import LazyDraws
 from nestor.engines.protocol import Draws, Timings
 from nestor.errors import EngineFailed
 from nestor.errors.arguments import LARGEST, is_number
@@ -333,7 +333,7 @@ def _values(problem: Problem, draws: Draws, lead: Shape) -> dict[str, NDArray[np
 
 
 def _deferred_shapes(deferred: object) -> dict[str, Shape]:
-    if not isinstance(deferred, Deferred):
+    if not isinstance(deferred, LazyDraws):
         raise EngineFailed(
             f"the backend deferred draws to a {_kind(deferred)}, which makes no blocks."
         )

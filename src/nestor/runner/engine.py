@@ -48,7 +48,7 @@ def evaluate(
     log_densities : list of float or None
         One per point; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, points=tuple(points))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -73,7 +73,7 @@ def prepare(
     Outcome
         ``result["timings"]`` has import_s, upload_s, compile_s and total_s; all other phases are None.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config, prepare_only=True)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         return run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -103,7 +103,7 @@ def sample(
     tree : DataTree or None
         The draws with names; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -140,7 +140,7 @@ def sample_in_looks(
     tree : DataTree or None
         All draws so far, timings added up; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config, looks=tuple(looks))
     parts: list[Draws] = []
     results: list[dict[str, object]] = []

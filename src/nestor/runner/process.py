@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from nestor.engines import registry
-from nestor.engines.optional import Placed
+from nestor.engines.optional import ProcessEnvironment
 from nestor.errors import EngineFailed
 from nestor.runner.contract import check_environment
 from nestor.runner.ending import Ending
@@ -118,12 +118,16 @@ class Running:
         self._log_stream = log.open("ab")
         command = [*PYTHON, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
         command += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
-        self._refused, self.resting = "", False
+        self._refused, self.resting = Outcome("failed"), False
         self._worker: _Worker | None = None
+        backend = registry.get(job.contender.backend).backend
+        if refusal := job.contender.refusal(backend, job.problem, job.config):
+            self._refused = Outcome("unsupported", refusal)
+            return
         try:
             environment = _environment(job, limits)
         except EngineFailed as error:
-            self._refused = str(error)
+            self._refused = Outcome("failed", str(error))
             return
         self._worker = _Worker(command, self._log_stream, environment, limits.memory_bytes)
 
@@ -137,7 +141,7 @@ class Running:
         """Wait until the worker ends, or rests for a look (`resting` tells which); wake it if it rests."""
         if self._worker is None:
             self.end()
-            return Outcome("failed", self._refused)
+            return self._refused
         if self.resting:
             self._result.unlink(missing_ok=True)
             self._worker.wake()
@@ -172,7 +176,7 @@ def _environment(job: Job, limits: Limits) -> dict[str, str]:
     backend = registry.get(job.contender.backend).backend
     device = job.contender.device
     ours = {}
-    if isinstance(backend, Placed):
+    if isinstance(backend, ProcessEnvironment):
         who = f"device_environment() of the backend {job.contender.backend}"
         ours = check_environment(lambda: backend.device_environment(device), who)
     return {**ours, **os.environ, "PYTHONUNBUFFERED": "1", **limits.environment}

@@ -123,7 +123,7 @@ def _run(
     job: Job, result: Path, channel: _Channel, go_on: threading.Semaphore
 ) -> dict[str, object]:
     from nestor.engines import registry
-    from nestor.engines.protocol import Timings, Uploaded
+    from nestor.engines.protocol import Preparable, Timings
     from nestor.runner.contract import check_seconds, check_versions
 
     backend = registry.get(job.contender.backend).backend
@@ -139,7 +139,10 @@ def _run(
     if job.points:
         found["log_densities"] = _densities(model, job)
     if job.prepare_only:
-        given = model.upload_seconds if isinstance(model, Uploaded) else None
+        # On a CPU the data are where they were.
+        given = 0.0 if job.contender.device == "cpu" else None
+        if isinstance(model, Preparable):
+            given = model.upload_seconds
         upload = check_seconds("upload", given)
         found["timings"] = _timings(Timings(upload=upload), *spent, time.perf_counter() - begin)
     elif job.config is not None:
@@ -149,7 +152,7 @@ def _run(
 
 def _compile(backend: Backend, job: Job) -> CompiledModel:
     """Compile a model, and for sampling whatever its sampler needs."""
-    from nestor.engines.protocol import Deferring, Preparable
+    from nestor.engines.protocol import Preparable, SupportsLazyDraws
 
     model = backend.compile(
         job.problem,
@@ -160,7 +163,7 @@ def _compile(backend: Backend, job: Job) -> CompiledModel:
     )
     if job.config is not None and isinstance(model, Preparable):
         model.prepare(job.config)
-    return model.deferring() if isinstance(model, Deferring) else model
+    return model.with_lazy_draws() if isinstance(model, SupportsLazyDraws) else model
 
 
 def _sample(
@@ -207,19 +210,18 @@ def _stretches(
     model: CompiledModel, backend: Backend, job: Job, channel: _Channel
 ) -> tuple[Iterator[Draws], str | None]:
     """Draws look by look; or all that there will be, and why the chains cannot go on after them."""
-    from nestor.engines.protocol import Extensible
+    from nestor.engines.protocol import Resumable
     from nestor.errors import Unsupported
 
     assert job.config is not None  # noqa: S101 - a sampling job
-    reasons = backend.capabilities().reasons
     refusal: str | None = None
     if job.looks:
-        words = (f"{job.contender.sampler} extend", "extend")
-        refusal = next((reasons[word] for word in words if word in reasons), None)
-        if not isinstance(model, Extensible):
+        can = backend.capabilities()
+        refusal = can.reason([job.contender.sampler or "", "extend"])
+        if not isinstance(model, Resumable):
             refusal = refusal or "its backend does not offer it"
-        if isinstance(model, Extensible) and refusal is None:
-            stretches = model.sample_in_looks(job.config, job.looks, channel.progress)
+        if isinstance(model, Resumable) and refusal is None:
+            stretches = model.sample_until(job.config, job.looks, channel.progress)
             try:
                 first = next(stretches)
             except Unsupported as error:
@@ -238,7 +240,7 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
 
 def _make_deferred(draws: Draws, result: Path, support: Support) -> Draws:
     """Make what the engine has deferred, straight into files; its draws with the cost of that."""
-    from nestor.engines.deferred import with_cost
+    from nestor.engines.lazy import with_cost
     from nestor.runner import arrays
 
     if draws.deferred is None:

@@ -197,7 +197,7 @@ def chosen_lines(contenders: Iterable[Contender]) -> list[str]:
     lines = []
     for contender in contenders:
         if contender.reason:
-            line = f"{contender.asked}: {contender.formulation} ({contender.reason})"
+            line = f"{contender.requested_name}: {contender.formulation} ({contender.reason})"
             can = registry.get(contender.backend).backend.capabilities()
             if not contender.formulation.is_marginalized and len(can.centering) > 1:
                 line += "; the word centered or noncentered overrides it"
