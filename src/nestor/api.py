@@ -290,9 +290,9 @@ def loo(
 ) -> LeaveOneOut:
     """Leave-one-out cross-validation of rows by Pareto-smoothed importance sampling.
 
-    The numbers are those of `arviz_stats.loo`, whose smoothing it uses, but rows come in chunks, so that
-    memory does not grow with rows times draws. The predictive density of a row is given its own leaf's
-    coefficients, which the leaf's other rows inform: for new leaves see `leave_one_leaf_out`.
+    The numbers equal those of `arviz_stats.loo`, whose smoothing it uses. But rows come in chunks, so that
+    memory does not grow with rows times draws. A row is predicted from its own leaf's coefficients, which
+    the leaf's other rows inform: for predictions of new leaves see `leave_one_leaf_out`.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ def leave_one_leaf_out(
         Model and data of the fit: a gaussian outcome, Normal priors of population coefficients. Rows need
         not be in memory.
     fit : DataTree
-        As `nestor.fit` returns it, of any engine and formulation: scales are all that is read.
+        As `nestor.fit` returns it, of any engine and formulation: only the scales are read.
     progress : bool
         Whether to show progress on standard error.
 
@@ -381,10 +381,10 @@ def leave_one_leaf_out(
 def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> LeaveOneOut:
     """Leave-one-out cross-validation of rows, exact given the scales.
 
-    It estimates what `nestor.loo` does, the density of a row given all others, those of its own leaf
-    included. But all coefficients are integrated out given the other rows, as in `leave_one_leaf_out`, so
-    that importance weights correct the few scales only, where those of `loo` correct coefficients that
-    have seen the row: they hold for rows that are far off or alone in their leaf.
+    Like `nestor.loo` it estimates the density of each row given all other rows, including rows of its own
+    leaf. But it integrates all coefficients out given the other rows, as `leave_one_leaf_out` does. Its
+    importance weights correct only the few scales, while the weights of `loo` correct coefficients that have
+    seen the row. So they also hold for outliers and for rows that are alone in their leaf.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = Fa
 def with_log_likelihood(
     problem: Problem, fit: xr.DataTree, *, chunk: int | None = None, progress: bool = False
 ) -> xr.DataTree:
-    """Return the draws with a group log_likelihood, from which ArviZ computes what it needs.
+    """Return the draws with a group log_likelihood, which many functions of ArviZ need.
 
     It holds a number for each row and draw: `nestor.loo` needs no such array.
 
