@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
-from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
 from trees import LEVELS, make_problem
 
+from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Centering, Formulation

@@ -13,11 +13,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nestor.backend import SamplerConfig
 from rich.progress import track
 from steps import Side, judged, measure
 from writing import arguments, write_record
 
+from nestor.backend import SamplerConfig
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.references import problem

@@ -15,12 +15,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from nestor.backend import SamplerConfig
 from rich.progress import track
 from steps import STEPS, judged, measure
 from writing import RESULTS, write_record
 
 from nestor.agreement.density import compare_densities, density_points
+from nestor.backend import SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor.references import problem
 

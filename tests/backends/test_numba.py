@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from edges import CASES, EDGES
 from many_digits import slopes_of_marginal, slopes_of_priors
-from nestor.backend import Deferring, SamplerConfig
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Deferring, SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError, Unsupported
 from nestor_numba import NumbaBackend

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Backend, CompiledModel, SamplerConfig
 
+from nestor.backend import Backend, CompiledModel, SamplerConfig
 from nestor.data.problem import Problem
 from nestor.engines.formulation import Formulation
 from nestor.errors import EngineFailed, Unsupported

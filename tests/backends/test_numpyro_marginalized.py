@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nestor.backend import Deferring
 
 from nestor import ModelSpec, Problem, SamplerConfig, Unsupported
+from nestor.backend import Deferring
 from nestor.engines.formulation import Formulation
 from nestor_numpyro import NumPyroBackend
 from nestor_reference import ReferenceBackend, conditional_dense, conditional_mean, log_marginal

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Backend, SamplerConfig
 from scipy import stats
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Backend, SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor.errors import Unsupported
 from nestor_reference import ReferenceBackend

@@ -7,9 +7,9 @@ import pytest
 from gaussian_trees import gaussian_problems, random_scales
 from hypothesis import given
 from hypothesis import strategies as st
-from nestor.backend import Deferring, SamplerConfig
 from scipy import stats
 
+from nestor.backend import Deferring, SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor_reference import conditional_dense, conditional_mean, log_marginal
 

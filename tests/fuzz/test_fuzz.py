@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestor import ModelSpec, Prior, Problem, SamplerConfig, build_index, read_table
+from nestor.agreement.arguments import check_timeout
 from nestor.agreement.criteria import Criteria
-from nestor.agreement.session import check_timeout
 from nestor.bench.plan import plan
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import check_budget

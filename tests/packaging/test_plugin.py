@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Progress, SamplerConfig
 
+from nestor.backend import Progress, SamplerConfig
 from nestor.data.problem import Problem
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from nestor.backend import Backend, CompiledModel
     from numpy.typing import NDArray
+
+    from nestor.backend import Backend, CompiledModel
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugin"
 BACKENDS = Path(__file__).parents[2] / "backends"

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from nestor.backend import Draws, SamplerConfig, Timings
 
+from nestor.backend import Draws, SamplerConfig, Timings
 from nestor.engines.contender import Contender
 from nestor.engines.deferred import in_memory, together, with_cost
 from nestor.errors import EngineFailed

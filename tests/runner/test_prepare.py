@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from nestor.backend import Preparable, Timings, Uploaded
 
 from nestor import SamplerConfig
+from nestor.backend import Preparable, Timings, Uploaded
 from nestor.engines.contender import Contender
 from nestor.runner.engine import _added, prepare, sample
 from nestor.runner.worker import _timings

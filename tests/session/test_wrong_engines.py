@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from nestor import SamplerConfig, Verdict
-from nestor.agreement.session import compare
+from nestor.agreement.run import compare
 from nestor.bench.reading import read_scenario
 from nestor.bench.session import run_bench
 from nestor.engines import registry

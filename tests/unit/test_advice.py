@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, NestorError, Prior, Problem, SpecError
-from nestor.agreement.session import read_contender
+from nestor.agreement.arguments import read_contender
 from nestor.bench.shipped import load_scenario
 from nestor.cli.options import read_model
 from nestor.conformance.kit import plan

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Capabilities
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Capabilities
 from nestor.data.centering import data_over_prior
 from nestor.engines.auto import choose, not_marginalizable
 

@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 import nestor
 from nestor import ModelSpec, Problem
-from nestor.agreement.measure import posterior_of
+from nestor.backend import Draws, Timings
 from nestor.model.terms import quoted
 from nestor.posterior.draws import drawn
-from nestor.runner.datatree import plain, read_statistics, to_datatree
+from nestor.runner.datatree import plain, posterior_of, read_statistics, to_datatree
 
 CHAINS, LENGTH = 2, 10
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from nestor.backend import SamplerConfig
 from PIL import Image
 
 from nestor import ModelSpec, Problem
+from nestor.backend import SamplerConfig
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.engines.contender import Contender

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Draws, Timings
 from nestor.errors import DataError
 from nestor.posterior.same_posterior import check_same_posterior
 from nestor.runner.datatree import to_datatree

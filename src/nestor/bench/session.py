@@ -8,12 +8,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nestor.bench.gate import Gate
 from nestor.bench.manifest import check_owner
-from nestor.bench.measurement import Finished, run_cell, skipped
 from nestor.bench.place import environment
 from nestor.bench.plan import Plan, belonging, plan
 from nestor.bench.problems import build_problem
+from nestor.bench.run_cell import DensityGate, FinishedCell, run_cell, skipped
 from nestor.bench.scenario import YARDSTICK
 from nestor.bench.store import Results, claimed
 from nestor.bench.table import save_table
@@ -187,7 +186,7 @@ class _Bench:
         self, scenario: Scenario, results: Results, listener: Callable[[Event], None]
     ) -> None:
         self._scenario, self._results, self._listener = scenario, results, listener
-        self._gate: Gate | None = None
+        self._gate: DensityGate | None = None
         self._absent: dict[tuple[str, str], str] = {}
 
     def run(self, cell: Cell, deadline: float | None) -> bool:
@@ -210,32 +209,33 @@ class _Bench:
         lacks_warm = seconds is not None and seconds.warm_compile_s is None
         return record.status == "timeout" or (warm and lacks_warm)
 
-    def _measure(self, cell: Cell) -> Finished:
-        reason = cell.refusal
-        if cell.contender is not None:
-            where = (cell.contender.backend, cell.contender.device)
-            reason = reason or self._absent.get(where, "")
-        if cell.contender is None or reason:
-            return Finished(skipped(cell, reason))
+    def _measure(self, cell: Cell) -> FinishedCell:
+        contender = cell.contender
+        if contender is None or cell.refusal:
+            return FinishedCell(skipped(cell, cell.refusal))
+        where = (contender.backend, contender.device)
+        if where in self._absent:
+            return FinishedCell(skipped(cell, self._absent[where]))
 
         def listen(doing: str, event: Mapping[str, Any]) -> None:
             self._listener(Event("doing", cell=cell, doing=doing, worker=event))
 
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
-        if cell.contender.auto:
-            cell = replace(cell, contender=cell.contender.settle(gate.problem))
+        if contender.auto:
+            contender = contender.settle(gate.problem)
+            cell = replace(cell, contender=contender)
             self._listener(Event("settled", cell=cell))
         warm = self._scenario.warm_compile and cell.track != YARDSTICK
-        finished = run_cell(cell, gate, self._results, warm=warm, listen=listen)
-        if finished.record.status == "skipped" and where[1] != "cpu":
+        finished = run_cell(cell, contender, gate, self._results, warm=warm, listen=listen)
+        if finished.record.status == "skipped" and contender.device != "cpu":
             # A device that is not there is not looked for again by every cell.
             self._absent[where] = finished.record.message
         return finished
 
-    def _gate_of(self, problem: Problem) -> Gate:
+    def _gate_of(self, problem: Problem) -> DensityGate:
         if self._gate is None or self._gate.problem is not problem:
-            self._gate = Gate(problem)
+            self._gate = DensityGate(problem)
         return self._gate
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.run import Run
-from nestor.agreement.verdict import Verdict, judge
+from nestor.agreement.verdict import PairSide, Verdict, judge
 from nestor.bench.metrics import worst_ess
 from nestor.bench.scenario import YARDSTICK
 from nestor.engines import registry
@@ -95,7 +94,9 @@ def _judge_problem(results: Results, records: Sequence[BenchRecord]) -> dict[str
     return found
 
 
-def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dict[str, Any]:
+def _judge_run(
+    run: PairSide, others: Sequence[tuple[str, PairSide]], level: float
+) -> dict[str, Any]:
     """Judge a run by the yardstick, or by the majority of independent implementations.
 
     Where two disagree and there is no third, each disagrees: nobody can say which is wrong. Where as many
@@ -123,7 +124,7 @@ def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dic
     return _answer(verdict, shown.b, shown.smallest_margin, reason)
 
 
-def _alike(one: Run, other: Run) -> tuple[Run, Run]:
+def _alike(one: PairSide, other: PairSide) -> tuple[PairSide, PairSide]:
     """Compare what both runs have: records of older versions lack the log-likelihood."""
     have = [run.labels[-1:] == (LOG_LIKELIHOOD,) for run in (one, other)]
     if have[0] == have[1]:
@@ -146,8 +147,8 @@ def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -
 
 
 def _others(
-    record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, Run | None]
-) -> list[tuple[str, Run]]:
+    record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, PairSide | None]
+) -> list[tuple[str, PairSide]]:
     """By whom to judge a run: the yardstick alone; else one run of each independent contender.
 
     Only runs that passed their gates will do: of a contender the one with the same seed, or else with most
@@ -190,7 +191,7 @@ def _implementation(record: BenchRecord) -> str:
         return name
 
 
-def _run(results: Results, record: BenchRecord) -> Run | None:
+def _run(results: Results, record: BenchRecord) -> PairSide | None:
     """A record as one side of a comparison; None without summaries."""
     stored = results.summary(record.cell.id)
     found = record.diagnostics
@@ -200,7 +201,7 @@ def _run(results: Results, record: BenchRecord) -> Run | None:
     passed = gates_of(summaries, labels, [False] * len(labels))
     passed = replace(passed, passed=found.passed, failures=tuple(found.failures))
     density, sampled, recovery = record.density, record.sampled_density, record.recovery
-    return Run(
+    return PairSide(
         name=record.cell.contender,
         labels=labels,
         summaries=summaries,
