@@ -115,8 +115,7 @@ def check_memory(problem: Problem, config: SamplerConfig, until_verdict: int | N
     SpecError
         With how much they take, how much there is, and how many draws would fit.
     """
-    from nestor.runner.ending import memory_text
-    from nestor.runner.memory import machine_bytes
+    from nestor.runner.memory import machine_bytes, memory_text
 
     draws = max(config.draws, until_verdict or 0)
     quantities = sum(math.prod(v.shape) for v in problem.variables.values())

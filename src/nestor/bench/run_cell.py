@@ -19,8 +19,7 @@ from nestor.errors import EngineFailed
 from nestor.posterior.quantities import Quantities
 from nestor.runner import engine
 from nestor.runner.contract import check_environment
-from nestor.runner.limits import Limits
-from nestor.runner.threads import thread_environment
+from nestor.runner.limits import Limits, thread_environment
 
 if TYPE_CHECKING:
     from nestor.agreement.events import Event

@@ -15,7 +15,7 @@ from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Session
 from nestor.engines import registry
 from nestor.engines.protocol import Backend, Capabilities, CompiledModel
-from nestor.runner.process import PYTHON
+from nestor.runner.child import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
