@@ -30,7 +30,7 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import track
 
-from nestor.bench.place import environment, load_average
+from nestor.bench.environment import environment, load_average
 from nestor.data.problem import Problem
 from nestor.data.statistics import leaf_statistics
 from nestor.model.spec import ModelSpec

@@ -9,10 +9,9 @@ import pytest
 from nestor.backend import SamplerConfig
 from nestor.bench import reading, record
 from nestor.bench.grid import cells
-from nestor.bench.manifest import read_manifest, write_manifest
 from nestor.bench.problems import build_problem, data_size, level_names, share_out
-from nestor.bench.reading import read_scenario
-from nestor.bench.shipped import load_scenario, shipped
+from nestor.bench.scenario import load_scenario, read_scenario, shipped
+from nestor.bench.store import read_manifest, write_manifest
 from nestor.errors import DataError, SpecError
 
 SCENARIOS = Path(__file__).parents[2] / "benchmarks" / "scenarios"

@@ -16,9 +16,8 @@ from nestor import ModelSpec, Prior, Problem, SamplerConfig, build_index, read_t
 from nestor.agreement.arguments import check_timeout
 from nestor.agreement.criteria import Criteria
 from nestor.bench.plan import plan
-from nestor.bench.reading import read_scenario
-from nestor.bench.session import check_budget
-from nestor.bench.shipped import load_scenario
+from nestor.bench.run import check_budget
+from nestor.bench.scenario import load_scenario, read_scenario
 from nestor.calibration.api import check_study
 from nestor.data.datasets.plan import check_simulation
 from nestor.data.datasets.simulate import simulate_tree
@@ -117,7 +116,7 @@ def test_scenarios(text, quick):
         scenario = read_scenario(text, "odd.toml", quick=quick)
         planned = plan(scenario, quick=quick)
         for cell in planned.left:
-            assert planned.estimate.seconds(cell) >= 0
+            assert planned.forecast.seconds(cell) >= 0
 
 
 _SIMULATED = {"depth": 2} | {

@@ -9,7 +9,7 @@ import pytest
 
 from nestor import ModelSpec, NestorError, Prior, Problem, SpecError
 from nestor.agreement.arguments import read_contender
-from nestor.bench.shipped import load_scenario
+from nestor.bench.scenario import load_scenario
 from nestor.cli.options import read_model
 from nestor.conformance.kit import plan
 from nestor.data.index import build_index

@@ -13,7 +13,7 @@ import numpy as np
 
 from nestor.agreement.engine_result import TIMINGS
 from nestor.agreement.schema import DensityDocument
-from nestor.bench.place import environment, load_average
+from nestor.bench.environment import environment, load_average
 from nestor.bench.record import (
     SCHEMA_VERSION,
     BenchRecord,
