@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nestor.agreement.joint import joint_test
-from nestor.agreement.measure import diagnose
+from nestor.agreement.pipeline import diagnose
 from nestor.agreement.recovery import check_recovery
-from nestor.agreement.run import Run
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.agreement.shape import shape_test
-from nestor.agreement.verdict import PairResult, Verdict, judge
+from nestor.agreement.verdict import PairResult, PairSide, Verdict, judge
 from nestor.errors import EngineFailed
 from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
@@ -44,7 +43,7 @@ class Side:
 
     Parameters
     ----------
-    run : Run
+    run : PairSide
         Summaries, gates and density checks.
     quantities : ndarray, (chain, draw, quantity)
         Draws of every compared quantity.
@@ -52,10 +51,10 @@ class Side:
         Whether the density that it sampled is the reference's.
     """
 
-    run: Run
+    run: PairSide
     quantities: NDArray[np.float64]
 
-    def hidden(self) -> Run:
+    def hidden(self) -> PairSide:
         """The run as if its densities and gates had passed, so that later steps must object alone."""
         passed = replace(self.run.gates, passed=True, failures=())
         return replace(self.run, density_ok=True, sampled_ok=True, recovered_ok=None, gates=passed)
@@ -89,7 +88,7 @@ def measure(
         marginalized=whitened is not None,
     )
     recovered = whitened and check_recovery(problem, name, draws.values, whitened)
-    run = Run(
+    run = PairSide(
         name,
         ComparedQuantities(problem).labels,
         found.summaries,
@@ -107,7 +106,7 @@ class Judged:
 
     Parameters
     ----------
-    first, second : Run
+    first, second : PairSide
         The two runs.
     pair : PairResult
         Every step as if the ones before had passed.
@@ -115,8 +114,8 @@ class Judged:
         What a user is told.
     """
 
-    first: Run
-    second: Run
+    first: PairSide
+    second: PairSide
     pair: PairResult
     whole: PairResult
 

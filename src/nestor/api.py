@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import ConvergenceWarning, EngineFailed, Unsupported
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-    from nestor.agreement.comparison import Comparison, EngineRow
-    from nestor.agreement.events import Listener
+    from nestor.agreement.comparison import Comparison
+    from nestor.agreement.engine_result import EngineResult, EngineRow
+    from nestor.agreement.events import Event, Listener
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.posterior.leave_one_out import LeaveOneOut
@@ -80,7 +81,8 @@ def fit(
     Checking takes about a millisecond of CPU for each scalar, of 4,000 draws.
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
-    from nestor.agreement.session import check_memory, check_timeout, read_contender
+    from nestor.agreement.arguments import check_memory, check_timeout, read_contender
+    from nestor.agreement.engine_result import EngineFailure
     from nestor.data.problem import check_problem
     from nestor.data.propriety import check_sigma
     from nestor.engines import registry
@@ -98,12 +100,12 @@ def fit(
     with store.scratch_folder() as (folder, logs):
         log = folder / "engine.log"
         row = fit_one(problem, contender, config, log, timeout, console)
-        if row.tree is None:
+        if isinstance(row, EngineFailure):
             if str(log) in row.message:
                 logs.add(log)
             tail = log.read_text(errors="replace").strip().splitlines()[-25:]
             raise EngineFailed("\n".join([f"{contender.name}: {row.message}", *tail]))
-    if row.gates is not None and not row.gates.passed:
+    if not row.gates.passed:
         warnings.warn(_not_converged(problem, row, config), ConvergenceWarning, stacklevel=2)
     return row.tree
 
@@ -120,38 +122,27 @@ def fit_one(
 
     Returns
     -------
-    EngineRow
-        With draws, gates and summaries; or without draws, and `message` says why.
+    EngineResult or EngineFailure
+        Densities are not compared with the reference's.
     """
-    from nestor.agreement.comparison import EngineRow
-    from nestor.agreement.events import EngineFinished, WorkerEvent
-    from nestor.agreement.measure import measure
-    from nestor.runner.engine import sample
+    from nestor.agreement.engine_result import EngineFailure
+    from nestor.agreement.events import EngineFinished
+    from nestor.agreement.pipeline import run_engine
 
     with _listener(console, [contender.name], config.chains) as listen:
 
-        def tell(event: dict[str, Any]) -> None:
-            listen(WorkerEvent(contender.name, "sample", event))
+        def tell(event: Event) -> None:
+            # The caller raises for a failure, which needs no line of its own then.
+            if not (isinstance(event, EngineFinished) and isinstance(event.row, EngineFailure)):
+                listen(event)
 
-        outcome, tree = sample(
-            problem,
-            contender,
-            contender.config(config),
-            log,
-            timeout=timeout,
-            listener=tell,
+        return run_engine(
+            problem, contender, contender.config(config), log, timeout=timeout, listener=tell
         )
-        if tree is None:
-            return EngineRow(contender, outcome.status, outcome.message)
-        tell({"event": "phase", "phase": "summarizing"})
-        row = measure(problem, EngineRow(contender, "ok"), tree)
-        listen(EngineFinished(row))
-    return row
 
 
-def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> str:
+def _not_converged(problem: Problem, row: EngineResult, config: SamplerConfig) -> str:
     """Say what is worst about draws that did not pass the gates, and what to do."""
-    assert row.gates is not None  # noqa: S101 - the caller has seen them fail
     from nestor.data.notes import gate_hint
 
     first, *others = row.gates.failures
@@ -161,10 +152,10 @@ def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> s
     return f"{row.name} has not converged: {first}{more}.{reason} {advice(row, config)}"
 
 
-def advice(row: EngineRow, config: SamplerConfig) -> str:
+def advice(row: EngineResult, config: SamplerConfig) -> str:
     """Say what to do about draws that did not pass the gates."""
     ways = [f"more warmup and draws than {config.warmup:,} + {config.draws:,} per chain"]
-    if row.gates is not None and row.gates.n_divergent:
+    if row.gates.n_divergent:
         ways.append("a higher target acceptance")
     if not row.contender.formulation.is_marginalized:
         ways.append("another formulation")
@@ -226,9 +217,9 @@ def compare(
     SpecError, Unsupported, DataError
         If the engines, settings or directory are wrong; nothing has been run then.
     """
+    from nestor.agreement.arguments import engine_list, read_contenders
     from nestor.agreement.criteria import Criteria
-    from nestor.agreement.session import compare as run
-    from nestor.agreement.session import engine_list, read_contenders
+    from nestor.agreement.run import compare as run
     from nestor.data.problem import check_problem
     from nestor.data.propriety import check_sigma
 

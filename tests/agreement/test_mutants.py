@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nestor.agreement import Run, Verdict, judge
+from nestor.agreement import PairSide, Verdict, judge
 from nestor.agreement.density import compare_densities, density_points
-from nestor.agreement.measure import diagnose
+from nestor.agreement.pipeline import diagnose
 from nestor.agreement.recovery import check_recovery
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.backend import SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor.posterior.quantities import ComparedQuantities
@@ -84,7 +84,7 @@ def run_of(of, draws, right, density_ok, *, marginalizes=False):
     recovered = None
     if marginalizes:
         recovered = check_recovery(of, "mutant", draws.values, right.density.whitened).exact
-    return Run(
+    return PairSide(
         "mutant",
         ComparedQuantities(of).labels,
         found.summaries,

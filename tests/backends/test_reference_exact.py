@@ -10,7 +10,7 @@ from many_digits import log_prior_of_scales as sum_of_scale_priors
 from scipy import stats
 
 from nestor import ModelSpec, Problem, SamplerConfig
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.data import datasets
 from nestor.data.demo import FORMULA
 from nestor.engines import registry

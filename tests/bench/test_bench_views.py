@@ -5,11 +5,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from nestor.bench.aggregate import aggregate
-from nestor.bench.bootstrap import Estimate, Ratio
+from nestor.bench.bootstrap import MedianInterval, Ratio
+from nestor.bench.environment import is_loaded
+from nestor.bench.groups import aggregate
 from nestor.bench.growth import crossovers, growth
-from nestor.bench.place import is_loaded, load_note
 from nestor.bench.regression import compare_tables
+from nestor.bench.table import load_note
 from nestor.views.terminal.bench_running import print_figures
 from nestor.views.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
 from nestor.views.terminal.benching import (
@@ -94,8 +95,8 @@ def test_censored_times_and_bounds_are_marked(bench_table, end_run):
     assert "> 60.0 s" in _text(groups_view(aggregate(late)))
     bound = bench_table(change=lambda row: row | {"time_is_bound": True})
     assert "≤ " in _text(groups_view(aggregate(bound)))
-    assert time_words(Estimate(None, None, None, 3, 3, None)) == "not reached"
-    assert time_words(Estimate(None, None, None, 0, 0, None)) == "-"
+    assert time_words(MedianInterval(None, None, None, 3, 3, None)) == "not reached"
+    assert time_words(MedianInterval(None, None, None, 0, 0, None)) == "-"
 
 
 def test_a_narrow_terminal_gets_a_column_per_group_and_a_table_per_size(bench_table):

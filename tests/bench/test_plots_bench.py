@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from nestor.bench.aggregate import aggregate
+from nestor.bench.groups import aggregate
 from nestor.bench.growth import crossovers, growth
 from nestor.views.plots import save_bench_plots
 from nestor.views.plots.bench_curves import growth_curves, rate_curves

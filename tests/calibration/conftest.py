@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem
-from nestor.agreement.session import read_contender
+from nestor.agreement.arguments import read_contender
 from nestor.backend import SamplerConfig
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time

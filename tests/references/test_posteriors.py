@@ -75,7 +75,7 @@ def test_a_posterior_of_another_problem_is_refused():
 
 def test_a_posterior_agrees_with_itself_shifted_by_little_and_not_by_much():
     posterior = load("one-level")
-    run, n = posterior.run(), len(posterior.labels)
+    run, n = posterior.side(), len(posterior.labels)
     sd = posterior.estimate[1]
 
     def moved(by):

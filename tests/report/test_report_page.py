@@ -14,7 +14,7 @@ import pytest
 import report_tables
 from report_tables import HOSTILE, cell, lost, table
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.table import COLUMNS
 from nestor.errors import DataError, Unsupported
 from nestor.views.plots.canvas import pens as matplotlib_pens
 from nestor.views.report import ScenarioInfo, report_html, write_report

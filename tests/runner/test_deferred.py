@@ -25,7 +25,7 @@ def in_a_file(array):
 def test_earlier_looks_keep_their_draws(small_problem, tmp_path, name):
     pytest.importorskip(name)
     contender = Contender.parse(f"{name}@marginalized", small_problem.spec.level_names)
-    looks = engine.sample_in_looks(small_problem, contender, CONFIG, (40, 90), tmp_path / "log")
+    looks = engine.sample_until(small_problem, contender, CONFIG, (40, 90), tmp_path / "log")
     _, first = next(looks)
     coefficients = first["posterior"]["beta_h"].to_numpy()
     assert in_a_file(coefficients)

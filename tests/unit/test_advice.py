@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, NestorError, Prior, Problem, SpecError
-from nestor.agreement.session import read_contender
-from nestor.bench.shipped import load_scenario
+from nestor.agreement.arguments import read_contender
+from nestor.bench.scenario import load_scenario
 from nestor.cli.options import read_model
 from nestor.conformance.kit import plan
 from nestor.data.index import build_index

@@ -10,11 +10,10 @@ import xarray as xr
 
 import nestor
 from nestor import ModelSpec, Problem
-from nestor.agreement.measure import posterior_of
 from nestor.backend import Draws, Timings
 from nestor.model.terms import quoted
 from nestor.posterior.draws import read_draws
-from nestor.runner.datatree import plain, read_statistics, to_datatree
+from nestor.runner.datatree import plain, posterior_of, read_statistics, to_datatree
 
 CHAINS, LENGTH = 2, 10
 

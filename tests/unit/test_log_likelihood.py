@@ -10,12 +10,11 @@ import xarray as xr
 import nestor
 from nestor import ModelSpec, Problem
 from nestor.agreement.density import density_points
-from nestor.agreement.measure import posterior_of
 from nestor.backend import Draws, Timings
 from nestor.errors import DataError, SpecError
 from nestor.posterior import log_likelihood as module
 from nestor.posterior.log_likelihood import total_log_likelihood
-from nestor.runner.datatree import to_datatree
+from nestor.runner.datatree import posterior_of, to_datatree
 from nestor_reference import ReferenceModel
 
 CHAINS, DRAWS = 2, 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestor.agreement.run import MIN_DRAWS
+from nestor.agreement.verdict import MIN_DRAWS
 from nestor.errors import SpecError
 from nestor.errors.arguments import MOST_ITERATIONS, flag, number, whole
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
-from nestor.bench.aggregate import group_verdict
-from nestor.bench.bootstrap import Estimate, estimate
-from nestor.bench.counting import TIMES, runs
-from nestor.bench.grouping import Group, groups, series
+from nestor.bench.bootstrap import MedianInterval, estimate
+from nestor.bench.groups import TIMES, Group, group_verdict, groups, runs, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from nestor.bench.grouping import SeriesKey
+    from nestor.bench.groups import SeriesKey
 
 Answer = Literal["crosses", "always", "never"]
 #: What must be the same; the chain method may differ, for a device has one that suits it.
@@ -148,7 +146,7 @@ def _cross(cpu: Sequence[Group], gpu: Sequence[Group], metric: str) -> Crossover
     )
 
 
-def _times(members: Sequence[Group], metric: str) -> dict[float, Estimate]:
+def _times(members: Sequence[Group], metric: str) -> dict[float, MedianInterval]:
     return {
         group.key.sweep_value or 0.0: estimate(runs(group, metric), "")
         for group in members
@@ -156,7 +154,7 @@ def _times(members: Sequence[Group], metric: str) -> dict[float, Estimate]:
     }
 
 
-def _log_ratio(cpu: Estimate, gpu: Estimate) -> float | None:
+def _log_ratio(cpu: MedianInterval, gpu: MedianInterval) -> float | None:
     """Positive where the GPU is quicker; None where it cannot be told."""
     if cpu.value and gpu.value:
         return math.log(cpu.value / gpu.value)

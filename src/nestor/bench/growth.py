@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from nestor.bench.aggregate import group_verdict
-from nestor.bench.columns import SKIPPED
 from nestor.bench.crossover import Crossover, crossovers
-from nestor.bench.grouping import Group, Row, groups, series
+from nestor.bench.groups import Group, Row, group_verdict, groups, series
+from nestor.bench.table import SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

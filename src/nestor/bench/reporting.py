@@ -5,27 +5,25 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from nestor.bench.manifest import read_manifest
-from nestor.bench.store import Results
-from nestor.bench.table import find_results, read_tables
+from nestor.bench.table import join_tables
 from nestor.views.report import ScenarioInfo, write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_NAME = "report.html"
+    from nestor.bench.table import StoredResults
 
 
-def report_results(directories: Sequence[Path], path: Path | None) -> Path:
-    """Write the report of results directories; return its path.
+def report_results(found: Sequence[StoredResults], path: Path) -> Path:
+    """Write the report of results; return its path.
 
     Parameters
     ----------
-    directories : sequence of Path
-        Results, or directories that hold some.
-    path : Path or None
-        The file; None for ``report.html`` in the first of `directories`.
+    found : sequence of StoredResults
+        Results.
+    path : Path
+        The file.
 
     Raises
     ------
@@ -34,18 +32,15 @@ def report_results(directories: Sequence[Path], path: Path | None) -> Path:
     Unsupported
         If plotly is not installed.
     """
-    folders = find_results(directories)
-    table = read_tables(folders)
-    target = directories[0] / _NAME if path is None else path
-    write_report(table, [scenario_info(folder) for folder in folders], target)
-    return target
+    write_report(join_tables(found), [scenario_info(one) for one in found], path)
+    return path
 
 
-def scenario_info(folder: Path) -> ScenarioInfo:
-    """Return what a results directory says of its scenario."""
-    manifest = read_manifest(folder)
+def scenario_info(found: StoredResults) -> ScenarioInfo:
+    """Return what results say of their scenario."""
+    manifest = found.manifest
     scenario = manifest["scenario"]
-    sizes = [r.size for r in Results(folder).records().values() if r.size is not None]
+    sizes = [r.size for r in found.records.values() if r.size is not None]
     return ScenarioInfo(
         name=manifest["name"],
         title=scenario["title"] or manifest["name"],
@@ -54,7 +49,7 @@ def scenario_info(folder: Path) -> ScenarioInfo:
         data=_data(scenario),
         priors=sizes[0].priors if sizes else scenario["model"]["priors"],
         settings=_settings(scenario),
-        command=_commands(manifest, folder),
+        command=_commands(manifest, found.folder),
         toml=manifest["toml"],
     )
 
@@ -81,7 +76,7 @@ def _settings(scenario: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _commands(manifest: dict[str, Any], folder: Path) -> tuple[str, ...]:
+def _commands(manifest: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     quick = ["--quick"] if manifest["quick"] else []
     run = shlex.join(["nestor", "bench", manifest["name"], *quick, "--out", str(folder)])
     return (manifest["command"] or run, shlex.join(["nestor", "report", str(folder)]))

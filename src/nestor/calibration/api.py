@@ -147,7 +147,7 @@ def check_study(
     DataError
         If simulations are to be around the posterior, and there is none: see `nestor.data.propriety`.
     """
-    from nestor.agreement.session import check_memory, read_contender
+    from nestor.agreement.arguments import check_memory, read_contender
     from nestor.calibration.session import one_at_a_time
     from nestor.data.propriety import check_sigma
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +13,16 @@ from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
 from nestor.engines import registry
 from nestor.engines.lazy import in_memory
-from nestor.engines.protocol import Resumable, Reusable
-from nestor.errors import EngineFailed, Unsupported
+from nestor.engines.protocol import Reusable
+from nestor.errors import EngineFailed
 from nestor.posterior.log_likelihood import total_log_likelihood
 from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
+from nestor.runner.sampling import compile_model, sample_in_stretches
 from nestor.stats.diagnostics import chain_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from numpy.typing import NDArray
 
@@ -53,14 +53,7 @@ class Engine:
         self.reuses = isinstance(self._model, Reusable)
 
     def _compile(self, problem: Problem) -> CompiledModel:
-        contender = self._contender
-        return self._backend.compile(
-            problem,
-            contender.formulation,
-            sampler=contender.sampler,
-            device=contender.device,
-            dtype=contender.dtype,
-        )
+        return compile_model(self._backend, self._contender, problem)
 
     def near_independent(self, y: FloatArray, config: SamplerConfig, count: int) -> Thinned:
         """Sample given an outcome until `count` near-independent draws can be kept, or to the limit."""
@@ -112,15 +105,19 @@ class Engine:
         self, model: CompiledModel, config: SamplerConfig, looks: list[int]
     ) -> Generator[Draws]:
         """All draws up to each look: chains go on where they can, and else run again for longer."""
-        if (stretches := self._extending(model, config, looks)) is not None:
+        stretches, refusal = sample_in_stretches(
+            model, self._backend, self._contender, config, looks
+        )
+        if refusal is None:
             parts: list[Draws] = []
             for look, before, part in zip(looks, [0, *looks], stretches, strict=False):
                 parts.append(self._checked(part, config.chains, look - before))
                 yield _joined(parts)
-        else:
-            for look in looks:
-                draws = model.sample(replace(config, draws=look))
-                yield self._checked(draws, config.chains, look)
+            return
+        yield self._checked(next(stretches), config.chains, looks[0])
+        for look in looks[1:]:
+            draws = model.sample(replace(config, draws=look))
+            yield self._checked(draws, config.chains, look)
 
     def _checked(self, draws: object, chains: int, length: int) -> Draws:
         """Hold what the backend returned to the contract, all of it in memory."""
@@ -129,20 +126,6 @@ class Engine:
         if found.deferred is None:
             return found
         return check_draws(design, in_memory(found, design.variables), chains, length, dtype)
-
-    def _extending(
-        self, model: CompiledModel, config: SamplerConfig, looks: list[int]
-    ) -> Iterator[Draws] | None:
-        """Stretches of chains that go on; None where the engine says that these cannot."""
-        can = self._backend.capabilities()
-        refused = can.reason([self._contender.sampler or "", "extend"])
-        if refused or not isinstance(model, Resumable):
-            return None
-        stretches = iter(model.sample_until(config, looks))
-        try:
-            return chain([next(stretches)], stretches)
-        except Unsupported:  # as these chains are run; `sample` refuses what no chains can do
-            return None
 
 
 def _joined(parts: list[Draws]) -> Draws:

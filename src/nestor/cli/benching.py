@@ -67,8 +67,8 @@ def run(
     Times to a target ESS are all in: compiling and warmup included, the import of an engine's libraries not.
     """
     from nestor.bench.plan import plan
-    from nestor.bench.session import check_budget
-    from nestor.bench.shipped import load_scenario
+    from nestor.bench.run import check_budget
+    from nestor.bench.scenario import load_scenario
     from nestor.views.terminal.bench_running import (
         bench_and_print,
         exit_code,
@@ -80,8 +80,8 @@ def run(
     check_budget(budget)
     folder = out or Path("nestor-out") / "bench" / (f"{found.name}-quick" if quick else found.name)
     printed = make_console(stderr=json)
+    planned = plan(found, quick=quick, folder=folder, rerun=rerun, device=device)
     if dry_run:
-        planned = plan(found, quick=quick, folder=folder, rerun=rerun, device=device)
         if json:
             typer.echo(plan_json(planned))
         else:
@@ -89,12 +89,9 @@ def run(
         return
     command = shlex.join(["nestor", *sys.argv[1:]])
     table = bench_and_print(
-        found,
+        planned,
         text,
         folder,
-        quick=quick,
-        rerun=rerun,
-        device=device,
         command=command,
         budget_s=budget,
         printed=printed,
@@ -108,7 +105,7 @@ def run(
 @app.command("list", cls=Once)
 def list_scenarios() -> None:
     """List the scenarios that come with nestor."""
-    from nestor.bench.shipped import load_scenario, shipped
+    from nestor.bench.scenario import load_scenario, shipped
     from nestor.views.terminal.bench_running import scenarios_view
 
     titles = {name: load_scenario(name)[0].title for name in shipped()}
@@ -203,5 +200,7 @@ def report(
 ) -> None:
     """Write benchmark results as one self-contained HTML page."""
     from nestor.bench.reporting import report_results
+    from nestor.bench.table import read_results
 
-    typer.echo(str(report_results(directories, out)))
+    target = directories[0] / "report.html" if out is None else out
+    typer.echo(str(report_results(read_results(directories), target)))

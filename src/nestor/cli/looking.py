@@ -85,8 +85,8 @@ def schema(
     import json as json_module
 
     from nestor.agreement import schema as document
-    from nestor.bench import reading, record
+    from nestor.bench import record, scenario
     from nestor.model import spec
 
-    of = {"comparison": document, "model": spec, "bench": record, "scenario": reading}
+    of = {"comparison": document, "model": spec, "bench": record, "scenario": scenario}
     typer.echo(json_module.dumps(of[what].json_schema(), indent=2))

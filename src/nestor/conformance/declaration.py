@@ -16,7 +16,7 @@ from nestor.conformance.session import Build, Session
 from nestor.engines import registry
 from nestor.engines.protocol import Backend, Capabilities, CompiledModel, Missing
 from nestor.engines.sampler_backend import SamplerBackend
-from nestor.runner.process import PYTHON
+from nestor.runner.child import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.density import density_points
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,

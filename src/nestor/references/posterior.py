@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.run import Run
+from nestor.agreement.verdict import PairSide
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
 from nestor.posterior.quantities import ComparedQuantities
@@ -67,7 +67,7 @@ class Posterior:
 
     __repr__ = short_repr
 
-    def run(self) -> Run:
+    def side(self) -> PairSide:
         """Return the posterior as one side of a comparison."""
         n = len(self.labels)
         nan = np.full(n, np.nan)
@@ -85,7 +85,7 @@ class Posterior:
         )
         passed = Gates(True, (), (), None, None, None, None, None, None, None, None)
         name = f"reference posterior of {self.name}"
-        return Run(name, self.labels, summaries, passed, density_ok=True, sampled_ok=True)
+        return PairSide(name, self.labels, summaries, passed, density_ok=True, sampled_ok=True)
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that this posterior does not belong to.

@@ -13,7 +13,7 @@ from nestor.runner import arrays
 from nestor.runner.datatree import to_datatree
 from nestor.runner.job import Job, Outcome
 from nestor.runner.limits import Limits
-from nestor.runner.process import Listener, Running, run
+from nestor.runner.process import JobProcess, Listener, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +113,7 @@ def sample(
     return outcome, to_datatree(problem, draws, _attrs(problem, contender, config, outcome))
 
 
-def sample_in_looks(
+def sample_until(
     problem: Problem,
     contender: Contender,
     config: SamplerConfig,
@@ -146,12 +146,12 @@ def sample_in_looks(
     results: list[dict[str, object]] = []
     with (
         tempfile.TemporaryDirectory(prefix="nestor-") as folder,
-        Running(
+        JobProcess(
             job, Path(folder), log, timeout=timeout, listener=listener, limits=limits
-        ) as running,
+        ) as process,
     ):
         for look in looks:
-            outcome = running.advance()
+            outcome = process.advance()
             if outcome.arrays is None:
                 yield outcome, None
                 return
@@ -161,7 +161,7 @@ def sample_in_looks(
             so_far = replace(config, draws=look)
             attrs = _attrs(problem, contender, so_far, total)
             yield total, to_datatree(problem, arrays.joined(parts, Path(folder)), attrs)
-            if not running.resting:
+            if not process.resting:
                 return
 
 

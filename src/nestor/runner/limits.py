@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+#: By these, numerical libraries size their thread pools.
+_THREAD_VARIABLES = (
+    "MKL_NUM_THREADS",
+    "NPROC",  # what XLA reads
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a worker and its children may use; by default what its parent may.
@@ -63,3 +75,16 @@ class Limits:
             raise Unsupported(
                 f"this process may not use the cores {missing}; it may use {sorted(usable)}."
             )
+
+
+def thread_environment(n: int) -> dict[str, str]:
+    """Return variables that give every library a pool of `n` threads.
+
+    Raises
+    ------
+    SpecError
+        If `n` is less than one.
+    """
+    if n < 1:
+        raise SpecError(f"a library needs at least one thread, not {n}.")
+    return dict.fromkeys(_THREAD_VARIABLES, str(n))

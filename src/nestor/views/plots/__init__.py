@@ -247,7 +247,7 @@ def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
     Parameters
     ----------
     table : DataFrame
-        Results; columns of `nestor.bench.columns`.
+        Results; columns of `nestor.bench.table`.
     folder : Path
         Where to; it must exist.
 

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nestor.bench.aggregate import aggregate
+from nestor.bench.groups import aggregate
 from nestor.bench.growth import crossovers, growth
 from nestor.views.plots.bench_axis import TrackTable
 from nestor.views.plots.bench_curves import growth_curves, rate_curves

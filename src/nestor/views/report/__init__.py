@@ -25,7 +25,7 @@ def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
     Parameters
     ----------
     table : DataFrame
-        Results with the columns of `nestor.bench.columns.COLUMNS`, of one scenario or several.
+        Results with the columns of `nestor.bench.table.COLUMNS`, of one scenario or several.
     scenarios : sequence of ScenarioInfo
         What is said of them, in the order in which they are shown. A scenario that only the table knows
         is shown after them; one without cells is shown as not run.

@@ -20,7 +20,7 @@ from nestor.views.report.wording import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
     from nestor.views.report.lines import Line
 
 # Heights in pixels, and as parts of a row's.
@@ -56,7 +56,7 @@ class Series:
 class _Bar:
     line: Line
     series: Series
-    found: Estimate
+    found: MedianInterval
     y: float
     width: float
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from nestor.bench.columns import SKIPPED
+from nestor.bench.table import SKIPPED
 from nestor.views.report.markup import Content, Html, label, tag
 from nestor.views.report.wording import count, known, memory, plain
 

@@ -10,7 +10,7 @@ from nestor.views.report.markup import Html, json_data, tag
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
 
 #: Pixels.
 FONT = 12
@@ -134,7 +134,7 @@ def plot(title: str, note: str, traces: Sequence[Any], made: dict[str, Any]) -> 
     )
 
 
-def whiskers(found: Sequence[Estimate], values: Sequence[float]) -> dict[str, Any] | None:
+def whiskers(found: Sequence[MedianInterval], values: Sequence[float]) -> dict[str, Any] | None:
     """Return plotly's error bars from each drawn value to its interval's ends; None without any interval.
 
     An end that is open has no whisker, nor has the lower one where the value is a bound itself.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor.bench.bootstrap import ratio
-from nestor.bench.counting import runs
-from nestor.bench.grouping import groups
+from nestor.bench.groups import groups, runs
 from nestor.views.report.markup import Content, Html, breakable, tag
 from nestor.views.report.wording import count, duration, estimate, interval, number, size_text
 

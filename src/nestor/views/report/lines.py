@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from nestor.bench.aggregate import aggregate, relative
-from nestor.bench.counting import TIMES
+from nestor.bench.groups import TIMES, aggregate, relative
 from nestor.views.report.palette import Pen, pens
 from nestor.views.report.scenario import ScenarioInfo
 
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nestor.bench.aggregate import GroupSummary, Relative
-    from nestor.bench.bootstrap import Estimate
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.bootstrap import MedianInterval
+    from nestor.bench.groups import GroupKey, GroupSummary, Relative
 
 Speed = Literal["shown", "muted", "none"]
 
@@ -66,7 +64,7 @@ class Line:
         """Whether a metric is an upper bound: a time, where warmup and sampling were not told apart."""
         return self.summary.time_is_bound and metric in TIMES
 
-    def estimate(self, metric: str) -> Estimate:
+    def estimate(self, metric: str) -> MedianInterval:
         """Return the median of a metric."""
         return self.summary.estimates[metric]
 

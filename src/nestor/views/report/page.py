@@ -7,8 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nestor.bench.columns import SKIPPED
-from nestor.bench.place import load_note
+from nestor.bench.table import SKIPPED, load_note
 from nestor.views.report.asked import asked, rules
 from nestor.views.report.environment import environment
 from nestor.views.report.failures import failures

@@ -21,8 +21,8 @@ from nestor.views.report.wording import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.bench.bootstrap import Estimate, Ratio
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.bootstrap import MedianInterval, Ratio
+    from nestor.bench.groups import GroupKey
     from nestor.views.report.lines import Line, Track
 
 #: Characters of a reason that are shown before it is opened.
@@ -173,7 +173,7 @@ def _figure(line: Line, column: Column) -> Html:
     )
 
 
-def _interval(found: Estimate | Ratio, write: Callable[[float], str]) -> Html | None:
+def _interval(found: MedianInterval | Ratio, write: Callable[[float], str]) -> Html | None:
     """An interval that breaks after its dash alone."""
     text = interval(found.low, found.high, write, "–")
     if not text:

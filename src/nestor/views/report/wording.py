@@ -15,7 +15,7 @@ from nestor.views.terminal.words import count, duration, number
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
 
 MISSING = "–"
 #: Columns of a line in a plot; on a telephone's screen (bold names, 340 pixels); of a legend's line there.
@@ -84,7 +84,7 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def estimate(found: Estimate, write: Callable[[float], str], *, bound: bool = False) -> str:
+def estimate(found: MedianInterval, write: Callable[[float], str], *, bound: bool = False) -> str:
     """Return a median in words: its value, marked where that is an upper bound, or what it exceeds."""
     if found.value is not None:
         return f"{'≤ ' if bound else ''}{write(found.value)}"

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from nestor.bench.aggregate import GroupSummary
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.groups import GroupKey, GroupSummary
 
 _LINE = 14  # characters up to which a name is not folded: those of an interval of seconds
 #: Heading, metric and form of what follows the times; a wrong answer has no speed but costs what it costs.
@@ -50,7 +49,7 @@ class GroupsView:
     Parameters
     ----------
     summaries : sequence of GroupSummary
-        Groups in the order of `nestor.bench.aggregate.aggregate`.
+        Groups in the order of `nestor.bench.groups.aggregate`.
     """
 
     def __init__(self, summaries: Sequence[GroupSummary]) -> None:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from nestor.bench.columns import SKIPPED
-from nestor.bench.estimate import total
-from nestor.bench.place import load_note
-from nestor.bench.plan import plan
-from nestor.bench.session import run_bench
+from nestor.bench.plan import total
+from nestor.bench.run import run_bench
 from nestor.bench.store import TABLE
+from nestor.bench.table import SKIPPED, load_note
 from nestor.errors import Unsupported
 from nestor.views.terminal.bench_progress import GridProgress
 from nestor.views.terminal.lines import Unpadded
@@ -28,19 +26,19 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from nestor.bench.grid import Cell
-    from nestor.bench.plan import Plan
-    from nestor.bench.scenario import Scenario
+    from nestor.bench.plan import BenchPlan
+    from nestor.bench.table import StoredResults
 
 
-def print_plan(planned: Plan, folder: Path, console: Console) -> None:
+def print_plan(planned: BenchPlan, folder: Path, console: Console) -> None:
     """Print the grid, what of it is finished, and what the rest will cost."""
     console.print(Unpadded(_grid_view(planned)))
     console.print(Prose("\n".join(_cost_lines(planned, folder)), 2))
 
 
-def plan_json(planned: Plan) -> str:
+def plan_json(planned: BenchPlan) -> str:
     """Return the grid as JSON: a list of cells, with the seconds that each is thought to take."""
-    estimate = planned.estimate
+    estimate = planned.forecast
     found = [
         {
             "id": cell.id,
@@ -72,9 +70,9 @@ def scenarios_view(titles: Mapping[str, str]) -> RenderableType:
     return Unpadded(Fitted(columns, list(titles.items())))
 
 
-def _grid_view(planned: Plan) -> RenderableType:
+def _grid_view(planned: BenchPlan) -> RenderableType:
     """A line for each contender and size: repetitions, finished ones, seconds of each."""
-    estimate = planned.estimate
+    estimate = planned.forecast
     sweep = planned.scenario.sweep
     columns = [
         Column(sweep.parameter if sweep else ""),
@@ -108,11 +106,11 @@ def _alike(cells: tuple[Cell, ...]) -> list[list[Cell]]:
     return sorted(groups.values(), key=lambda g: (g[0].track == "yardstick", g[0].value or 0.0))
 
 
-def _cost_lines(planned: Plan, folder: Path) -> list[str]:
+def _cost_lines(planned: BenchPlan, folder: Path) -> list[str]:
     left = [cell for cell in planned.left if not cell.refusal]
     refused = Counter((cell.name, cell.refusal) for cell in planned.cells if cell.refusal)
     lines = [f"{name}: skipped, {_dotted(why)}" for name, why in refused]
-    estimate = planned.estimate
+    estimate = planned.forecast
     told = sum(estimate.from_records(cell) for cell in left)
     # A cell's process may take the limit three times: densities, the run, and compiling again.
     most = sum(3 * cell.timeout_s for cell in left)
@@ -138,33 +136,27 @@ def _dotted(text: str) -> str:
 
 
 def bench_and_print(
-    scenario: Scenario,
+    planned: BenchPlan,
     text: str,
     folder: Path,
     *,
-    quick: bool,
-    rerun: bool,
-    device: str | None,
     command: str,
     budget_s: float | None,
     printed: Console,
     progress: Console,
 ) -> pd.DataFrame:
     """Run a scenario; print progress, tables and what was written."""
-    planned = plan(scenario, quick=quick, folder=folder, rerun=rerun, device=device)
+    scenario, rerun = planned.scenario, planned.rerun
     head = Text(scenario.title or scenario.name, style="bold")
     printed.print(Prose(head, 2))
     printed.print(Prose("\n".join(_cost_lines(planned, folder)).lstrip("\n"), 2))
     try:
-        listener = GridProgress(progress, scenario.name, planned.estimate)
+        listener = GridProgress(progress, scenario.name, planned.forecast)
         with listener.bars:
-            table = run_bench(
-                scenario,
+            finished = run_bench(
+                planned,
                 text,
                 folder,
-                quick=quick,
-                rerun=rerun,
-                device=device,
                 command=command,
                 budget_s=budget_s,
                 listener=listener,
@@ -174,16 +166,16 @@ def bench_and_print(
             f"What is finished is kept in {folder}: the same command"
             f"{' without --rerun' if rerun else ''} goes on from there."
         ) from None
+    table = finished.table
     if len(table):
         print_results(table, printed)
-    left = plan(scenario, quick=quick, folder=folder, device=device)
-    _print_left(left, table, printed, rerun=rerun)
+    _print_left(finished.plan, table, printed, rerun=rerun)
     if len(table):
-        _print_files(folder, printed)
+        _print_files(finished.results, printed)
     return table
 
 
-def _print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: bool) -> None:
+def _print_left(planned: BenchPlan, table: pd.DataFrame, console: Console, *, rerun: bool) -> None:
     """Say how many cells a budget has left; those that cannot be run here are not among them."""
     skipped = set(table["id"][table["status"] == "skipped"])
     left = sum(cell.id not in skipped for cell in planned.left)
@@ -206,7 +198,7 @@ def print_results(table: pd.DataFrame, console: Console) -> None:
 
 def print_figures(table: pd.DataFrame, console: Console) -> None:
     """Print the groups of a table, and what did not end well."""
-    from nestor.bench.aggregate import aggregate
+    from nestor.bench.groups import aggregate
     from nestor.views.terminal.benching import groups_view, notes_view
 
     summaries = aggregate(table)
@@ -217,15 +209,15 @@ def print_figures(table: pd.DataFrame, console: Console) -> None:
     console.print(groups_view(run or summaries), notes_view(summaries))
 
 
-def _print_files(folder: Path, console: Console) -> None:
+def _print_files(results: StoredResults, console: Console) -> None:
     from nestor.bench.reporting import report_results
-    from nestor.bench.table import read_tables
     from nestor.views.plots import save_bench_plots
 
+    folder = results.folder
     names = [TABLE, "cells/"]
     writers: tuple[Callable[[], list[Path]], ...] = (
-        lambda: save_bench_plots(read_tables([folder]), folder),
-        lambda: [report_results([folder], None)],
+        lambda: save_bench_plots(results.table, folder),
+        lambda: [report_results([results], folder / "report.html")],
     )
     for write in writers:
         try:

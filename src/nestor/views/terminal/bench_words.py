@@ -10,8 +10,8 @@ from nestor.views.terminal.words import MISSING, count, duration, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.bench.bootstrap import Estimate, Ratio
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.bootstrap import MedianInterval, Ratio
+    from nestor.bench.groups import GroupKey
 
 _REASON = 200  # characters of a reason
 #: Columns in words.
@@ -62,12 +62,12 @@ def size_number(key: GroupKey) -> str:
     return MISSING if key.sweep_value is None else f"{key.sweep_value:,.12g}"
 
 
-def value_words(found: Estimate, form: Callable[[float], str]) -> str:
+def value_words(found: MedianInterval, form: Callable[[float], str]) -> str:
     """A median without its interval."""
     return MISSING if found.value is None else form(found.value)
 
 
-def time_words(found: Estimate, *, bound: bool = False) -> str:
+def time_words(found: MedianInterval, *, bound: bool = False) -> str:
     """A time on one line and its interval on the next; ``>`` is censored, ``≤`` an upper bound."""
     if not found.n:
         return MISSING

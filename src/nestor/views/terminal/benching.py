@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from nestor.bench.aggregate import GroupSummary
+    from nestor.bench.groups import GroupSummary
 
 __all__ = ["crossover_view", "groups_view", "growth_view", "notes_view", "regression_view"]
 

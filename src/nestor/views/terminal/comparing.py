@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 
-from nestor.agreement.session import (
+from nestor.agreement.arguments import (
     check_criteria,
     check_memory,
     check_timeout,
-    compare,
     read_contenders,
 )
+from nestor.agreement.run import compare
 from nestor.data.propriety import check_sigma
 from nestor.errors import Unsupported
 from nestor.runner import store
@@ -84,7 +84,7 @@ def compare_and_print(
 
 def _print_files(comparison: Comparison, folder: Path, console: Console, progress: Console) -> None:
     names = ["comparison.json"]
-    names += [f"{row.contender.file_stem}.nc" for row in comparison.rows if row.has_draws]
+    names += [f"{comparison.row(name).contender.file_stem}.nc" for name in comparison.draws]
     if comparison.draws:
         try:
             with _status("drawing pictures", progress):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from nestor.agreement.session import check_memory, check_timeout, read_contender
+from nestor.agreement.arguments import check_memory, check_timeout, read_contender
+from nestor.agreement.engine_result import EngineFailure
 from nestor.api import advice, fit_one
 from nestor.data.propriety import check_sigma
 from nestor.engines.contender import Contender
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from nestor.agreement.comparison import EngineRow
+    from nestor.agreement.engine_result import EngineResult
     from nestor.data.problem import Problem
     from nestor.engines.protocol import SamplerConfig
     from nestor.model.spec import ModelSpec
@@ -54,7 +55,7 @@ def fit_and_print(
     out: Path | None,
     printed: Console,
     progress: Console,
-) -> EngineRow:
+) -> EngineResult:
     """Sample with one engine; print the problem, its seconds and diagnostics, and the population.
 
     Raises
@@ -69,8 +70,6 @@ def fit_and_print(
     check_sigma(problem)
     printed.print(Unpadded(Group(problem_view(problem, [contender]), *chosen_view([contender]))))
     row = _fitted(problem, contender, config, timeout, progress)
-    assert row.summaries is not None  # noqa: S101 - it has draws
-    assert row.tree is not None  # noqa: S101
     printed.print(Unpadded(engine_view([row])))
     printed.print(Unpadded(summary_view(problem, row.summaries)))
     if row.status == "gates_failed":
@@ -87,12 +86,12 @@ def _fitted(
     config: SamplerConfig,
     timeout: float | None,
     progress: Console,
-) -> EngineRow:
+) -> EngineResult:
     """Sample; the log stays only if the engine fails."""
     with store.scratch_folder() as (folder, logs):
         log = folder / f"{contender.file_stem}.log"
         row = fit_one(problem, contender, config, log, timeout, progress)
-        if row.tree is None:
+        if isinstance(row, EngineFailure):
             if str(log) in row.message:
                 logs.add(log)
             raise EngineFailed(f"{contender.name}: {row.message}")

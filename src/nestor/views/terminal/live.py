@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.events import (
     DensityFinished,
     EngineFinished,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from nestor.agreement.comparison import EngineRow
+    from nestor.agreement.engine_result import EngineRow
 
 _PER_SECOND = {"terminal": 8.0, "notebook": 2.0}
 _BAR, _SHORT_BAR, _NARROW = 20, 10, 100
@@ -95,7 +96,8 @@ def bars(*columns: ProgressColumn, console: Console) -> Progress:
 def status_text(row: EngineRow) -> str:
     """One line about how a contender ended."""
     if row.status == "ok":
-        return "used again" if row.reused else f"done in {row.timings['total_s'] or 0:.1f} s"
+        again = isinstance(row, EngineResult) and row.reused
+        return "used again" if again else f"done in {row.timings['total_s'] or 0:.1f} s"
     return f"{row.status.replace('_', ' ')}: {row.message}" if row.message else row.status
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nestor.agreement.comparison import estimates
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.verdict import Verdict
 from nestor.data.notes import sampling_notes
 from nestor.engines import registry
@@ -74,7 +75,7 @@ def estimate_rows(comparison: Comparison) -> dict[str, dict[str, tuple[str, ...]
     """What each engine estimates of each quantity that is no node's, as text under `ESTIMATES`."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for row in comparison.rows:
-        if row.summaries is not None:
+        if isinstance(row, EngineResult):
             for one in estimates(comparison.quantities, row.summaries):
                 figures = tuple(estimate(one[name], one[f"mcse_{name}"]) for name in _ESTIMATED)
                 found.setdefault(one["quantity"], {})[row.name] = figures
@@ -231,7 +232,8 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     if budget is None:
         return
     rows = [row for row in comparison.rows if row.name in (pair.a, pair.b)]
-    for row in rows:
+    results = [row for row in rows if isinstance(row, EngineResult)]
+    for row in results:
         if row.cannot_extend:
             why = row.cannot_extend.removeprefix("never: ").rstrip(".")
             anew = ""
@@ -239,7 +241,7 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
                 draws = count(row.looks[-1])
                 anew = f"; it was started anew {_times(row.restarts)}, at last with {draws} draws"
             yield f"The chains of {row.name} cannot go on: {why}{anew}."
-    used = [row.name for row in rows if budget in row.looks]
+    used = [row.name for row in results if budget in row.looks]
     if len(used) == len(rows):
         yield f"The budget of {count(budget)} draws per chain is used up."
     elif used:

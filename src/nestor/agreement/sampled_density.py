@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.density import DensityCheck, compare_densities
-from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in
+from nestor.agreement.surrogate_rows import rounding_of_sums, surrogate_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,7 +131,7 @@ def _residuals(
         name: prior.value if prior.is_fixed else float(values[name])
         for name, prior in problem.priors.family.items()
     }
-    rows = rows_or_stand_in(problem)
+    rows = surrogate_rows(problem)
     nodes = values[f"beta_{problem.levels[-1].name}"][rows.leaf]
     terms = [rows.y, *(-rows.X * nodes).T]
     if problem.spec.covariates:

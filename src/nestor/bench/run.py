@@ -8,15 +8,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nestor.bench.gate import Gate
-from nestor.bench.manifest import check_owner
-from nestor.bench.measurement import Finished, run_cell, skipped
-from nestor.bench.place import environment
-from nestor.bench.plan import Plan, belonging, plan
+from nestor.bench.environment import environment
 from nestor.bench.problems import build_problem
-from nestor.bench.scenario import YARDSTICK
-from nestor.bench.store import Results, claimed
-from nestor.bench.table import save_table
+from nestor.bench.run_cell import DensityGate, FinishedCell, run_cell, skipped
+from nestor.bench.scenario import REFERENCE_RUN
+from nestor.bench.store import Results, check_owner, claimed, read_manifest
+from nestor.bench.table import StoredResults, save_table
 from nestor.data.propriety import check_sigma
 from nestor.errors import DataError, SpecError, arguments
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nestor.bench.grid import Cell
+    from nestor.bench.plan import BenchPlan
     from nestor.bench.record import BenchRecord
     from nestor.bench.scenario import Scenario
     from nestor.data.problem import Problem
@@ -64,37 +62,49 @@ class Event:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class FinishedBench:
+    """A benchmark after its run.
+
+    Parameters
+    ----------
+    plan : BenchPlan
+        As it stands now; its `left` are the cells for which a budget did not suffice, or that were skipped.
+    results : StoredResults
+        Records and table.
+    """
+
+    plan: BenchPlan
+    results: StoredResults
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table of all cells."""
+        return self.results.table
+
+
 def run_bench(
-    scenario: Scenario,
+    planned: BenchPlan,
     text: str,
     folder: Path,
     *,
-    quick: bool = False,
-    rerun: bool = False,
-    device: str | None = None,
     command: str = "",
     budget_s: float | None = None,
     listener: Callable[[Event], None] = lambda _: None,
-) -> pd.DataFrame:
-    """Run what is left of a scenario's grid, and return the table of all its cells.
+) -> FinishedBench:
+    """Run what is left of a scenario's grid.
 
     Each record is on disk before the next cell begins: a run that is killed at any moment goes on from
     there, and loses no more than the cell that was running.
 
     Parameters
     ----------
-    scenario : Scenario
-        What to run.
+    planned : BenchPlan
+        What to run, and what of it is finished.
     text : str
-        Its TOML, kept beside the results.
+        The scenario's TOML, kept beside the results.
     folder : Path
         Results directory; made if need be.
-    quick : bool
-        Whether the scenario is its quick form.
-    rerun : bool
-        Whether to measure again what is finished; the old records are put aside.
-    device : {"cpu", "gpu"}, optional
-        Run on this device only; see `Scenario.on_device`.
     command : str
         The command line, kept beside the results.
     budget_s : float, optional
@@ -108,16 +118,14 @@ def run_bench(
     SpecError, DataError
         If the scenario, its data or the directory are wrong, or the disk is full.
     """
+    scenario, quick = planned.scenario, planned.quick
     check_owner(folder, scenario, quick=quick)
-    _check_problems(
-        plan(scenario, quick=quick, folder=folder, rerun=rerun, device=device), listener
-    )
+    _check_problems(planned, listener)
     with claimed(folder, scenario, text, command, quick=quick) as results, _scratch(results.work):
-        superseded = _sort_out(scenario, results, quick=quick, rerun=rerun, device=device)
-        planned = plan(scenario, quick=quick, folder=folder, device=device)
-        planned = replace(planned, superseded=superseded)
+        planned = _sort_out(planned, results)
         listener(Event("planned", cells=planned.left, notes=tuple(_notes(planned))))
-        bench = _Bench(scenario, results, listener)
+        records = dict(planned.records)
+        bench = _Bench(scenario, results, records, listener)
         deadline = None if budget_s is None else time.monotonic() + budget_s
         try:
             for cell in planned.left:
@@ -125,11 +133,12 @@ def run_bench(
                     break
         finally:
             listener(Event("judging"))
-            table = save_table(results, scenario.target_ess)
-        return table
+            table = save_table(results, dict(sorted(records.items())), scenario.target_ess)
+    stored = StoredResults(folder, read_manifest(folder), records, table)
+    return FinishedBench(replace(planned, records=records, rerun=False), stored)
 
 
-def _check_problems(planned: Plan, listener: Callable[[Event], None]) -> None:
+def _check_problems(planned: BenchPlan, listener: Callable[[Event], None]) -> None:
     """Make the problem of each size that is to be run, before anything is written or measured.
 
     Raises
@@ -154,19 +163,19 @@ def _check_problems(planned: Plan, listener: Callable[[Event], None]) -> None:
             raise DataError(f"the data{size} do not fit into memory.") from None
 
 
-def _sort_out(
-    scenario: Scenario, results: Results, *, quick: bool, rerun: bool, device: str | None
-) -> int:
-    """Put aside what is of another form of the scenario, or to be measured anew; say how many."""
-    records = results.records()
-    here = plan(scenario, quick=quick, device=device)
-    gone = results.keep_only(records, belonging(scenario, records))
-    ids = [cell.id for cell in here.cells]
-    if rerun:
+def _sort_out(planned: BenchPlan, results: Results) -> BenchPlan:
+    """Put aside what is of another form of the scenario, or to be measured anew."""
+    if results.files() != planned.files:  # another run has ended since the plan was made
+        planned = planned.with_records(results)
+    results.put_aside(planned.superseded)
+    ids = [cell.id for cell in planned.cells]
+    records = dict(planned.records)
+    if planned.rerun:
         results.retire(ids)
+        records = {i: record for i, record in records.items() if i not in set(ids)}
     else:
-        results.bring_back(ids)
-    return len(gone)
+        records |= results.bring_back(ids)
+    return replace(planned, records=records)
 
 
 def check_budget(budget_s: object) -> None:
@@ -184,10 +193,15 @@ class _Bench:
     """Runs cells; keeps the last problem, which the next cells mostly share."""
 
     def __init__(
-        self, scenario: Scenario, results: Results, listener: Callable[[Event], None]
+        self,
+        scenario: Scenario,
+        results: Results,
+        records: dict[str, BenchRecord],
+        listener: Callable[[Event], None],
     ) -> None:
         self._scenario, self._results, self._listener = scenario, results, listener
-        self._gate: Gate | None = None
+        self._records = records
+        self._gate: DensityGate | None = None
         self._absent: dict[tuple[str, str], str] = {}
 
     def run(self, cell: Cell, deadline: float | None) -> bool:
@@ -200,42 +214,44 @@ class _Bench:
         if limited.timeout_s < cell.timeout_s and self._cut_short(finished.record):
             return False
         self._results.add(finished.record, finished.summaries, finished.labels)
+        self._records[cell.id] = finished.record
         self._listener(Event("end", cell=cell, record=finished.record))
         return True
 
     def _cut_short(self, record: BenchRecord) -> bool:
         """Whether a process may have been stopped by the budget: then the cell is run whole the next time."""
-        warm = self._scenario.warm_compile and record.cell.track != YARDSTICK
+        warm = self._scenario.warm_compile and record.cell.track != REFERENCE_RUN
         seconds = None if record.diagnostics is None else record.seconds
         lacks_warm = seconds is not None and seconds.warm_compile_s is None
         return record.status == "timeout" or (warm and lacks_warm)
 
-    def _measure(self, cell: Cell) -> Finished:
-        reason = cell.refusal
-        if cell.contender is not None:
-            where = (cell.contender.backend, cell.contender.device)
-            reason = reason or self._absent.get(where, "")
-        if cell.contender is None or reason:
-            return Finished(skipped(cell, reason))
+    def _measure(self, cell: Cell) -> FinishedCell:
+        contender = cell.contender
+        if contender is None or cell.refusal:
+            return FinishedCell(skipped(cell, cell.refusal))
+        where = (contender.backend, contender.device)
+        if where in self._absent:
+            return FinishedCell(skipped(cell, self._absent[where]))
 
         def listen(doing: str, event: Mapping[str, Any]) -> None:
             self._listener(Event("doing", cell=cell, doing=doing, worker=event))
 
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
-        if cell.contender.auto:
-            cell = replace(cell, contender=cell.contender.resolve_formulation(gate.problem))
+        if contender.auto:
+            contender = contender.resolve_formulation(gate.problem)
+            cell = replace(cell, contender=contender)
             self._listener(Event("settled", cell=cell))
-        warm = self._scenario.warm_compile and cell.track != YARDSTICK
-        finished = run_cell(cell, gate, self._results, warm=warm, listen=listen)
-        if finished.record.status == "skipped" and where[1] != "cpu":
+        warm = self._scenario.warm_compile and cell.track != REFERENCE_RUN
+        finished = run_cell(cell, contender, gate, self._results, warm=warm, listen=listen)
+        if finished.record.status == "skipped" and contender.device != "cpu":
             # A device that is not there is not looked for again by every cell.
             self._absent[where] = finished.record.message
         return finished
 
-    def _gate_of(self, problem: Problem) -> Gate:
+    def _gate_of(self, problem: Problem) -> DensityGate:
         if self._gate is None or self._gate.problem is not problem:
-            self._gate = Gate(problem)
+            self._gate = DensityGate(problem)
         return self._gate
 
 
@@ -247,11 +263,11 @@ def _until(cell: Cell, deadline: float | None) -> Cell | None:
     return None if left <= 0 else replace(cell, timeout_s=min(cell.timeout_s, left))
 
 
-def _notes(planned: Plan) -> Iterator[str]:
+def _notes(planned: BenchPlan) -> Iterator[str]:
     """What the user should know of the records that are there already."""
     if planned.superseded:
         yield (
-            f"{planned.superseded} records are of an earlier form of this scenario (its data, model or "
+            f"{len(planned.superseded)} records are of an earlier form of this scenario (its data, model or "
             "settings were others): they are put aside in superseded/, and are in no table."
         )
     for name in planned.damaged:

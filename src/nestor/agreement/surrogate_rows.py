@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     type FloatArray = NDArray[np.float64]
 
 
-def rows_or_stand_in(problem: Problem) -> Rows:
+def surrogate_rows(problem: Problem) -> Rows:
     """Return rows whose squared residuals have the problem's sum, whatever the coefficients.
 
     Parameters
@@ -54,7 +54,7 @@ def rows_or_stand_in(problem: Problem) -> Rows:
     )
 
 
-def weight_of_a_row(problem: Problem) -> float:
+def mean_row_weight(problem: Problem) -> float:
     """Return the geometric mean of the rows' weights, of a problem whose rows are not in memory."""
     found = problem.statistics
     return float(np.exp(found.sum_log_weights / found.n_rows))

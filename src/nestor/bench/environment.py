@@ -12,21 +12,17 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import psutil
 
-from nestor.bench.columns import SKIPPED
 from nestor.engines.support import usable_cores
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _LIBRARIES = ("nestor", "numpy", "scipy", "pandas", "xarray", "arviz-stats")
 _GIT_SECONDS = 10.0
 #: A benchmark by itself leaves a load of at most one for each core that its last run used: 0.9 to 2.3 before
 #: each of the 50 committed runs on two cores. What is more than this beyond the machine's cores is others'.
-_OTHERS = 0.5
+OTHERS_LOAD: Final = 0.5
 
 
 @cache
@@ -68,28 +64,7 @@ def load_average() -> float | None:
 
 def is_loaded(load: float | None, cores: int | None) -> bool:
     """Whether a load average says that other processes wanted the cores that a run was to have."""
-    return load is not None and cores is not None and load > cores + _OTHERS
-
-
-def load_note(table: pd.DataFrame) -> str:
-    """Say how many runs began while other processes were busy, and how busy; empty if none did.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Results with the columns of `nestor.bench.columns.COLUMNS`.
-    """
-    ran = table[(table["status"] != SKIPPED).fillna(value=False) & table["load"].notna()]
-    loaded = ran[(ran["load"] > ran["machine_cores"] + _OTHERS).fillna(value=False)]
-    if loaded.empty:
-        return ""
-    low, high = (f"{value:.1f}" for value in (loaded["load"].min(), loaded["load"].max()))
-    cores = ", ".join(f"{int(n)}" for n in sorted(loaded["machine_cores"].unique()))
-    return (
-        f"Other processes were busy: a load of {low if low == high else f'{low} to {high}'} before "
-        f"{len(loaded)} of {len(ran)} runs, on {cores} core{'' if cores == '1' else 's'}. Times of these "
-        "runs may be too long."
-    )
+    return load is not None and cores is not None and load > cores + OTHERS_LOAD
 
 
 def _libraries() -> dict[str, str]:

@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem
-from nestor.agreement.criteria import Criteria
-from nestor.agreement.density import compare_densities, density_points
-from nestor.agreement.lineup import Lineup
-from nestor.agreement.oracle import Oracle
-from nestor.agreement.sampled import check_sampled_density
-from nestor.agreement.stand_in import rounding_of_sums, rows_or_stand_in, weight_of_a_row
-from nestor.backend import SamplerConfig
+from nestor.agreement.density import (
+    DensityCheck,
+    ReferenceDensity,
+    compare_densities,
+    density_points,
+)
+from nestor.agreement.pipeline import check_density
+from nestor.agreement.sampled_density import check_sampled_density
+from nestor.agreement.surrogate_rows import mean_row_weight, rounding_of_sums, surrogate_rows
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
@@ -53,18 +55,18 @@ def reference(problem, words):
 @pytest.mark.parametrize("options", [{}, {"weights": "w", "offset": "e"}])
 def test_few_rows_have_the_residuals_of_all(options):
     whole, summed = both(table(), **options)
-    assert rows_or_stand_in(whole) is whole.rows
+    assert surrogate_rows(whole) is whole.rows
     rng = np.random.default_rng(6)
     for _ in range(5):
         beta, gamma = rng.normal(size=(whole.levels[-1].n, 2)), rng.normal(size=2)
         squares = []
-        for rows in (whole.rows, rows_or_stand_in(summed)):
+        for rows in (whole.rows, surrogate_rows(summed)):
             left = rows.y - np.sum(rows.X * beta[rows.leaf], axis=1) - rows.Z @ gamma
             left = left if rows.offset is None else left - rows.offset
             squares.append(np.sum(left**2 * (1 if rows.weights is None else rows.weights)))
         assert squares[1] == pytest.approx(squares[0], rel=1e-12)
     weights = np.ones(1) if whole.weights is None else whole.weights
-    assert weight_of_a_row(summed) == pytest.approx(np.exp(np.log(weights).mean()), rel=1e-12)
+    assert mean_row_weight(summed) == pytest.approx(np.exp(np.log(weights).mean()), rel=1e-12)
 
 
 def test_without_weights_points_are_those_of_the_whole_table():
@@ -79,7 +81,7 @@ def test_without_weights_points_are_those_of_the_whole_table():
 def test_weighted_points_have_finite_densities_in_any_unit(unit):
     data = table().assign(y=lambda t: unit * t.y, w=lambda t: 1e20 * t.w)
     _, summed = both(data, weights="w")
-    oracle = Oracle(summed, 9)
+    oracle = ReferenceDensity(summed, 9)
     for words in (JOINT, MARGINAL):
         found = oracle.log_densities(Formulation.parse(words, ["g", "h"]))
         assert np.isfinite(found).all()
@@ -158,7 +160,7 @@ def test_the_first_step_allows_for_the_rounding_of_sums(tmp_path, monkeypatch):
         "y ~ x + z + (x || g/h)",
         priors={"sigma": "HalfNormal(0.2)", "beta": "Normal(0, 10)", "gamma[z]": "Normal(1e5, 10)"},
     )[1]
-    points = Oracle(summed).points
+    points = ReferenceDensity(summed).points
     formulation = Formulation.parse(MARGINAL, summed.spec.level_names)
     other = registry.get("numba").backend.compile(
         summed, formulation, sampler=None, device="cpu", dtype="float64"
@@ -166,16 +168,11 @@ def test_the_first_step_allows_for_the_rounding_of_sums(tmp_path, monkeypatch):
     values = [other.log_density(point) for point in points]
     monkeypatch.setattr(engine, "evaluate", lambda *args, **options: (None, values))
     contender = Contender.parse("numba@marginalized", summed.spec.level_names)
-    config, criteria = SamplerConfig(draws=100), Criteria()
 
-    def step(folder):
-        (tmp_path / folder).mkdir()
-        lineup = Lineup(
-            summed, config, criteria, tmp_path / folder, None, lambda _: None, keep=False
-        )
-        lineup.check_density(contender)
-        return lineup.checks[contender.name]
+    def same():
+        found = check_density(summed, contender, ReferenceDensity(summed), tmp_path / "log")
+        return isinstance(found, DensityCheck)
 
-    assert step("allowed").same
-    monkeypatch.setattr(Oracle, "rounding", lambda self, formulation: [0.0] * len(points))
-    assert not step("nothing").same
+    assert same()
+    monkeypatch.setattr(ReferenceDensity, "rounding", lambda self, formulation: [0.0] * len(points))
+    assert not same()

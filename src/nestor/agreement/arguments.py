@@ -1,4 +1,4 @@
-"""The main job: one problem, several engines; do they agree, and what does each cost?"""
+"""What a run of engines is asked for, checked before anything runs: contenders, seconds, memory, criteria."""
 
 from __future__ import annotations
 
@@ -7,100 +7,16 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.criteria import Criteria
-from nestor.agreement.events import Listener, ignore
-from nestor.agreement.lineup import Lineup
-from nestor.data.problem import check_problem
-from nestor.data.propriety import check_sigma
 from nestor.engines.contender import Contender
-from nestor.engines.protocol import SamplerConfig
 from nestor.errors import DataError, SpecError
-from nestor.errors.arguments import path as as_path
 from nestor.errors.arguments import seconds, shown
-from nestor.runner import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from nestor.agreement.comparison import Comparison
-    from nestor.agreement.verdict import PairResult
+    from nestor.agreement.criteria import Criteria
     from nestor.data.problem import Problem
-
-
-def compare(
-    problem: Problem,
-    engines: Sequence[str],
-    *,
-    config: SamplerConfig | None = None,
-    criteria: Criteria | None = None,
-    timeout: float | None = None,
-    out: str | Path | None = None,
-    listener: Listener = ignore,
-) -> Comparison:
-    """Run the same posterior on several engines and judge every pair.
-
-    Densities are compared with the reference first; an engine that fails there is not sampled. Each
-    engine then samples in a process of its own, one after another.
-
-    Parameters
-    ----------
-    problem : Problem
-        Model and data.
-    engines : sequence of str
-        Contenders, such as ``["pymc", "numpyro@centered"]``; at least two, all different.
-    config : SamplerConfig, optional
-        How hard each tries; by default 4 chains of 1000 + 1000 with each library's own settings.
-    criteria : Criteria, optional
-        What is asked of a pair before it is said to agree.
-    timeout : float, optional
-        Seconds that each engine may take: for its densities, and again to sample.
-    out : path, optional
-        Run directory: what is finished there under the same data, spec, settings and versions is used
-        again. Without it nothing is written.
-    listener : callable
-        Hears of progress; see `nestor.agreement.events`.
-
-    Raises
-    ------
-    SpecError, Unsupported, DataError
-        If the engines, settings or directory are wrong; nothing has been run then.
-    """
-    check_problem(problem)
-    config = config or SamplerConfig()
-    contenders = read_contenders(engines, problem)
-    criteria = criteria or Criteria()
-    check_criteria(criteria, config)
-    check_timeout(timeout)
-    check_memory(problem, config, criteria.until_verdict)
-    check_sigma(problem)
-    with _folder(out, problem) as (folder, logs):
-        keep = out is not None
-        lineup = Lineup(problem, config, criteria, folder, timeout, listener, keep=keep)
-        try:
-            pairs = _run(lineup, contenders)
-        except KeyboardInterrupt:
-            lineup.interrupt(contenders)
-            lineup.result(contenders, lineup.judge(contenders)).save()
-            raise
-        logs.update(lineup.failed_logs)
-        result = lineup.result(contenders, pairs)
-        result.save()
-    return result
-
-
-def _run(lineup: Lineup, contenders: Sequence[Contender]) -> tuple[PairResult, ...]:
-    """Evaluate, sample and judge, again and again while chains go on."""
-    with contextlib.closing(lineup):
-        for contender in contenders:
-            lineup.check_density(contender)
-        for contender in contenders:
-            lineup.sample(contender)
-        pairs = lineup.judge(contenders)
-        while lineup.go_on(pairs):
-            pairs = lineup.judge(contenders, before=pairs)
-    lineup.finish()
-    return pairs
+    from nestor.engines.protocol import SamplerConfig
 
 
 def read_contenders(engines: Sequence[str], problem: Problem) -> list[Contender]:
@@ -201,8 +117,7 @@ def check_memory(problem: Problem, config: SamplerConfig, until_verdict: int | N
     SpecError
         With how much they take, how much there is, and how many draws would fit.
     """
-    from nestor.runner.ending import memory_text
-    from nestor.runner.memory import machine_bytes
+    from nestor.runner.memory import machine_bytes, memory_text
 
     draws = max(config.draws, until_verdict or 0)
     quantities = sum(math.prod(v.shape) for v in problem.variables.values())
@@ -235,16 +150,3 @@ def check_criteria(criteria: Criteria, config: SamplerConfig) -> None:
         from nestor.agreement.joint import require_sklearn
 
         require_sklearn()
-
-
-@contextlib.contextmanager
-def _folder(out: str | Path | None, problem: Problem) -> Iterator[tuple[Path, set[Path]]]:
-    """The run directory, or a private one that is removed, but for the logs that are put into the set."""
-    if out is None:
-        with store.scratch_folder() as found:
-            yield found
-        return
-    folder = as_path("out", out)
-    store.claim(folder, problem)
-    with store.locked(folder):
-        yield folder, set()

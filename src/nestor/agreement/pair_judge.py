@@ -1,30 +1,27 @@
-"""From two contenders' rows to the verdict on the pair: steps 2 to 5 of the procedure."""
+"""The verdict on two contenders of one problem: steps 2 to 5 of the procedure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.agreement.measure import posterior_of
-from nestor.agreement.run import Run, comparable
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.shape import shape_test
-from nestor.agreement.verdict import PairResult, judge
+from nestor.agreement.verdict import PairResult, PairSide, comparable, judge
 from nestor.posterior.quantities import ComparedQuantities
+from nestor.runner.datatree import posterior_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from nestor.agreement.comparison import EngineRow
     from nestor.agreement.criteria import Criteria
-    from nestor.agreement.density import DensityCheck
+    from nestor.agreement.engine_result import EngineRow
     from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.data.problem import Problem
 
 
-class Pairing:
+class PairJudge:
     """Judges pairs of contenders on one problem.
 
     Parameters
@@ -39,24 +36,21 @@ class Pairing:
         self._problem, self._criteria = problem, criteria
         self._quantities = ComparedQuantities(problem)
 
-    def judge(
-        self, a: EngineRow, b: EngineRow, densities: Mapping[str, DensityCheck], look: int = 1
-    ) -> PairResult:
-        """Give the verdict on two rows.
+    def judge(self, a: EngineRow, b: EngineRow, look: int = 1) -> PairResult:
+        """Give the verdict on two contenders.
 
         Parameters
         ----------
-        densities : mapping of str to DensityCheck
-            Step 0 of each contender, by name.
+        a, b : EngineResult or EngineFailure
+            What became of each.
         look : int
-            How often the rows have been looked at, this time included.
+            How often they have been looked at, this time included.
         """
-        one, other = self.run(a, densities), self.run(b, densities)
         disagree, agree = self._criteria.levels(look)
-        shape, joint = self._distributions(one, other, a, b, disagree)
+        shape, joint = self._distributions(a, b, disagree)
         return judge(
-            one,
-            other,
+            self.side(a),
+            self.side(b),
             margin=self._criteria.margin,
             sd_margin=self._criteria.margin,
             disagree_level=disagree,
@@ -67,38 +61,41 @@ class Pairing:
             looks=look,
         )
 
-    def run(self, row: EngineRow, densities: Mapping[str, DensityCheck]) -> Run:
-        """Return a row as one side of a comparison."""
-        check, sampled = densities.get(row.name), row.sampled_density
-        recovery = row.recovery
-        return Run(
+    def side(self, row: EngineRow) -> PairSide:
+        """Return a contender as one side of a pair."""
+        labels = self._quantities.labels
+        density_ok = None if row.density is None else row.density.same
+        if not isinstance(row, EngineResult):
+            missing = f"{row.status.replace('_', ' ')}: {row.message}"
+            return PairSide(row.name, labels, None, None, density_ok, missing=missing)
+        sampled, recovery = row.sampled_density, row.recovery
+        return PairSide(
             name=row.name,
-            labels=self._quantities.labels,
+            labels=labels,
             summaries=row.summaries,
             gates=row.gates,
-            density_ok=None if check is None else check.same,
+            density_ok=density_ok,
             sampled_ok=None if sampled is None else sampled.same,
             recovered_ok=None if recovery is None else recovery.exact,
-            missing=f"{row.status.replace('_', ' ')}: {row.message}",
         )
 
     def _distributions(
-        self, one: Run, other: Run, a: EngineRow, b: EngineRow, level: float
+        self, a: EngineRow, b: EngineRow, level: float
     ) -> tuple[ShapeResult | None, JointResult | None]:
-        """Steps 4 and 5, where both runs have draws that can be compared at all."""
-        if not comparable(one, other) or one.summaries is None or other.summaries is None:
+        """Steps 4 and 5, where both have draws that can be compared at all."""
+        if not (isinstance(a, EngineResult) and isinstance(b, EngineResult)):
+            return None, None
+        if not comparable(self.side(a), self.side(b)):
             return None, None
         draws = self.draws(a), self.draws(b)
         labels = self._quantities.labels
-        shape = shape_test(*draws, one.summaries, other.summaries, labels, level=level)
+        shape = shape_test(*draws, a.summaries, b.summaries, labels, level=level)
         if not self._criteria.joint:
             return shape, None
         from nestor.agreement.joint import joint_test
 
         return shape, joint_test(*draws, labels, self._quantities.is_node, level=level)
 
-    def draws(self, row: EngineRow) -> NDArray[np.float64]:
-        """Draws of every compared quantity of a row that has draws, (chain, draw, quantity)."""
-        assert row.tree is not None  # noqa: S101 - it has summaries
-        assert row.log_likelihood is not None  # noqa: S101 - likewise
+    def draws(self, row: EngineResult) -> NDArray[np.float64]:
+        """Draws of every compared quantity, (chain, draw, quantity)."""
         return self._quantities.flatten(posterior_of(self._problem, row.tree), row.log_likelihood)
