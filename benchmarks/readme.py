@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nestor.bench.growth import growth
+from nestor.bench.statistics import BenchStatistics
 from nestor.bench.table import read_tables
 from nestor.views.plots import save_bench_plots
 from nestor.views.terminal.bench_running import print_figures
@@ -36,11 +36,11 @@ def printed(folder, part):
     """Return what the terminal shows of results, as an indented block."""
     stream = io.StringIO()
     console = Console(file=stream, width=124, highlight=False, emoji=False, color_system=None)
-    table = read_tables([folder])
+    statistics = BenchStatistics(read_tables([folder]))
     if part == "growth":
-        console.print(growth_view(growth(table)))
+        console.print(growth_view(statistics.growth))
     else:
-        print_figures(table, console)
+        print_figures(statistics, console)
     lines = [line.rstrip() for line in stream.getvalue().strip("\n").splitlines()]
     return "\n".join(f"    {line}".rstrip() for line in lines)
 
@@ -63,7 +63,7 @@ def main(results):
     readme.write_text(renew(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
     for name, charts in CHARTS.items():
         with tempfile.TemporaryDirectory() as folder:
-            save_bench_plots(read_tables([results / name]), Path(folder))
+            save_bench_plots(BenchStatistics(read_tables([results / name])), Path(folder))
             for own, kept in charts.items():
                 shutil.copyfile(Path(folder) / own, IMAGES / kept)
 

@@ -66,7 +66,7 @@ def study(repeats: int, known: dict[str, dict[str, object]]) -> dict[str, dict[s
             if side is None:
                 tally["contract"] += 1
                 continue
-            seen = judged(of, partners[i], side, joint=True).objections()
+            seen = judged(of, partners[i], side).objections()
             tally.update(step for step, objects in seen.items() if objects)
         found[one.mutant.name] = {
             "fault": (one.mutant.__doc__ or "").strip(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.joint import joint_test
 from nestor.agreement.pipeline import diagnose
 from nestor.agreement.recovery import check_recovery
 from nestor.agreement.sampled_density import check_sampled_density
@@ -33,7 +32,6 @@ STEPS = (
     "difference",
     "margin",
     "shape",
-    "joint",
 )
 
 
@@ -139,21 +137,18 @@ class Judged:
 
     def _rejected(self) -> dict[str, tuple[Any, ...]]:
         difference, beyond = self.pair.difference, self.pair.beyond
-        shape, joint = self.pair.shape, self.pair.joint
+        shape = self.pair.shape
         return {
             "difference": () if difference is None else difference.rejected,
             "margin": () if beyond is None else beyond.beyond,
             "shape": () if shape is None else shape.rejected,
-            "joint": (joint.p_value,) if joint is not None and joint.rejected else (),
         }
 
 
-def judged(problem: Problem, a: Side, b: Side, *, joint: bool) -> Judged:
+def judged(problem: Problem, a: Side, b: Side) -> Judged:
     """Judge a pair by every step."""
-    found = ComparedQuantities(problem)
-    labels = found.labels
+    labels = ComparedQuantities(problem).labels
     shape = shape_test(a.quantities, b.quantities, a.run.summaries, b.run.summaries, labels)
-    classified = joint_test(a.quantities, b.quantities, labels, found.is_node) if joint else None
-    pair = judge(a.hidden(), b.hidden(), shape=shape, joint=classified)
-    whole = judge(a.run, b.run, shape=shape, joint=classified)
+    pair = judge(a.hidden(), b.hidden(), shape=shape)
+    whole = judge(a.run, b.run, shape=shape)
     return Judged(a.run, b.run, pair, whole)

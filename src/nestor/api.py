@@ -175,7 +175,6 @@ def compare(
     max_tree_depth: int | None = None,
     cores: int | None = None,
     margin: float = 0.2,
-    joint: bool = False,
     until_verdict: int | None = None,
     timeout: float | None = None,
     out: str | Path | None = None,
@@ -194,9 +193,6 @@ def compare(
         See `nestor.SamplerConfig`; None leaves each library's own setting.
     margin : float
         Largest difference of means, in posterior standard deviations, that counts as none.
-    joint : bool
-        Whether a classifier also tries to tell the joint distributions apart: needs at least 8 chains
-        and scikit-learn.
     until_verdict : int, optional
         Go on drawing, twice as many draws each time, while a pair is inconclusive, up to so many draws
         per chain.
@@ -236,7 +232,7 @@ def compare(
             problem,
             engines,
             config=config,
-            criteria=Criteria(margin, joint, until_verdict),
+            criteria=Criteria(margin, until_verdict),
             timeout=timeout,
             out=out,
             listener=listener,

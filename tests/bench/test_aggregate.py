@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from of_table import aggregate, relative
 
-from nestor.bench.groups import METRICS, aggregate, relative
+from nestor.bench.groups import METRICS
 from nestor.bench.table import CENSORED_STATUSES, SKIPPED
 from nestor.errors import DataError
 

@@ -8,9 +8,9 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from of_table import aggregate
 from rich.console import Console
 
-from nestor.bench.groups import aggregate
 from nestor.bench.plan import plan
 from nestor.bench.record import json_schema
 from nestor.bench.run import _check_problems, run_bench

@@ -3,13 +3,13 @@
 from io import StringIO
 
 import pytest
+from of_table import aggregate, crossovers, growth
 from rich.console import Console
 
 from nestor.bench.bootstrap import MedianInterval, Ratio
 from nestor.bench.environment import is_loaded
-from nestor.bench.groups import aggregate
-from nestor.bench.growth import crossovers, growth
 from nestor.bench.regression import compare_tables
+from nestor.bench.statistics import BenchStatistics
 from nestor.bench.table import load_note
 from nestor.views.terminal.bench_running import print_figures
 from nestor.views.terminal.bench_words import interval_words, ratio_words, reason_words, time_words
@@ -420,7 +420,7 @@ def test_a_load_of_other_processes_is_told_above_the_figures(bench_table):
     # The machine has four cores; a benchmark by itself leaves a load of at most one for each.
     table = bench_table(change=lambda row: row | {"load": 4.4 + (row["seed"] > 3)})
     stream = StringIO()
-    print_figures(table, Console(file=stream, width=160, color_system=None))
+    print_figures(BenchStatistics(table), Console(file=stream, width=160, color_system=None))
     first = stream.getvalue().splitlines()[0]
     assert first.startswith(
         "Other processes were busy: a load of 5.4 before 2 of 5 runs, on 4 cores."

@@ -199,10 +199,6 @@ def test_no_command_is_told_of_an_option_that_it_lacks():
         ),
         (["fit", ".", "FORMULA", "--engine", "numba"], "read its Parquet files with --in-batches"),
         (
-            ["compare", "data.csv", "FORMULA", "--engine", "numba", "--engine", "pymc", "--joint"],
-            "ask for --chains 8",
-        ),
-        (
             ["fit", "data.parquet", "FORMULA", "--engine", "numba@rows", "--in-batches"],
             "the whole table: leave out --in-batches.",
         ),

@@ -132,7 +132,7 @@ def test_arguments(small_problem, data):
     value = data.draw(odd.arguments)
     with only_ours():
         SamplerConfig(**{data.draw(st.sampled_from(_CONFIG)): value})
-    for name in ("margin", "joint", "until_verdict"):
+    for name in ("margin", "until_verdict"):
         with only_ours():
             Criteria(**{name: value})
     for check in (check_timeout, check_budget):

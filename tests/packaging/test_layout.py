@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_EXTRA = {"reference"}
 #: Packages beside the backends that several of them share: they have no entry point and no extra.
 SHARED = {"nestor_exact", "nestor_nutpie"}
-OTHER_EXTRAS = {"all", "data", "plots", "joint", "report"}
+OTHER_EXTRAS = {"all", "data", "plots", "report"}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import numpy as np
 import psutil
 import pytest
 
-import nestor
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.engine_result import TIMINGS, EngineResult
@@ -287,8 +286,3 @@ def test_an_interrupt_at_a_look_ends_everything_and_reuses_nothing(small_problem
 def test_a_budget_is_more_than_the_first_look(small_problem, budget, said):
     with pytest.raises(SpecError, match=said):
         go_on(small_problem, budget=budget)
-
-
-def test_the_joint_test_needs_eight_chains(small_problem):
-    with pytest.raises(SpecError, match="at least 8"):
-        nestor.compare(small_problem, PAIR, joint=True, progress=False)

@@ -1,4 +1,4 @@
-"""What a run of engines is asked for, checked before anything runs: contenders, seconds, memory, criteria."""
+"""What a run of engines is asked for, checked before anything runs: contenders, seconds, memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from nestor.errors.arguments import seconds, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.agreement.criteria import Criteria
     from nestor.data.problem import Problem
     from nestor.engines.protocol import SamplerConfig
 
@@ -135,18 +134,3 @@ def check_memory(problem: Problem, config: SamplerConfig, until_verdict: int | N
         f"{config.chains:,} chains of {draws:,} draws of {quantities:,} quantities take "
         f"{memory_text(draws * one)} of memory, and this machine has {memory_text(there)}; {what}."
     )
-
-
-def check_criteria(criteria: Criteria, config: SamplerConfig) -> None:
-    """Refuse criteria that cannot be met by so many chains and draws, or need what is not installed.
-
-    Raises
-    ------
-    SpecError, Unsupported
-        With what to do.
-    """
-    criteria.check(config.chains, config.draws)
-    if criteria.joint:
-        from nestor.agreement.joint import require_sklearn
-
-        require_sklearn()

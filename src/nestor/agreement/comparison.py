@@ -118,7 +118,7 @@ class Comparison:
     config : SamplerConfig
         How hard each engine tried; its seed is the comparison's.
     criteria : Criteria
-        What was asked of the pairs: margin, joint test, budget.
+        What was asked of the pairs: margin and budget.
     rows : tuple of EngineResult or EngineFailure
         One for each contender.
     pairs : tuple of PairResult

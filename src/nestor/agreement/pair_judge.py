@@ -1,4 +1,4 @@
-"""The verdict on two contenders of one problem: steps 2 to 5 of the procedure."""
+"""The verdict on two contenders of one problem: steps 2 to 4 of the procedure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from nestor.agreement.criteria import Criteria
     from nestor.agreement.engine_result import EngineRow
-    from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.data.problem import Problem
 
@@ -47,7 +46,6 @@ class PairJudge:
             How often they have been looked at, this time included.
         """
         disagree, agree = self._criteria.levels(look)
-        shape, joint = self._distributions(a, b, disagree)
         return judge(
             self.side(a),
             self.side(b),
@@ -56,8 +54,7 @@ class PairJudge:
             disagree_level=disagree,
             agree_level=agree,
             groups=self._quantities.groups,
-            shape=shape,
-            joint=joint,
+            shape=self._shape(a, b, disagree),
             looks=look,
         )
 
@@ -79,22 +76,14 @@ class PairJudge:
             recovered_ok=None if recovery is None else recovery.exact,
         )
 
-    def _distributions(
-        self, a: EngineRow, b: EngineRow, level: float
-    ) -> tuple[ShapeResult | None, JointResult | None]:
-        """Steps 4 and 5, where both have draws that can be compared at all."""
+    def _shape(self, a: EngineRow, b: EngineRow, level: float) -> ShapeResult | None:
+        """Step 4, where both have draws that can be compared at all."""
         if not (isinstance(a, EngineResult) and isinstance(b, EngineResult)):
-            return None, None
+            return None
         if not comparable(self.side(a), self.side(b)):
-            return None, None
-        draws = self.draws(a), self.draws(b)
-        labels = self._quantities.labels
-        shape = shape_test(*draws, a.summaries, b.summaries, labels, level=level)
-        if not self._criteria.joint:
-            return shape, None
-        from nestor.agreement.joint import joint_test
-
-        return shape, joint_test(*draws, labels, self._quantities.is_node, level=level)
+            return None
+        draws, labels = (self.draws(a), self.draws(b)), self._quantities.labels
+        return shape_test(*draws, a.summaries, b.summaries, labels, level=level)
 
     def draws(self, row: EngineResult) -> NDArray[np.float64]:
         """Draws of every compared quantity, (chain, draw, quantity)."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nestor.agreement.arguments import (
-    check_criteria,
     check_memory,
     check_timeout,
     read_contenders,
@@ -94,7 +93,7 @@ def compare(
     config = config or SamplerConfig()
     contenders = read_contenders(engines, problem)
     criteria = criteria or Criteria()
-    check_criteria(criteria, config)
+    criteria.check(config.draws)
     check_timeout(timeout)
     check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.stats.diagnostics import Gates
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class _Document(BaseModel):
@@ -207,7 +207,6 @@ class CriteriaDocument(_Document):
     """What was asked of each pair."""
 
     margin: float = Field(description="Of means in posterior sd, and of sds as a fraction")
-    joint: bool = Field(description="Whether the joint distributions were compared (step 5)")
     until_verdict: int | None = Field(description="Draws per chain up to which to go on")
 
 
@@ -216,7 +215,7 @@ class ComparisonDocument(_Document):
 
     model_config = ConfigDict(title="nestor comparison")
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     nestor_version: str
     verdict: Literal["AGREE", "DISAGREE", "INCONCLUSIVE"]
     problem: ProblemDocument

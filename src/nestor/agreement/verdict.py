@@ -27,7 +27,6 @@ from nestor.stats.plain import as_plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.stats.diagnostics.gates import Gates
     from nestor.stats.diagnostics.summaries import Summaries
@@ -121,8 +120,8 @@ class PairResult:
         Draws per chain still missing in a and in b by that factor; None likewise.
     negligible
         Differences that are real but inside the margin: "detectable, negligible".
-    shape, joint
-        Results of steps 4 and 5; None where they were not done.
+    shape
+        Result of step 4; None where it was not done.
     groups
         The tests summed up by group: population, scales, family, each level, log-likelihood.
     looks
@@ -145,7 +144,6 @@ class PairResult:
     missing_draws: tuple[int, int] | None = None
     negligible: tuple[str, ...] = ()
     shape: ShapeResult | None = None
-    joint: JointResult | None = None
     groups: tuple[GroupResult, ...] = ()
     looks: int = 1
 
@@ -194,7 +192,6 @@ def judge(
     agree_level: float = 0.05,
     groups: Sequence[str] | None = None,
     shape: ShapeResult | None = None,
-    joint: JointResult | None = None,
     looks: int = 1,
 ) -> PairResult:
     """Give the verdict on two contenders. The first rule that applies decides.
@@ -220,8 +217,8 @@ def judge(
         Level of each equivalence test.
     groups
         Group of each scalar; by default all are one group.
-    shape, joint
-        Results of steps 4 and 5, where they were done: a rejection turns AGREE into INCONCLUSIVE.
+    shape
+        Result of step 4, where it was done: a rejection turns AGREE into INCONCLUSIVE.
         So does a quantile that differs significantly and by more than the margin, which equal
         means and sds cannot rule out.
     looks
@@ -245,7 +242,6 @@ def judge(
     rejections = (
         *_far_quantiles(difference, margin),
         *_shape_rejections(shape),
-        *_joint_rejection(joint),
     )
     verdict, reasons = _decide(a, b, tests, rejections)
     if tests is None:
@@ -267,7 +263,6 @@ def judge(
         missing_draws=_missing_draws(a, b, equivalence.draw_factor),
         negligible=tuple(_negligible(tests.difference, equivalence, margin, a.labels)),
         shape=shape,
-        joint=joint,
         groups=summarize_groups(
             groups or ["all"] * len(a.labels), a.labels, tests.difference, equivalence, shape
         ),
@@ -471,15 +466,6 @@ def _shape_rejections(shape: ShapeResult | None) -> Iterator[str]:
         first, more = shape.rejected[0], len(shape.rejected) - 1
         others = f" (and of {more} more)" if more else ""
         yield f"the rank ECDFs of {first.label}{others} leave their simultaneous band"
-
-
-def _joint_rejection(joint: JointResult | None) -> Iterator[str]:
-    """Say that a classifier tells the runs apart."""
-    if joint is not None and joint.rejected:
-        yield (
-            f"a classifier tells the two runs' draws apart (accuracy {joint.accuracy:.0%}, "
-            f"p = {joint.p_value:.2g})"
-        )
 
 
 def _negligible(

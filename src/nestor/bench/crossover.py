@@ -8,12 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from nestor.bench.bootstrap import MedianInterval, estimate
-from nestor.bench.groups import TIMES, Group, group_verdict, groups, runs, series
+from nestor.bench.groups import TIMES, Group, group_verdict, runs, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from nestor.bench.groups import SeriesKey
 
@@ -81,19 +79,14 @@ class _Place:
     log_ratio: float
 
 
-def crossovers(table: pd.DataFrame) -> list[Crossover]:
+def crossovers(groups: Sequence[Group]) -> list[Crossover]:
     """Find for each pair of contenders on CPU and GPU from which size on the GPU reaches the target sooner.
 
     A size counts if both medians are known, or one of them and the other is censored beyond it. Groups
     that disagree count nowhere. Pairs with fewer than two such sizes are left out. Of a contender that ran
     on several numbers of cores the largest counts.
-
-    Raises
-    ------
-    DataError
-        If it is no table of benchmark results.
     """
-    curves = list(_on_most_cores(series(groups(table))).items())
+    curves = list(_on_most_cores(series(groups)).items())
     found = []
     for of_cpu, cpu in curves:
         for of_gpu, gpu in curves:

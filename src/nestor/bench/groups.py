@@ -312,17 +312,6 @@ class Relative:
     ratio: Ratio | None
 
 
-def aggregate(table: pd.DataFrame) -> list[GroupSummary]:
-    """Summarize each group of a table, in the order of `nestor.bench.groups.groups`.
-
-    Raises
-    ------
-    DataError
-        If it is no table of benchmark results.
-    """
-    return [summarize(group) for group in groups(table)]
-
-
 def summarize(group: Group, metrics: Sequence[str] = METRICS) -> GroupSummary:
     """Summarize one group; `metrics` are those that are estimated."""
     rows, first = group.rows, group.rows[0]
@@ -348,13 +337,13 @@ def summarize(group: Group, metrics: Sequence[str] = METRICS) -> GroupSummary:
     )
 
 
-def relative(table: pd.DataFrame, baseline: str | None = None) -> list[Relative]:
+def relative(found: Sequence[Group], baseline: str | None = None) -> list[Relative]:
     """Compare the time to the target of each group with a baseline's of the same track and size.
 
     Parameters
     ----------
-    table : DataFrame
-        Results.
+    found : sequence of Group
+        All groups of a table.
     baseline : str or None
         A contender, whose group with as many chains and cores counts; None: of each track and size the
         quickest group that no run of which disagrees.
@@ -362,9 +351,8 @@ def relative(table: pd.DataFrame, baseline: str | None = None) -> list[Relative]
     Raises
     ------
     DataError
-        If no row has the baseline, or it is no table of benchmark results.
+        If no row has the baseline.
     """
-    found = groups(table)
     names = dict.fromkeys(group.key.contender for group in found)
     if baseline is not None and baseline not in names:
         meant = did_you_mean(baseline, names)

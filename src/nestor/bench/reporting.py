@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from nestor.bench.statistics import BenchStatistics
 from nestor.bench.table import join_tables
 from nestor.views.report import ScenarioInfo, write_report
 
@@ -32,8 +33,8 @@ def report_results(found: Sequence[StoredResults], path: Path) -> Path:
     Unsupported
         If plotly is not installed.
     """
-    write_report(join_tables(found), [scenario_info(one) for one in found], path)
-    return path
+    statistics = BenchStatistics(join_tables(found))
+    return write_report(statistics, [scenario_info(one) for one in found], path)
 
 
 def scenario_info(found: StoredResults) -> ScenarioInfo:

@@ -125,6 +125,7 @@ def table(
     ] = None,
 ) -> None:
     """Print the table of results; records merged from several places are one table."""
+    from nestor.bench.statistics import BenchStatistics
     from nestor.bench.table import read_tables, write_table
     from nestor.errors import SpecError
     from nestor.views.terminal.bench_running import print_results
@@ -139,7 +140,7 @@ def table(
     elif csv:
         typer.echo(found.to_csv(index=False), nl=False)
     else:
-        print_results(found, make_console())
+        print_results(BenchStatistics(found), make_console())
 
 
 @app.command(cls=Once)
@@ -151,15 +152,17 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the results: time to target ESS, growth, phases, cores."""
-    from nestor.bench.table import find_results, read_tables
+    from nestor.bench.statistics import BenchStatistics
+    from nestor.bench.table import join_tables, read_results
     from nestor.errors import DataError
     from nestor.views.plots import save_bench_plots
 
-    found = read_tables(directories)
-    folder = out or find_results(directories)[0]
+    found = read_results(directories)
+    statistics = BenchStatistics(join_tables(found))
+    folder = out or found[0].folder
     if not folder.is_dir():
         raise DataError(f"the folder {folder} does not exist.")
-    for path in save_bench_plots(found, folder):
+    for path in save_bench_plots(statistics, folder):
         typer.echo(str(path))
 
 

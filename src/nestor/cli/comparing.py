@@ -16,7 +16,6 @@ from nestor.cli.arguments import (
     Family,
     Formula,
     InBatches,
-    Joint,
     Json,
     Margin,
     MaxTreeDepth,
@@ -64,7 +63,6 @@ def compare(
     max_tree_depth: MaxTreeDepth = None,
     cores: Cores = None,
     margin: Margin = 0.2,
-    joint: Joint = False,
     until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
@@ -81,7 +79,7 @@ def compare(
 
     model = read_model(formula, spec, prior, family, scale, offset, weights)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
-    criteria = Criteria(margin, joint, until_verdict)
+    criteria = Criteria(margin, until_verdict)
     # Before the data are read, which may take long.
     for one in engine or []:
         Contender.parse_sampler(one, model.level_names)
@@ -105,7 +103,6 @@ def demo(
     max_tree_depth: MaxTreeDepth = None,
     cores: Cores = None,
     margin: Margin = 0.2,
-    joint: Joint = False,
     until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
@@ -116,7 +113,7 @@ def demo(
     from nestor.data.demo import demo_problem
     from nestor.views.terminal.narrow import Prose
 
-    criteria = Criteria(margin, joint, until_verdict)
+    criteria = Criteria(margin, until_verdict)
     config = make_config(chains, warmup, draws, seed, target_accept, max_tree_depth, cores)
     problem, about = demo_problem(model, data_seed)
     console = make_console(stderr=json)

@@ -25,8 +25,9 @@ from nestor.views.terminal.words import count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nestor.bench.crossover import Crossover
     from nestor.bench.groups import GroupSummary
-    from nestor.bench.growth import Crossover, Growth
+    from nestor.bench.growth import Growth
     from nestor.views.plots.canvas import Pen
 
 _PANEL = (4.8, 3.1)  # inches

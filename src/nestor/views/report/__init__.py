@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nestor.bench.statistics import BenchStatistics
+
 __all__ = ["ScenarioInfo", "report_html", "write_report"]
 
 
@@ -37,13 +39,16 @@ def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
     DataError
         If it is no table of benchmark results.
     """
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.page import page
 
-    return page(table, scenarios)
+    return page(BenchStatistics(table), scenarios)
 
 
-def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: Path) -> None:
-    """Write the report to `path`, whole or not at all; see `report_html`.
+def write_report(
+    statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo], path: Path
+) -> Path:
+    """Write the report to `path`, whole or not at all, and return it; see `report_html`.
 
     Raises
     ------
@@ -53,6 +58,8 @@ def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: P
         If it is no table of benchmark results, or the file cannot be written.
     """
     from nestor.runner.store import write_atomically
+    from nestor.views.report.page import page
 
-    text = report_html(table, scenarios)
+    text = page(statistics, scenarios)
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
+    return path

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.bench.crossover import crossovers
 from nestor.views.report.markup import Content, Html, breakable, tag
 from nestor.views.report.wording import count, number
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nestor.bench.crossover import Crossover
+    from nestor.views.report.lines import Section
 
 _CACHES = {"time_to_ess_s": "with empty caches", "time_to_ess_warm_s": "with filled caches"}
 
 
-def crossing(cells: pd.DataFrame, track: str) -> Html | None:
+def crossing(section: Section, track: str) -> Html | None:
     """Return a list of the crossovers of CPU and GPU in a track; None where there was no such pair."""
-    found = [one for one in crossovers(cells) if one.track == track]
+    found = [
+        one
+        for one in section.statistics.crossovers
+        if (one.scenario, one.track) == (section.info.name, track)
+    ]
     if not found:
         return None
     items = [tag("li", _sentence(one)) for one in found]

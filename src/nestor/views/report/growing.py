@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.bench.growth import growth
 from nestor.views.report.curves import PER_GRADIENT, Axes, Curve, curves
 from nestor.views.report.figure import plot
 from nestor.views.report.markup import Html, tag
@@ -13,10 +12,8 @@ from nestor.views.report.wording import duration, memory, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    import pandas as pd
-
     from nestor.bench.growth import Growth
-    from nestor.views.report.lines import Line, Track
+    from nestor.views.report.lines import Line, Section, Track
 
 _LESS = 1e-3
 _TIME_NOTE = (
@@ -47,11 +44,12 @@ _GROWING: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
 )
 
 
-def growth_plots(track: Track, cells: pd.DataFrame) -> Html | None:
+def growth_plots(track: Track, section: Section) -> Html | None:
     """Return the growth curves of a track; None where nothing is swept, or at one size only."""
     if not track.sweep or len(track.sizes) < 2:
         return None
-    fits = {_series(fit): fit for fit in growth(cells)}
+    every = section.statistics.growth
+    fits = {_series(fit): fit for fit in every if fit.scenario == section.info.name}
     made = []
     for metric, title, note, write in _GROWING:
         found = [

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor.bench.bootstrap import ratio
-from nestor.bench.groups import groups, runs
+from nestor.bench.groups import runs
 from nestor.views.report.markup import Content, Html, breakable, tag
 from nestor.views.report.wording import count, duration, estimate, interval, number, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from nestor.bench.bootstrap import Ratio
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.lines import Line, Section, Track
 
 _METRIC = "time_to_ess_s"
@@ -26,12 +25,12 @@ def headline(section: Section) -> Html | None:
     found = [
         tag("p", tag("b", f"{track.name}: ") if several else None, sentence, class_="headline")
         for track in section.tracks
-        if (sentence := _sentence(track, section.cells))
+        if (sentence := _sentence(track, section.statistics))
     ]
     return Html("".join(found)) if found else None
 
 
-def _sentence(track: Track, cells: pd.DataFrame) -> list[Content]:
+def _sentence(track: Track, statistics: BenchStatistics) -> list[Content]:
     """At the largest size at which anything ran: the one that a reader asks for."""
     sizes = [size for size in track.sizes if any(_ran(li) for li in track.of_size(size))]
     if not sizes:
@@ -52,7 +51,7 @@ def _sentence(track: Track, cells: pd.DataFrame) -> list[Content]:
     if len(right) == 1:
         parts.append(", and the only one that reached it with an answer known to be right.")
     else:
-        parts += _against(first, right[1], cells)
+        parts += _against(first, right[1], statistics)
     return [*parts, _others(lines, right)]
 
 
@@ -67,9 +66,9 @@ def _named(line: Line) -> list[Content]:
     return [tag("b", breakable(line.key.contender)), f" ({detail}{line.verdict}, {time})"]
 
 
-def _against(first: Line, second: Line, cells: pd.DataFrame) -> list[Content]:
+def _against(first: Line, second: Line, statistics: BenchStatistics) -> list[Content]:
     """By how much the first is faster than the second, as far as the runs tell."""
-    timed = {group.key: runs(group, _METRIC) for group in groups(cells)}
+    timed = {group.key: runs(group, _METRIC) for group in statistics.groups}
     label = f"{second.key.label} over {first.key.label}"
     times = ratio(timed[second.key], timed[first.key], label)
     if times.low is not None and times.low <= 1:

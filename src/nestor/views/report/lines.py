@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from nestor.bench.groups import TIMES, aggregate, relative
+from nestor.bench.groups import TIMES
 from nestor.views.report.palette import Pen, pens
 from nestor.views.report.scenario import ScenarioInfo
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nestor.bench.bootstrap import MedianInterval
     from nestor.bench.groups import GroupKey, GroupSummary, Relative
+    from nestor.bench.statistics import BenchStatistics
 
 Speed = Literal["shown", "muted", "none"]
 
@@ -89,14 +90,15 @@ class Track:
 
 @dataclass(frozen=True)
 class Section:
-    """A scenario: what is said of it, its cells and its tracks."""
+    """A scenario: what is said of it, its cells and its tracks; statistics are those of all scenarios."""
 
     info: ScenarioInfo
     cells: pd.DataFrame
     tracks: tuple[Track, ...]
+    statistics: BenchStatistics
 
 
-def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Section]:
+def sections(statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo]) -> list[Section]:
     """Sort a table by scenario: in the order of `scenarios`, then those that only the table knows.
 
     Raises
@@ -104,7 +106,8 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
     DataError
         If it is no table of benchmark results.
     """
-    summaries, ratios = aggregate(table), {found.key: found for found in relative(table)}
+    table, summaries = statistics.table, statistics.summaries
+    ratios = {found.key: found for found in statistics.relatives}
     looks = pens(str(name) for name in table["contender"].fillna(""))
     given = _by_name(scenarios)
     names = dict.fromkeys([*given, *(s.key.scenario for s in summaries)])
@@ -113,7 +116,8 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
         own = [s for s in summaries if s.key.scenario == name]
         lines = [Line(s, ratios[s.key], looks[s.key.contender], _detail(s, own)) for s in own]
         info = given.get(name, ScenarioInfo(name))
-        made.append(Section(info, table[table["scenario"].fillna("") == name], _tracks(lines)))
+        cells = table[table["scenario"].fillna("") == name]
+        made.append(Section(info, cells, _tracks(lines), statistics))
     return made
 
 

@@ -20,16 +20,15 @@ from nestor.views.report.wording import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.lines import Section
     from nestor.views.report.scenario import ScenarioInfo
 
 
-def page(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
+def page(statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo]) -> str:
     """See `nestor.views.report.report_html`."""
     plotly()  # refused at once where it is not installed
-    found = sections(table, scenarios)
+    found = sections(statistics, scenarios)
     title = "Benchmark report"
     if len(found) == 1:
         title = found[0].info.title or found[0].info.name

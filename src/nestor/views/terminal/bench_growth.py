@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from nestor.bench.growth import Crossover, Growth
+    from nestor.bench.crossover import Crossover
+    from nestor.bench.growth import Growth
 
 
 def growth_view(found: Sequence[Growth]) -> RenderableType:

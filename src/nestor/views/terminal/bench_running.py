@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nestor.bench.plan import total
 from nestor.bench.run import run_bench
+from nestor.bench.statistics import BenchStatistics
 from nestor.bench.store import TABLE
 from nestor.bench.table import SKIPPED, load_note
 from nestor.errors import Unsupported
@@ -167,11 +168,12 @@ def bench_and_print(
             f"{' without --rerun' if rerun else ''} goes on from there."
         ) from None
     table = finished.table
+    statistics = BenchStatistics(table)
     if len(table):
-        print_results(table, printed)
+        print_results(statistics, printed)
     _print_left(finished.plan, table, printed, rerun=rerun)
     if len(table):
-        _print_files(finished.results, printed)
+        _print_files(finished.results, statistics, printed)
     return table
 
 
@@ -186,38 +188,36 @@ def _print_left(planned: BenchPlan, table: pd.DataFrame, console: Console, *, re
         console.print(Prose(text, 2))
 
 
-def print_results(table: pd.DataFrame, console: Console) -> None:
+def print_results(statistics: BenchStatistics, console: Console) -> None:
     """Print the groups of a table, what did not end well, growth and crossovers."""
-    from nestor.bench.crossover import crossovers
-    from nestor.bench.growth import growth
     from nestor.views.terminal.benching import crossover_view, growth_view
 
-    print_figures(table, console)
-    console.print(growth_view(growth(table)), crossover_view(crossovers(table)))
+    print_figures(statistics, console)
+    console.print(growth_view(statistics.growth), crossover_view(statistics.crossovers))
 
 
-def print_figures(table: pd.DataFrame, console: Console) -> None:
+def print_figures(statistics: BenchStatistics, console: Console) -> None:
     """Print the groups of a table, and what did not end well."""
-    from nestor.bench.groups import aggregate
     from nestor.views.terminal.benching import groups_view, notes_view
 
-    summaries = aggregate(table)
-    if note := load_note(table):
+    summaries = statistics.summaries
+    if note := load_note(statistics.table):
         console.print(Text(note, "yellow"), soft_wrap=True)
     # A group of which nothing ran has no figures: the notes say why.
     run = [summary for summary in summaries if not summary.skipped]
     console.print(groups_view(run or summaries), notes_view(summaries))
 
 
-def _print_files(results: StoredResults, console: Console) -> None:
-    from nestor.bench.reporting import report_results
+def _print_files(results: StoredResults, statistics: BenchStatistics, console: Console) -> None:
+    from nestor.bench.reporting import scenario_info
     from nestor.views.plots import save_bench_plots
+    from nestor.views.report import write_report
 
     folder = results.folder
     names = [TABLE, "cells/"]
     writers: tuple[Callable[[], list[Path]], ...] = (
-        lambda: save_bench_plots(results.table, folder),
-        lambda: [report_results([results], folder / "report.html")],
+        lambda: save_bench_plots(statistics, folder),
+        lambda: [write_report(statistics, [scenario_info(results)], folder / "report.html")],
     )
     for write in writers:
         try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 
 from nestor.agreement.arguments import (
-    check_criteria,
     check_memory,
     check_timeout,
     read_contenders,
@@ -46,7 +45,7 @@ def compare_and_print(
 ) -> Comparison:
     """Compare engines; print the problem, live progress, tables, verdicts and what was written."""
     check_timeout(timeout)
-    check_criteria(criteria, config)
+    criteria.check(config.draws)
     contenders = read_contenders(engines, problem)
     check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)

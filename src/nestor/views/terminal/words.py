@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nestor.agreement.comparison import Comparison
-    from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.agreement.verdict import PairResult
     from nestor.data.index import TreeIndex
@@ -220,8 +219,6 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         yield f"Detectable, negligible: {_some(pair.negligible)}."
     if pair.shape is not None and pair.shape.n_tests:
         yield _shape_sentence(pair.shape)
-    if pair.joint is not None:
-        yield _joint_sentence(pair.joint)
     yield from (sentence(note) for note in pair.notes)
     yield independence(pair, comparison)
 
@@ -259,14 +256,6 @@ def _shape_sentence(shape: ShapeResult) -> str:
     return (
         f"Rank ECDFs leave their simultaneous band for {found} quantities "
         f"(smallest adjusted p {number(shape.p_min or 0.0)})."
-    )
-
-
-def _joint_sentence(joint: JointResult) -> str:
-    return (
-        f"A classifier on all quantities together is right about {joint.accuracy:.0%} of the draws "
-        f"(p = {number(joint.p_value)}, {count(joint.n_permutations)} permutations of chains). "
-        f"R-hat over both runs' chains is at most {joint.rhat:.3f}, which is no test."
     )
 
 
