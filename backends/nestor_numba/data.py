@@ -1,4 +1,4 @@
-"""All that the compiled function of sampled coefficients reads of a problem, in two arrays.
+"""The arrays of a problem that the compiled joint density reads: constants and integers.
 
 The sampled point is laid out as `nestor.engines.coordinates.Coordinates` says.
 """
@@ -230,8 +230,8 @@ def _padded(values: NDArray[np.int_]) -> NDArray[np.int64]:
 
 def statistics_about_pivot(problem: Problem) -> tuple[FloatArray, LeafStatistics]:
     """A pivot of gamma, (c,), and the statistics of the outcome less what it explains."""
-    gamma = pivot(problem.statistics)
-    return gamma, less(problem, problem.statistics, gamma)
+    gamma = gamma_pivot(problem.statistics)
+    return gamma, about_gamma(problem, problem.statistics, gamma)
 
 
 def put_statistics(
@@ -297,7 +297,7 @@ def put_rows(
 _LEFT = 1e-6
 
 
-def pivot(statistics: LeafStatistics) -> FloatArray:
+def gamma_pivot(statistics: LeafStatistics) -> FloatArray:
     """Least-squares gamma, (c,), as far as the data say anything; any value would do.
 
     That of all leaves with one beta, and then from within leaves, where sigma may be small beside what
@@ -324,7 +324,7 @@ def _step(squares: FloatArray, size: FloatArray, gamma: FloatArray) -> FloatArra
     return np.asarray(step / size)
 
 
-def less(problem: Problem, statistics: LeafStatistics, gamma: FloatArray) -> LeafStatistics:
+def about_gamma(problem: Problem, statistics: LeafStatistics, gamma: FloatArray) -> LeafStatistics:
     """Statistics of the outcome less the covariates times `gamma`."""
     if not gamma.size:
         return statistics

@@ -1,4 +1,4 @@
-"""All that the compiled functions read of a problem, in two arrays, and how much scratch they need.
+"""The arrays of a problem that the marginal density and the draws of coefficients read, and their scratch.
 
 One function is then compiled for every problem: trees, leaf statistics, priors and data are arguments.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor_numba.data import PackedArrays, ScratchLayout, less, pivot
+from nestor_numba.data import PackedArrays, ScratchLayout, about_gamma, gamma_pivot
 from nestor_numba.kernels import leaf_moments, levels, priors
 from nestor_numba.kernels import marginal_places as places
 from nestor_numba.kernels.levels import Shape
@@ -61,8 +61,8 @@ class _Packing:
     """Puts a problem together, piece by piece."""
 
     def __init__(self, problem: Problem, statistics: LeafStatistics) -> None:
-        gamma = pivot(statistics)
-        statistics = less(problem, statistics, gamma)
+        gamma = gamma_pivot(statistics)
+        statistics = about_gamma(problem, statistics, gamma)
         self._problem, self._statistics, self._gamma = problem, statistics, gamma
         per_parent = any(level.per_parent for level in problem.levels)
         self._shape = Shape(statistics.n_effects, 1 + statistics.n_covariates, per_parent)

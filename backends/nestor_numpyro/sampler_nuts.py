@@ -1,4 +1,4 @@
-"""From running chains to draws on the host, with every phase timed."""
+"""The sampler ``nuts``: from running chains to draws on the host, with every phase timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sites of the models, and those that every formulation samples: scales and the family's parameters."""
+"""Names of the models' sites, prior families in NumPyro, and the sites that every formulation samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gaussian problem as a tree of messages: what a program is compiled for, and the arrays that it reads.
+"""The tree of a gaussian problem: its layout, which programs are compiled for, and its arrays.
 
 Coefficients of every node are counted from a pivot, a fit to the rows below it, so that all that is summed
 on the way up are differences between neighbours. With m_y and M_z the pivots of the outcome and of the

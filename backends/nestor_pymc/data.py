@@ -1,4 +1,4 @@
-"""The rows of a gaussian outcome, as the few that say the same of each leaf's coefficients.
+"""The rows of a gaussian outcome, reduced to one weighted row for each effect of each leaf.
 
 By its statistics a leaf says of its coefficients beta, gamma given,
 

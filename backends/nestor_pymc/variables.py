@@ -1,4 +1,4 @@
-"""Which free random variables the model has, and how they map to the canonical variables and back.
+"""The free random variables of the model, and their maps to the canonical variables and back.
 
 The model keeps coefficients by effect, (q, n) rather than (n, q): each effect's vector is then contiguous,
 and PyTensor's gather and scatter-add over it run about three times as fast as over rows of a matrix.
@@ -137,7 +137,7 @@ class Variables:
         return {OUTCOME: self.problem.y}
 
     def with_outcome(self, y: NDArray[np.float64]) -> Variables:
-        """Return those of the same model for another outcome."""
+        """Return the variables of the same model for another outcome."""
         return Variables(self.problem.with_outcome(y), self.formulation)
 
     def is_centered(self, level: LevelDesign) -> bool:
@@ -211,7 +211,7 @@ class Variables:
         }
 
     def conditional_draws(self, scales: Arrays, first: int, seed: int) -> ConditionalDraws | None:
-        """What draws the coefficients that `to_canonical` leaves out; None where it leaves out none.
+        """Return draws of the marginalized coefficients given draws of the scales; None if they are sampled.
 
         Parameters
         ----------

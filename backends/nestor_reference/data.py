@@ -1,4 +1,4 @@
-"""Square roots of the leaves: all that a gaussian likelihood needs of the rows.
+"""The square root of each leaf's information: all that a gaussian likelihood needs to know of the rows.
 
 With W the weights of the rows of one leaf, and y less its offset and less a fit (m, g) of all rows together,
 an orthogonal transformation of sqrt(W) [X, Z, y - X m - Z g] leaves a triangle of p rows that know of the

@@ -111,7 +111,7 @@ def test_it_is_found_beside_the_backends_that_come_with_nestor(
     )
     folders = {path.parent.name for path in BACKENDS.glob("nestor_*/backend.py")}
     own = sorted(name.removeprefix("nestor_") for name in folders)
-    expected = [*sorted([*own, "toy"]), "nestor_toy.backend", "True"]
+    expected = [*sorted([*own, "leapfrog", "toy"]), "nestor_toy.backend", "True"]
     assert run(code, target, tmp_path).split() == expected
 
 
@@ -257,6 +257,25 @@ def test_it_passes_the_conformance_kit(target: Path, tmp_path: Path) -> None:
     whole, one = run(code, target, tmp_path).splitlines()
     assert whole.startswith("True "), whole
     assert int(whole.split()[1]) > 75
+    assert one.startswith("True 1 "), one
+
+
+def test_a_sampler_on_a_borrowed_model_passes_it_too(target: Path, tmp_path: Path) -> None:
+    """Fifty lines of Hamiltonian Monte Carlo on numba's model, which stays the implementation."""
+    pytest.importorskip("numba")
+    pytest.importorskip("nutpie")
+    code = (
+        "from nestor.conformance import run_conformance\n"
+        "from nestor.engines import registry\n"
+        "print(registry.get('leapfrog').backend.implementation)\n"
+        "def show(report):\n"
+        "    print(report.ok, report.n_run, [(r.id, r.reason) for r in report.bad])\n"
+        "show(run_conformance('leapfrog', tiers=('api', 'density'), quick=True))\n"
+        "show(run_conformance('leapfrog', only='equals_the_exact_one[leapfrog, gaussian, by quad'))"
+    )
+    implementation, whole, one = run(code, target, tmp_path).splitlines()
+    assert implementation == "numba"
+    assert whole.startswith("True "), whole
     assert one.startswith("True 1 "), one
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """What integrating one innovation out leaves: P_j, h_j (m), and alpha."""
+    """The result of integrating one innovation out: P_j, h_j (m), and alpha."""
 
     row: Vector
     term: Vector
@@ -177,7 +177,7 @@ def up(root: Matrix | None, P: Matrix, h: Matrix, e: Matrix, x: Vector) -> Messa
 
 
 def up_rows(root: Matrix, R: Matrix, x: Vector) -> tuple[Matrix, Matrix, Vector]:
-    """Integrate |V delta + R|^2 out; returns what is left of V and R, and factors of the determinant."""
+    """Integrate |V delta + R|^2 out; returns the updated V and R, and factors of the determinant."""
     V, R = [list(row) for row in root], [list(row) for row in R]
     dets = [step_root(V, R, j, x[j])[1] for j in range(len(x))]
     return V, R, dets

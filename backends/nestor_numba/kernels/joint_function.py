@@ -1,4 +1,4 @@
-"""The compiled function of sampled coefficients: the log density and its gradient.
+"""The joint log density of coefficients and scales with its gradient.
 
 One pass down the levels, the likelihood, one pass up. The point is copied to the scratch first, and the
 gradient from there in the end, so that vectors may reach beyond a level's last node.

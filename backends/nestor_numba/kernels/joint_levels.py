@@ -1,4 +1,4 @@
-"""Passes over a level of sampled coefficients, eight nodes at a time.
+"""Passes over one level whose coefficients are sampled, eight nodes at a time.
 
 An effect of a node is given by e, its deviation from its parent in units of tau, and by z, what is sampled:
 

@@ -1,4 +1,4 @@
-"""What the kernels of sampled coefficients are written for, and where they find the rest.
+"""Which instructions the joint density needs, and where its kernels find the numbers of a problem.
 
 Only what decides which instructions there are is compiled in (`Kind`); trees, priors, formulations and data
 are in two arrays, of constants and of integers, whose places a header and a table of levels name.

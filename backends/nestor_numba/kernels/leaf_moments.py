@@ -1,4 +1,4 @@
-"""Derivatives by the leaves' variances without a second visit to the leaves; shapes of up to two effects.
+"""Derivatives by the leaves' variances without a second pass over the leaves, for up to two effects.
 
 A leaf tells its parent -(z'Q z - 2 t'z) / 2 at the parent's coefficients z, and by the variance x_j of an
 innovation that changes by

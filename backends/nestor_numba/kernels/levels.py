@@ -1,4 +1,4 @@
-"""One level as the passes see it: what is known of nodes, a vector at a time, and where it is kept."""
+"""One level as the message passes see it: the states of its nodes, a vector at a time."""
 
 from __future__ import annotations
 

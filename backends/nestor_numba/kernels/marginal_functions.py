@@ -1,4 +1,4 @@
-"""The compiled functions: log posterior of the scales with its gradient, and draws of the coefficients.
+"""The log posterior of the scales with its gradient, and draws of the coefficients given the scales.
 
 All pointers are in one array of int64 that the functions are given. Nothing is allocated; a call
 takes one of several pieces of scratch and gives it back, so that chains run at once.

@@ -182,7 +182,7 @@ class _Derivatives:
 
 
 def draw(level: Level, precision: Number, v: Vector, noise: Doubles) -> None:
-    """Draw the coefficients of a level, less their pivots, given those of the parents.
+    """Draw the coefficients of a level, less their pivots, given the parents' coefficients.
 
     `noise` is standard normal, (p, slots). Inner nodes' values go where the first column of h was, those of
     leaves to where their noise was.

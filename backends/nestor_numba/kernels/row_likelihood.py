@@ -177,7 +177,7 @@ def _eight(
     inside: Any,
     coefficients: tuple[list[Number], list[Variable]],
 ) -> None:
-    """Eight rows, those of other leaves as if they were met exactly."""
+    """Add eight rows; rows of other leaves count with a residual of zero."""
     residual = columns.y(row)
     predictors = columns.predictors(row)
     for x, coefficient in zip(predictors, coefficients[0], strict=True):

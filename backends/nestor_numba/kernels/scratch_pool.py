@@ -1,4 +1,4 @@
-"""The arrays that compiled functions are given, and the pieces of scratch that calls at once work in."""
+"""A pool of scratch memory: each call of a compiled function takes a piece, and gives it back."""
 
 from __future__ import annotations
 

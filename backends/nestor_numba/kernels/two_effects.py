@@ -1,4 +1,4 @@
-"""A node with two effects and no covariates, in closed form; the functions are those of `any_effects`.
+"""A node with two effects and no covariates, in closed form; same functions as in `any_effects`.
 
 With P = (a, b; b, c), d its determinant, D^2 = diag(x, y) and det = det(I + D P D) = 1 + x a + y c + x y d,
 

@@ -1,4 +1,4 @@
-"""What a check is: a name, the words of what it needs, and a function that raises where it fails."""
+"""A check of the kit: a name, the words of what it needs, and a function that raises where it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an engine can do what is asked of it: checked once, before anything is compiled or started."""
+"""The one check of what is asked of an engine, made before anything is compiled or started."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def require(
     device: str,
     dtype: str,
 ) -> None:
-    """Refuse what a backend's `compile` cannot do; the arguments are those of `Backend.compile`.
+    """Refuse what a backend's `compile` cannot do; takes the arguments of `Backend.compile`.
 
     Raises
     ------

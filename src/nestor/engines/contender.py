@@ -1,4 +1,4 @@
-"""What a comparison lines up: an engine, with how and where it runs."""
+"""A contender: an engine, and how and where it runs."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def _formulation_words(words: Sequence[str], text: str, levels: Sequence[str]) -
 
 
 def _unknown(word: str, levels: Sequence[str]) -> str:
-    """Say what is wrong with a word that is none, and what to write."""
+    """Say what is wrong with an unknown word, and what to write."""
     level, equals, how = word.rpartition("=")
     if equals and level in levels:
         forms = [f"{level}={known}" for known in get_args(Centering)]

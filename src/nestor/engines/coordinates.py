@@ -286,7 +286,7 @@ class Coordinates:
 
     @cached_property
     def above(self) -> PriorTransform:
-        """All scalars but those of the nodes."""
+        """Population coefficients and scales, without the nodes."""
         return PriorTransform((*self.population.priors, *self.scales.priors))
 
     @property
@@ -369,7 +369,7 @@ class Coordinates:
     def _below(
         self, above: FloatArray, z: FloatArray, level: LevelDesign, found: Arrays
     ) -> FloatArray:
-        """Coefficients of a level, (..., n, p), by those of the level above."""
+        """Coefficients of a level, (..., n, p), given the coefficients of the level above."""
         own = np.take(above, level.parent, axis=-2)
         if not level.varying.size:
             return own

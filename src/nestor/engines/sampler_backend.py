@@ -1,4 +1,4 @@
-"""A backend of somebody's sampler on the model of another backend: bring a sampler, not a model."""
+"""A sampler on the model of another backend: bring a sampler, not a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nestor.engines.capability import require, require_config
 from nestor.engines.lazy import in_memory
-from nestor.engines.optional import Differentiable
+from nestor.engines.optional import Differentiable, ProcessEnvironment
 from nestor.engines.protocol import Backend, Capabilities, Draws, Missing, SamplerConfig
 from nestor.engines.support import (
     ChainReporter,
@@ -26,6 +26,8 @@ from nestor.engines.support import (
 from nestor.errors import EngineFailed, SpecError, Unsupported
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
@@ -159,6 +161,16 @@ class SamplerBackend:
         own = {} if self.versions_of is None else self.versions_of()
         return {**self._lender.versions(), **own}
 
+    def device_environment(self, device: Device) -> Mapping[str, str]:
+        """What the model's libraries read; see `ProcessEnvironment`."""
+        lender = self._lender
+        return lender.device_environment(device) if isinstance(lender, ProcessEnvironment) else {}
+
+    def cache_environment(self, folder: Path) -> Mapping[str, str]:
+        """What the model's libraries read; see `ProcessEnvironment`."""
+        lender = self._lender
+        return lender.cache_environment(folder) if isinstance(lender, ProcessEnvironment) else {}
+
     def compile(
         self,
         problem: Problem,
@@ -281,7 +293,7 @@ class BorrowedModel:
 
 @dataclass(frozen=True)
 class _Chain:
-    """One chain's draws, its seconds, and those of its warmup where it has reported."""
+    """One chain's draws and seconds; `warmup` is None where the sampler has not reported."""
 
     positions: FloatArray
     stats: Stats
@@ -293,9 +305,8 @@ class _Timed(ChainReporter):
     """Passes reports on, and notes when warmup was over."""
 
     def __init__(self, report: ChainReporter, warmup: int) -> None:
-        self._report, self._length, self.warmed_up = report, warmup, None
-
-    warmed_up: float | None
+        self._report, self._length = report, warmup
+        self.warmed_up: float | None = None
 
     def __call__(self, done: int, divergences: int = 0) -> None:
         if done >= self._length and self.warmed_up is None:
