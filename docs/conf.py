@@ -32,6 +32,7 @@ nitpicky = True
 # Tutorials are run when the site is built, and again only when their text changes.
 nb_execution_mode = os.environ.get("NESTOR_DOCS_EXECUTE", "cache")
 nb_execution_timeout = 900
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
