@@ -66,7 +66,7 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks
 figures: $(VENV)/.installed-dev  ## run what docs/benchmarks.md shows (an hour; continues where it stopped), renew its tables and charts
 	$(BIN)/nestor bench chem97 --out $(RESULTS)/chem97
 	$(BIN)/nestor bench simulated-3-level --quick --out $(RESULTS)/simulated-3-level-quick
-	$(BIN)/python benchmarks/readme.py $(RESULTS)
+	$(BIN)/python benchmarks/site_tables.py $(RESULTS)
 
 # What benchmarks/gpu.sh needs on a machine with JAX and NumPyro that can download nothing; GPU_HAS names
 # packages that it has besides: GPU_HAS="pandas pyarrow".
@@ -98,7 +98,7 @@ constraints: $(VENV)/pyvenv.cfg  ## move constraints.txt to the newest versions
 	@echo "Now: make test, and look at git diff constraints.txt."
 
 clean:  ## remove the environment, caches and build products; results in nestor-out stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist docs/reference/generated docs/reference/cli.md .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find src backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first interpreter that runs and is new enough: a launcher may exist and fail.
