@@ -34,6 +34,14 @@ def test_readme_is_read_in_five_minutes_and_nothing_wraps() -> None:
     assert [line for line in shown if len(line) > 100] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_what_the_map_of_the_source_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    named = re.findall(r"`((?:src|backends|benchmarks|tests)/[\w/.]*)`", text)
+    assert len(named) >= 5
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_reference_has_every_public_name() -> None:
     page = (DOCS / "reference" / "nestor.md").read_text("utf-8")
     assert set(re.findall(r"^   (\w+)$", page, flags=re.MULTILINE)) == set(nestor.__all__)
