@@ -53,7 +53,7 @@ types: $(VENV)/.installed-dev  ## check types
 # Warnings are errors: a link to a page, a heading or a name that is not there is one. Tutorials are run; those that
 # did not change are taken from the cache. HTML is in build/docs/html.
 docs: $(VENV)/.installed-docs  ## build the documentation site; five tutorials are run (a few minutes, seconds when nothing changed)
-	PATH="$(abspath $(BIN)):$$PATH" COLUMNS=100 $(BIN)/python -m sphinx -b html -W --keep-going -n -q $(SPHINX_ARGS) \
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q $(SPHINX_ARGS) \
 	  -d build/docs/doctrees docs build/docs/html
 	@echo "Look at build/docs/html/index.html"
 

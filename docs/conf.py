@@ -8,6 +8,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+# Tutorials call the command `nestor` of this environment, and its tables fit the page.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["COLUMNS"] = "100"
+
 project = "nestor"
 author = "the nestor developers"
 version = release = installed_version("nestor")
@@ -36,6 +40,8 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+
+highlight_language = "text"
 
 # The API. `name` in a docstring is a link where it is documented, and code where it is not.
 default_role = "py:obj"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ def _help(command: Any, path: list[str]) -> str:
     import typer
 
     parent = None
-    for name in path[:-1]:
+    for name, child in pairwise(path):
         parent = typer.Context(command, info_name=name, parent=parent)
-        command = command.commands[path[path.index(name) + 1]]
+        command = command.commands[child]
     return command.get_help(
         typer.Context(
             command,
@@ -41,7 +41,6 @@ def write_page(target: Path) -> None:
 
     from nestor.cli import app
 
-    os.environ["COLUMNS"] = str(WIDTH)
     root = typer.main.get_command(app)
     text = ["# The command line", "", "What `nestor COMMAND --help` prints.", ""]
     for path in _paths(root, ["nestor"]):
