@@ -78,8 +78,9 @@ def _names(requirements: list[str]) -> set[str]:
 
 def test_constraints_fix_every_dependency(settings: dict[str, Any]) -> None:
     project = settings["project"]
-    wanted = _names(project["dependencies"]) | _names(settings["dependency-groups"]["dev"])
-    for requirements in project["optional-dependencies"].values():
+    wanted = _names(project["dependencies"])
+    groups = settings["dependency-groups"]
+    for requirements in (*project["optional-dependencies"].values(), *groups.values()):
         wanted |= _names(requirements)
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert wanted - _names(lines) == set()

@@ -1,9 +1,9 @@
-"""Renew the benchmark tables and charts that README.md shows, from results directories.
+"""Renew the benchmark tables and charts that docs/benchmarks.md shows, from results directories.
 
-    python benchmarks/readme.py benchmarks/results
+    python benchmarks/site_tables.py benchmarks/results
 
-Each marker ``<!-- bench NAME table -->`` or ``<!-- bench NAME growth -->`` in README.md is followed by a
-block that is replaced by what ``nestor bench table`` prints of the directory NAME: figures and notes, or
+Each marker ``<!-- bench NAME table -->`` or ``<!-- bench NAME growth -->`` in docs/benchmarks.md is followed
+by a block. It is replaced by what ``nestor bench table`` prints of the directory NAME: figures and notes, or
 growth exponents. Charts go to docs/images.
 """
 
@@ -23,7 +23,10 @@ from nestor.views.terminal.bench_running import print_figures
 from nestor.views.terminal.benching import growth_view
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
+#: Of the tables; they stand in the page as they are.
+WIDTH = 100
 #: Results directory to its charts: the picture's own name, and that in docs/images.
 CHARTS = {
     "chem97": {"time-matched.png": "bench-chem97.png"},
@@ -35,7 +38,7 @@ BLOCK = re.compile(r"(<!-- bench (\S+) (table|growth) -->\n)\n(?:    .*\n|\n)*?(
 def printed(folder, part):
     """Return what the terminal shows of results, as an indented block."""
     stream = io.StringIO()
-    console = Console(file=stream, width=124, highlight=False, emoji=False, color_system=None)
+    console = Console(file=stream, width=WIDTH, highlight=False, emoji=False, color_system=None)
     statistics = BenchStatistics(read_tables([folder]))
     if part == "growth":
         console.print(growth_view(statistics.growth))
@@ -45,22 +48,21 @@ def printed(folder, part):
     return "\n".join(f"    {line}".rstrip() for line in lines)
 
 
-def renew(readme, results):
-    """Put the present tables into the text of the README."""
+def renew(text, results):
+    """Put the present tables into the text of the page."""
 
     def block(found):
         return f"{found[1]}\n{printed(results / found[2], found[3])}\n\n"
 
-    renewed, count = BLOCK.subn(block, readme)
+    renewed, count = BLOCK.subn(block, text)
     if not count:
-        raise SystemExit("README.md has no marker such as <!-- bench chem97 table -->")
+        raise SystemExit("the page has no marker such as <!-- bench chem97 table -->")
     return renewed
 
 
 def main(results):
-    """Renew README.md and the charts."""
-    readme = ROOT / "README.md"
-    readme.write_text(renew(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    """Renew the page and the charts."""
+    PAGE.write_text(renew(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     for name, charts in CHARTS.items():
         with tempfile.TemporaryDirectory() as folder:
             save_bench_plots(BenchStatistics(read_tables([results / name])), Path(folder))

@@ -1,4 +1,4 @@
-"""README's benchmarks are those of the committed records."""
+"""The benchmarks of docs/benchmarks.md are those of the committed records."""
 
 import runpy
 from pathlib import Path
@@ -14,19 +14,19 @@ DIRECTORIES = sorted(path.parent.name for path in RESULTS.glob("*/bench.json"))
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
+    return runpy.run_path(str(ROOT / "benchmarks" / "site_tables.py"))
 
 
 def test_the_tables_are_what_the_records_give(script, monkeypatch):
     monkeypatch.delenv("COLUMNS")  # the script sets a width of its own
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert {"chem97", "simulated-3-level-quick"} <= set(DIRECTORIES)
-    assert script["renew"](readme, RESULTS) == readme
+    assert script["renew"](page, RESULTS) == page
 
 
-def test_a_readme_without_markers_is_refused(script):
+def test_a_page_without_markers_is_refused(script):
     with pytest.raises(SystemExit, match="no marker"):
-        script["renew"]("# nestor\n", RESULTS)
+        script["renew"]("# Benchmarks\n", RESULTS)
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)
