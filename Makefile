@@ -9,6 +9,7 @@ FUZZ_CASES ?= 20000
 # that the many short ones of tests/unit come last and neither process ends long before the other.
 PYTEST_JOBS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
+SPHINX_ARGS ?=
 RESULTS ?= benchmarks/results
 WHEELS ?= wheels
 GPU_HAS ?=
@@ -22,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz lint format types bench figures wheels conformance references study constraints clean
+.PHONY: help demo test fuzz lint format types docs readme bench figures wheels conformance references study constraints clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -49,13 +50,23 @@ format: $(VENV)/.installed-dev  ## repair style and formatting where that is saf
 types: $(VENV)/.installed-dev  ## check types
 	$(BIN)/mypy
 
+# Warnings are errors: a link to a page, a heading or a name that is not there is one. Tutorials are run; those that
+# did not change are taken from the cache. HTML is in build/docs/html.
+docs: $(VENV)/.installed-docs  ## build the documentation site; five tutorials are run (a few minutes, seconds when nothing changed)
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q $(SPHINX_ARGS) \
+	  -d build/docs/doctrees docs build/docs/html
+	@echo "Look at build/docs/html/index.html"
+
+readme: $(VENV)/.installed-dev  ## run what README and the worked example show, renew their output and pictures (minutes)
+	$(BIN)/python docs/renew.py
+
 bench: $(VENV)/.installed-dev  ## run the benchmarks
 	$(BIN)/python -m pytest benchmarks/ $(BENCH_ARGS)
 
-figures: $(VENV)/.installed-dev  ## run what README's benchmarks show (an hour; goes on where it stopped), renew its table and charts
+figures: $(VENV)/.installed-dev  ## run what docs/benchmarks.md shows (an hour; continues where it stopped), renew its tables and charts
 	$(BIN)/nestor bench chem97 --out $(RESULTS)/chem97
 	$(BIN)/nestor bench simulated-3-level --quick --out $(RESULTS)/simulated-3-level-quick
-	$(BIN)/python benchmarks/readme.py $(RESULTS)
+	$(BIN)/python benchmarks/site_tables.py $(RESULTS)
 
 # What benchmarks/gpu.sh needs on a machine with JAX and NumPyro that can download nothing; GPU_HAS names
 # packages that it has besides: GPU_HAS="pandas pyarrow".
@@ -82,12 +93,12 @@ study: $(VENV)/.installed-dev  ## measure the procedure's errors and both backen
 
 constraints: $(VENV)/pyvenv.cfg  ## move constraints.txt to the newest versions
 	@$(FIND_UV); "$${uv:?is needed here, and could not be installed}" pip compile --quiet --upgrade \
-	  pyproject.toml --all-extras --group dev --python-version 3.12 --no-header --no-annotate \
+	  pyproject.toml --all-extras --group dev --group docs --python-version 3.12 --no-header --no-annotate \
 	  --output-file constraints.txt
 	@echo "Now: make test, and look at git diff constraints.txt."
 
 clean:  ## remove the environment, caches and build products; results in nestor-out stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist docs/reference/generated docs/reference/cli.md .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find src backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first interpreter that runs and is new enough: a launcher may exist and fail.
@@ -120,4 +131,9 @@ $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing nestor, its engines and the development tools into $(VENV)"
 	@$(call INSTALL,-e '.[all]' --group dev)
+	@touch $@ $(VENV)/.installed-all
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing nestor, its engines and what builds the documentation into $(VENV)"
+	@$(call INSTALL,-e '.[all]' --group docs)
 	@touch $@ $(VENV)/.installed-all

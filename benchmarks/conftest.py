@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import contenders
 import pytest
-from nestor.backend import Device
 from trees import SIZES
 
+from nestor.backend import Device
 from nestor.engines import registry
 from nestor.errors import SpecError, Unsupported
 

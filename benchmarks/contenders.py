@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
-from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
 from trees import LEVELS, make_problem
 
+from nestor.backend import ChainMethod, Device, Differentiable, DType, Preparable
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Centering, Formulation
@@ -22,7 +22,7 @@ from nestor.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nestor.backend import Capabilities, CompiledModel, SampledDensity, SamplerConfig
+    from nestor.backend import Capabilities, CompiledModel, SamplerConfig, TargetDensity
 
 #: Every way of centring with every likelihood, as `Formulation.words` spells them, and marginalized.
 FORMULATIONS: tuple[str, ...] = (
@@ -155,7 +155,7 @@ def prepare(model: CompiledModel, config: SamplerConfig) -> bool:
 
 
 @cache
-def sampled_density(contender: Contender, size: str) -> SampledDensity:
+def sampled_density(contender: Contender, size: str) -> TargetDensity:
     """Return what the contender's sampler evaluates, compiled once.
 
     Raises
@@ -171,7 +171,7 @@ def sampled_density(contender: Contender, size: str) -> SampledDensity:
             (reasons[key] for key in keys if key in reasons), "its backend does not offer it"
         )
         raise Unsupported(f"{contender.engine} has no sampled density with a gradient: {reason}.")
-    return model.sampled_density()
+    return model.target_density()
 
 
 def why_no_gpu() -> str | None:

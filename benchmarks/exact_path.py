@@ -30,7 +30,7 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import track
 
-from nestor.bench.place import environment, load_average
+from nestor.bench.environment import environment, load_average
 from nestor.data.problem import Problem
 from nestor.data.statistics import leaf_statistics
 from nestor.model.spec import ModelSpec
@@ -72,7 +72,7 @@ model = get("numba").backend.compile(
     problem, Formulation.marginalized(spec.level_names), sampler="nutpie", device="cpu", dtype="float64"
 )
 clock.append(time.perf_counter())
-draws = model.deferring().sample(SamplerConfig(chains=4, warmup=500, draws=2000, seed=1))
+draws = model.with_lazy_draws().sample(SamplerConfig(chains=4, warmup=500, draws=2000, seed=1))
 clock.append(time.perf_counter())
 gradients = int(draws.stats["n_steps"].sum())
 json.dump({"read_s": clock[1] - clock[0], "compile_s": clock[2] - clock[1], "peak_bytes": peak,
@@ -158,11 +158,11 @@ def bare(density: Density, z: np.ndarray) -> Callable[[], int]:
 
 def grow_leaves(sizes: tuple[int, ...], console: Console) -> list[dict[str, float]]:
     """Time one value and gradient beside a read-modify-write, in turns; least seconds of each."""
-    from nestor_numba.marginal import Marginal
+    from nestor_numba.marginal import MarginalPosterior
 
     found = []
     for leaves in track(sizes, "leaves", console=console):
-        marginal = Marginal.build(make_leaves(leaves), sampling=False)
+        marginal = MarginalPosterior.build(make_leaves(leaves), sampling=False)
         p = 2
         arrays = np.ones(leaves * (p * (p + 1) // 2 + p))
         gradient = bare(marginal.density, marginal.initial(1))

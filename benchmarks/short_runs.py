@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from contenders import built, prepare
-from nestor.backend import Differentiable
 from trees import make_problem
 
+from nestor.backend import Differentiable
 from nestor.stats.diagnostics import summaries
 
 if TYPE_CHECKING:
-    from nestor.backend import Draws, SamplerConfig
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from nestor.backend import Draws, SamplerConfig
     from nestor.engines.contender import Contender
 
 

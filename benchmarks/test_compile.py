@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from contenders import build, described, keep, prepare
+
 from nestor.backend import SamplerConfig
 
 if TYPE_CHECKING:

@@ -10,14 +10,13 @@ import pytest
 from contenders import built, described, sampled_density
 from trees import make_problem
 
-from nestor.agreement.density import TOLERANCE, density_points
-from nestor.agreement.oracle import Oracle
+from nestor.agreement.density import TOLERANCE, ReferenceDensity, density_points
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
-    from nestor.backend import SampledDensity
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from nestor.backend import TargetDensity
     from nestor.engines.contender import Contender
     from nestor.engines.formulation import Formulation
 
@@ -37,7 +36,7 @@ def per_row(benchmark: BenchmarkFixture, rows: int) -> dict[str, float]:
 
 def reference_value(size: str, formulation: Formulation, point: dict[str, Any]) -> float:
     """The reference's joint density, or that of the scales where coefficients are marginalized."""
-    return Oracle(make_problem(size), n=1).model(formulation).log_density(point)
+    return ReferenceDensity(make_problem(size), n=1).model(formulation).log_density(point)
 
 
 def test_log_density(benchmark: BenchmarkFixture, size: str, density: Contender) -> None:
@@ -66,7 +65,7 @@ def test_value_and_gradient(benchmark: BenchmarkFixture, size: str, sampler: Con
     benchmark.extra_info["dimension"] = sampled.dimension
 
 
-def check_gradient(sampled: SampledDensity, *, exact: bool) -> None:
+def check_gradient(sampled: TargetDensity, *, exact: bool) -> None:
     """Refuse to time a gradient that is not one: it is the slope in its own direction."""
     value, gradient = sampled.value_and_gradient(sampled.start)
     assert math.isfinite(value)

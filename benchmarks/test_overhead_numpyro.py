@@ -14,8 +14,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import SamplerConfig
 
+from nestor.backend import SamplerConfig
 from nestor.data.problem import Problem
 from nestor.engines.formulation import Formulation
 from nestor.model.spec import ModelSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contenders import described
-from nestor.backend import SamplerConfig
 from short_runs import effective, medians, run_rounds
+
+from nestor.backend import SamplerConfig
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

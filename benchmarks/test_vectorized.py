@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contenders import described
-from nestor.backend import SamplerConfig
 from short_runs import run_rounds, speed
+
+from nestor.backend import SamplerConfig
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

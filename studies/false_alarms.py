@@ -13,11 +13,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nestor.backend import SamplerConfig
 from rich.progress import track
 from steps import Side, judged, measure
 from writing import arguments, write_record
 
+from nestor.backend import SamplerConfig
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.references import problem
@@ -41,7 +41,7 @@ ENGINES = {
 #: Two different right engines.
 DIFFERENT = ("numpyro@noncentered", "pymc@noncentered")
 #: What each step's family-wise level says.
-NOMINAL = {"difference": 0.01, "margin": 0.01, "shape": 0.01, "joint": 0.01, "DISAGREE": 0.01}
+NOMINAL = {"difference": 0.01, "margin": 0.01, "shape": 0.01, "DISAGREE": 0.01}
 
 
 def runs(of: Problem, text: str, count: int, first_seed: int) -> Iterator[Side]:
@@ -85,7 +85,7 @@ class Tally:
         if not (a.run.gates.passed and b.run.gates.passed):
             return
         self.compared += 1
-        found = judged(self.problem, a, b, joint=True)
+        found = judged(self.problem, a, b)
         self.counts.update(step for step, objects in found.objections().items() if objects)
         self.first += found.first_objections()
 

@@ -15,12 +15,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from nestor.backend import SamplerConfig
 from rich.progress import track
 from steps import STEPS, judged, measure
 from writing import RESULTS, write_record
 
 from nestor.agreement.density import compare_densities, density_points
+from nestor.backend import SamplerConfig
 from nestor.engines.formulation import Formulation
 from nestor.references import problem
 
@@ -66,7 +66,7 @@ def study(repeats: int, known: dict[str, dict[str, object]]) -> dict[str, dict[s
             if side is None:
                 tally["contract"] += 1
                 continue
-            seen = judged(of, partners[i], side, joint=True).objections()
+            seen = judged(of, partners[i], side).objections()
             tally.update(step for step, objects in seen.items() if objects)
         found[one.mutant.name] = {
             "fault": (one.mutant.__doc__ or "").strip(),

@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.joint import joint_test
-from nestor.agreement.measure import diagnose
+from nestor.agreement.pipeline import diagnose
 from nestor.agreement.recovery import check_recovery
-from nestor.agreement.run import Run
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.agreement.shape import shape_test
-from nestor.agreement.verdict import PairResult, Verdict, judge
+from nestor.agreement.verdict import PairResult, PairSide, Verdict, judge
 from nestor.errors import EngineFailed
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
-    from nestor.backend import Draws, SamplerConfig
     from numpy.typing import NDArray
 
+    from nestor.backend import Draws, SamplerConfig
     from nestor.data.problem import Problem
 
 #: After the densities, in the order of the procedure.
@@ -34,7 +32,6 @@ STEPS = (
     "difference",
     "margin",
     "shape",
-    "joint",
 )
 
 
@@ -44,7 +41,7 @@ class Side:
 
     Parameters
     ----------
-    run : Run
+    run : PairSide
         Summaries, gates and density checks.
     quantities : ndarray, (chain, draw, quantity)
         Draws of every compared quantity.
@@ -52,10 +49,10 @@ class Side:
         Whether the density that it sampled is the reference's.
     """
 
-    run: Run
+    run: PairSide
     quantities: NDArray[np.float64]
 
-    def hidden(self) -> Run:
+    def hidden(self) -> PairSide:
         """The run as if its densities and gates had passed, so that later steps must object alone."""
         passed = replace(self.run.gates, passed=True, failures=())
         return replace(self.run, density_ok=True, sampled_ok=True, recovered_ok=None, gates=passed)
@@ -89,9 +86,9 @@ def measure(
         marginalized=whitened is not None,
     )
     recovered = whitened and check_recovery(problem, name, draws.values, whitened)
-    run = Run(
+    run = PairSide(
         name,
-        Quantities(problem).labels,
+        ComparedQuantities(problem).labels,
         found.summaries,
         found.gates,
         True,
@@ -107,7 +104,7 @@ class Judged:
 
     Parameters
     ----------
-    first, second : Run
+    first, second : PairSide
         The two runs.
     pair : PairResult
         Every step as if the ones before had passed.
@@ -115,8 +112,8 @@ class Judged:
         What a user is told.
     """
 
-    first: Run
-    second: Run
+    first: PairSide
+    second: PairSide
     pair: PairResult
     whole: PairResult
 
@@ -140,21 +137,18 @@ class Judged:
 
     def _rejected(self) -> dict[str, tuple[Any, ...]]:
         difference, beyond = self.pair.difference, self.pair.beyond
-        shape, joint = self.pair.shape, self.pair.joint
+        shape = self.pair.shape
         return {
             "difference": () if difference is None else difference.rejected,
             "margin": () if beyond is None else beyond.beyond,
             "shape": () if shape is None else shape.rejected,
-            "joint": (joint.p_value,) if joint is not None and joint.rejected else (),
         }
 
 
-def judged(problem: Problem, a: Side, b: Side, *, joint: bool) -> Judged:
+def judged(problem: Problem, a: Side, b: Side) -> Judged:
     """Judge a pair by every step."""
-    found = Quantities(problem)
-    labels = found.labels
+    labels = ComparedQuantities(problem).labels
     shape = shape_test(a.quantities, b.quantities, a.run.summaries, b.run.summaries, labels)
-    classified = joint_test(a.quantities, b.quantities, labels, found.is_node) if joint else None
-    pair = judge(a.hidden(), b.hidden(), shape=shape, joint=classified)
-    whole = judge(a.run, b.run, shape=shape, joint=classified)
+    pair = judge(a.hidden(), b.hidden(), shape=shape)
+    whole = judge(a.run, b.run, shape=shape)
     return Judged(a.run, b.run, pair, whole)

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "agreement.md"
-_LIBRARIES = ("nestor", "numpy", "scipy", "numpyro", "jax", "pymc", "nutpie", "scikit-learn")
+_LIBRARIES = ("nestor", "numpy", "scipy", "numpyro", "jax", "pymc", "nutpie")
 
 
 def arguments(name: str, default: int, help_: str) -> int:

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from nestor import ModelSpec, Problem
 from nestor.engines import registry
 
 ENGINES = Path(__file__).parent / "fixtures" / "engines"
+
+
+def pytest_configure() -> None:
+    """Undo that signals are ignored, which every process that a test starts would inherit.
+
+    A script's background job ignores SIGINT, and one under nohup SIGHUP.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

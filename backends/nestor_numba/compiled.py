@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
-
-from nestor.engines.deferred import in_memory
-from nestor.errors import EngineFailed, Unsupported
+from nestor.engines.lazy import in_memory
+from nestor.engines.optional import TargetDensity
+from nestor.engines.protocol import Draws, SamplerConfig, Timings
+from nestor.engines.support import find_start, needs_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
-    from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import ProgressCallback
     from nestor_numba.evaluating import Density
     from nestor_nutpie.sampling import Collect, Collected, NutpieRuns
 
     type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
-
-_TRIES = 100
 
 
 class Posterior(Protocol):
@@ -44,34 +43,9 @@ class Posterior(Protocol):
         """A starting point, (d,)."""
         ...
 
-    def collect(self, free: Arrays, first: int, config: SamplerConfig) -> Collected:
-        """From nutpie's variables to the canonical ones; see `nestor_nutpie.sampling.Collect`."""
+    def collect(self, z: FloatArray, first: int, config: SamplerConfig) -> Collected:
+        """Map draws of the sampled point, (chain, draw, d), the first of them number `first`."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Walked:
-    """What nutpie's chains walk on; see `nestor.engines.protocol.SampledDensity`.
-
-    Parameters
-    ----------
-    density : Density
-        The very function.
-    start : ndarray, (d,)
-        A point where value and gradient are finite.
-    """
-
-    density: Density
-    start: FloatArray
-
-    @property
-    def dimension(self) -> int:
-        """Number of unconstrained scalars."""
-        return self.density.dimension
-
-    def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
-        """Evaluate."""
-        return self.density(z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +72,6 @@ class NumbaModel:
     runs: NutpieRuns | None
     defers: bool = False
 
-    #: The data stay on the host.
-    upload_seconds: ClassVar[float] = 0.0
-
     @classmethod
     def build(cls, problem: Problem, formulation: Formulation, sampler: str | None) -> Self:
         """Lay the problem out and compile what is needed."""
@@ -124,16 +95,16 @@ class NumbaModel:
         built = self.build(self.problem.with_outcome(y), self.formulation, sampler)
         return replace(built, defers=self.defers)
 
-    def deferring(self) -> Self:
-        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+    def with_lazy_draws(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `SupportsLazyDraws`."""
         return replace(self, defers=True)
 
     def log_density(self, point: Arrays) -> float:
         """Log density at a point of the canonical variables; see `CompiledModel`."""
         return self.posterior.log_density(point)
 
-    def sampled_density(self) -> Walked:
-        """What the sampler walks on, with its gradient; see `Differentiable`.
+    def target_density(self) -> TargetDensity:
+        """The density that nutpie walks on, with its gradient; see `Differentiable`.
 
         Raises
         ------
@@ -142,13 +113,15 @@ class NumbaModel:
         EngineFailed
             If no point with a finite density is found.
         """
-        self._sampler()
-        for seed in range(_TRIES):
-            start = self.posterior.initial(seed)
-            value, gradient = self.posterior.density(start)
-            if np.isfinite(value) and np.isfinite(gradient).all():
-                return Walked(self.posterior.density, start)
-        raise EngineFailed(f"numba found no point with a finite density in {_TRIES} tries.")
+        needs_sampler(self.runs)
+        density = self.posterior.density
+        start = find_start(density, self.posterior.initial, "numba")
+        return TargetDensity(density, start, self._to_draws)
+
+    def _to_draws(self, z: FloatArray, first: int, seed: int) -> Draws:
+        found = self.posterior.collect(z, first, SamplerConfig(seed=seed))
+        stats = {"log_jacobian": found.log_jacobian}
+        return self._made(Draws(found.values, stats, Timings(), {}, deferred=found.deferred))
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Run all chains; every draw is a NumPy array on return.
@@ -160,54 +133,52 @@ class NumbaModel:
         EngineFailed
             If nutpie stops.
         """
-        return self._made(self._sampler().sample(config, on_progress, self._collect(config)))
+        return self._made(
+            needs_sampler(self.runs).sample(config, on_progress, self._collect(config))
+        )
 
-    def sample_in_looks(
+    def sample_until(
         self,
         config: SamplerConfig,
         looks: Sequence[int],
         on_progress: ProgressCallback | None = None,
     ) -> Iterator[Draws]:
-        """Run all chains, stopping for a look each time they have so many draws; see `Extensible`.
+        """Run all chains, stopping for a look each time they have so many draws; see `Resumable`.
 
         Raises
         ------
         SpecError, Unsupported, EngineFailed
-            As `nestor_nutpie.sampling.NutpieRuns.sample_in_looks`.
+            As `nestor_nutpie.sampling.NutpieRuns.sample_until`.
         """
         collect = self._collect(config)
         with closing(
-            self._sampler().sample_in_looks(config, looks, on_progress, collect)
+            needs_sampler(self.runs).sample_until(config, looks, on_progress, collect)
         ) as stretches:
             for draws in stretches:
                 yield self._made(draws)
 
     def _collect(self, config: SamplerConfig) -> Collect:
-        return lambda free, first: self.posterior.collect(free, first, config)
+        from nestor_numba.sampler_nutpie import POSITION
+
+        return lambda free, first: self.posterior.collect(free[POSITION], first, config)
 
     def _made(self, draws: Draws) -> Draws:
         return draws if self.defers else in_memory(draws, self.problem.variables)
 
-    def _sampler(self) -> NutpieRuns:
-        if self.runs is None:
-            raise Unsupported(
-                "this model was compiled for densities only: compile it with a sampler."
-            )
-        return self.runs
-
 
 def _posterior(problem: Problem, formulation: Formulation, *, sampling: bool) -> Posterior:
     if formulation.is_marginalized:
-        from nestor_numba.marginal import Marginal
+        from nestor_numba.marginal import MarginalPosterior
 
-        return Marginal.build(problem, sampling=sampling)
-    from nestor_numba.sampled import Sampled
+        return MarginalPosterior.build(problem, sampling=sampling)
 
-    return Sampled.build(problem, formulation, sampling=sampling)
+    from nestor_numba.model import JointPosterior
+
+    return JointPosterior.build(problem, formulation, sampling=sampling)
 
 
 def _runs(posterior: Posterior) -> NutpieRuns:
-    from nestor_numba.nutpie_model import NutpieModel, copying
+    from nestor_numba.sampler_nutpie import NutpieModel, copying
     from nestor_nutpie.sampling import NutpieRuns
 
     copying()

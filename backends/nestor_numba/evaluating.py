@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.engines.cores import usable_cores
+from nestor.engines.support import usable_cores
 from nestor.errors import EngineFailed
-from nestor_numba.pieces import VALUES
+from nestor_numba.kernels.scratch_pool import VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ _EVALUATED = (0, 3, 4)
 
 
 def pieces_wanted() -> int:
-    """Pieces of scratch: one for each core that may be used, and one for who else may ask."""
+    """ScratchPool of scratch: one for each core that may be used, and one for who else may ask."""
     return len(usable_cores()) + 1
 
 
@@ -40,9 +40,9 @@ class Workspace:
     Parameters
     ----------
     constants, integers : ndarray
-        See `nestor_numba.arena`.
+        See `nestor_numba.tree`.
     scratch : ndarray, (pieces, size)
-        Holds what `nestor_numba.arena` says at first.
+        Holds what `nestor_numba.tree` says at first.
     noise : int
         Standard normal numbers of one draw.
     """
@@ -79,7 +79,7 @@ class Density:
     Parameters
     ----------
     function : numba's C function
-        Of the type `nestor_numba.compiling.DENSITY`.
+        Of the type `nestor_numba.kernels.compiling.DENSITY`.
     workspace : Workspace
         What it reads.
     dimension : int

@@ -1,4 +1,4 @@
-"""The tree as the kernels read it: groups of families, their children interleaved.
+"""The order in which the kernels store the nodes of a level: groups of families, children interleaved.
 
 A vector operation works on several nodes at once, one in each lane; there are four or eight. Adding up the
 messages of children, and handing down what their parent knows, would then mix lanes, or leave most of them
@@ -71,7 +71,7 @@ def _lengths(children: IntArray) -> list[int]:
 
 
 def _cut(children: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray]:
-    """Pieces of families: their parents, their first children, and how many there are."""
+    """ScratchPool of families: their parents, their first children, and how many there are."""
     pieces = -(-children // longest)
     parent = np.repeat(np.arange(len(children)), pieces)
     number = np.arange(len(parent)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -7,31 +7,30 @@ computes. Two chains on two cores took 0.51 of the time of one after another (4,
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nestor.engines.protocol import Progress
+from nestor.engines.support import run_chains
 from nestor.errors import EngineFailed
-from nestor_numpyro.starts import find_start
+from nestor_numpyro.programs import seed_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from nestor.engines.protocol import Phase, ProgressCallback, SamplerConfig
     from nestor_numpyro.data import ModelData
-    from nestor_numpyro.place import Place
+    from nestor_numpyro.execution import Execution
     from nestor_numpyro.programs import Programs
+
 
 #: Seconds between two reports of a chain, or more where reporting is slow.
 REPORT_EVERY = 0.2
@@ -67,7 +66,7 @@ class Run:
 
 
 class Chains:
-    """All chains of a run; between calls of `advance` they rest. Use it inside the place's scope.
+    """All chains of a run; between calls of `advance` they rest. Use it inside the execution's scope.
 
     Parameters
     ----------
@@ -77,15 +76,15 @@ class Chains:
         Chains, warmup, seed, and how chains are run.
     data : ModelData
         The model's argument.
-    place : Place
+    execution : Execution
         Device and precision.
     """
 
     def __init__(
-        self, programs: Programs, config: SamplerConfig, data: ModelData, place: Place
+        self, programs: Programs, config: SamplerConfig, data: ModelData, execution: Execution
     ) -> None:
         self._config = config
-        self._place = place
+        self._execution = execution
         numbers = range(config.chains)
         if config.chain_method == "vectorized":
             # Lanes of one program: each iteration waits for the longest trajectory.
@@ -113,45 +112,18 @@ class Chains:
             Called in the calling thread.
         """
         self.drawn += draws
-        if self._config.chain_method == "parallel":
-            return self._side_by_side(draws, total, progress)
+        if self._config.chain_method != "vectorized":
+            return self._each(draws, total, progress)
         return [c.advance(draws, _reporter(progress, total, c.numbers)) for c in self._chains]
 
-    def _side_by_side(self, draws: int, total: int, progress: ProgressCallback) -> list[Run]:
-        """Run chains in threads, which end with the stretch."""
-        events: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
-        stop = threading.Event()
+    def _each(self, draws: int, total: int, progress: ProgressCallback) -> list[Run]:
+        """Go on with every chain, one after another or in threads, which end with the stretch."""
 
-        def work(chain: _Chain) -> Run:
-            try:
-                with self._place.scope():
-                    return chain.advance(draws, _reporter(events.put, total, chain.numbers), stop)
-            finally:
-                events.put(None)
+        def work(chain: int, tell: ProgressCallback) -> Run:
+            with self._execution.scope():
+                return self._chains[chain].advance(draws, _reporter(tell, total, (chain,)))
 
-        with ThreadPoolExecutor(workers(self._config), thread_name_prefix="nestor-chain") as pool:
-            futures = [pool.submit(work, chain) for chain in self._chains]
-            try:
-                running = len(futures)
-                while running:
-                    event = events.get()
-                    if event is None:
-                        running -= 1
-                    else:
-                        progress(event)
-            finally:
-                # Also on an interrupt, or if the callback fails: chains end at their next report.
-                stop.set()
-        return [future.result() for future in futures]
-
-
-def workers(config: SamplerConfig) -> int:
-    """Threads of a parallel run: no more than chains, nor than cores that may be used."""
-    if config.cores is not None:
-        return min(config.cores, config.chains)
-    affinity = getattr(os, "sched_getaffinity", None)
-    usable = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return min(usable, config.chains)
+        return run_chains(work, self._config, progress, "numpyro")
 
 
 def _reporter(progress: ProgressCallback, total: int, chains: Sequence[int]) -> Report:
@@ -178,12 +150,12 @@ class _Chain:
         lanes = programs.plan.lanes
         self._divergences = np.zeros(() if lanes is None else lanes, np.int64)
 
-    def advance(self, draws: int, report: Report, stop: threading.Event | None = None) -> Run:
+    def advance(self, draws: int, report: Report) -> Run:
         """Make `draws` draws, after warming up if there are none yet."""
         warmup = self._programs.plan.warmup
-        spent = self._warm_up(report, stop) if self._state is None else 0.0
+        spent = self._warm_up(report) if self._state is None else 0.0
         begin = time.perf_counter()
-        for done, found in self._iterate(draws, stop):
+        for done, found in self._iterate(draws):
             self._divergences = self._divergences + found
             report("sampling", warmup + self._drawn + done, self._divergences)
         seconds = time.perf_counter() - begin
@@ -193,28 +165,24 @@ class _Chain:
         rows = slice(row, row + draws)
         return Run(self._buffers, rows, number, self._divergences, spent, seconds)
 
-    def _warm_up(self, report: Report, stop: threading.Event | None) -> float:
+    def _warm_up(self, report: Report) -> float:
         """Find a starting point and adapt; returns the seconds that it took."""
         begin = time.perf_counter()
         report("warmup", 0, self._divergences)
         self._state, self._buffers = find_start(
             self._programs, self._data, self._seed, self.numbers
         )
-        for done, _ in self._iterate(self._programs.plan.warmup, stop):
+        for done, _ in self._iterate(self._programs.plan.warmup):
             report("warmup", done, self._divergences)
         return time.perf_counter() - begin
 
-    def _iterate(
-        self, iterations: int, stop: threading.Event | None
-    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def _iterate(self, iterations: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Advance, as many iterations at a time as fit between two reports.
 
         Yields iterations done so far and the divergences since the last yield.
         """
         done, stretch = 0, 1
         while done < iterations:
-            if stop is not None and stop.is_set():
-                raise EngineFailed("numpyro was stopped before its chains had ended.")
             stretch = min(stretch, iterations - done)
             begin = time.perf_counter()
             count = np.asarray(stretch, np.int32)
@@ -230,3 +198,71 @@ class _Chain:
             # Trajectories change length during warmup, so the guess may be off: let it grow slowly.
             fits = int(every * stretch / max(seconds, 1e-9))
             stretch = max(1, min(fits, 4 * stretch))
+
+
+RADIUS = 2.0
+TRIES = 100
+
+#: The strategy in words, for records.
+DESCRIPTION = f"uniform(-{RADIUS:g}, {RADIUS:g}) on the unconstrained scale, at most {TRIES} tries"
+
+
+def find_start(
+    programs: Programs, data: ModelData, seed: int, chains: Sequence[int]
+) -> tuple[Any, Any]:
+    """Start one chain, or several as lanes, at points of finite density and gradient.
+
+    Parameters
+    ----------
+    programs : Programs
+        Compiled for one chain or for ``len(chains)`` lanes.
+    data : ModelData
+        The model's argument.
+    seed : int
+        The run's seed; a chain's key and point depend on it and on the chain's number only.
+    chains : sequence of int
+        Numbers of the chains.
+
+    Returns
+    -------
+    state, buffers
+        As from `Programs.start`.
+
+    Raises
+    ------
+    EngineFailed
+        If there is no such point among the tries.
+    """
+    single = programs.plan.lanes is None
+    numbers = np.asarray(chains[0] if single else chains, np.uint32)
+    key = programs.key(seed_words(seed), numbers)
+    points = [_draw(programs.shapes, seed, chain, 0) for chain in chains]
+    for attempt in range(1, TRIES + 1):
+        at = points[0] if single else {n: np.stack([p[n] for p in points]) for n in points[0]}
+        state, buffers = jax.block_until_ready(programs.start(key, at, data))
+        finite = _finite(state, len(chains))
+        if finite.all():
+            return state, buffers
+        for lane in np.flatnonzero(~finite).tolist():
+            points[lane] = _draw(programs.shapes, seed, chains[lane], attempt)
+    raise EngineFailed(
+        f"numpyro found no starting point with a finite density and gradient in {TRIES} tries "
+        f"(chain {chains[int(np.argmin(finite))]}). "
+        "Check the priors against the data, or rescale the predictors."
+    )
+
+
+def _draw(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, chain: int, attempt: int
+) -> dict[str, Any]:
+    rng = np.random.default_rng([seed, chain, attempt])
+    return {
+        name: np.asarray(rng.uniform(-RADIUS, RADIUS, shape), jnp.result_type(float))
+        for name, shape in shapes.items()
+    }
+
+
+def _finite(state: Any, chains: int) -> NDArray[np.bool_]:
+    leaves = jax.tree.leaves((state.potential_energy, state.z_grad))
+    flat = (np.asarray(leaf).reshape(chains, -1) for leaf in leaves)
+    return np.all([np.isfinite(values).all(axis=1) for values in flat], axis=0)

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from nestor.engines.deferred import in_memory
+from nestor.engines.lazy import in_memory
 from nestor.engines.protocol import Progress
-from nestor.errors import SpecError, Unsupported
-from nestor_numpyro.data import RowsData, put_data, with_outcome
+from nestor.engines.support import check_looks, needs_sampler
+from nestor.errors import Unsupported
+from nestor_numpyro.data import (
+    RowsData,
+    merged_arrays,
+    put_data,
+    rows_arrays,
+    statistics_arrays,
+    with_outcome,
+)
 from nestor_numpyro.density import LogDensity
-from nestor_numpyro.form import form_of
-from nestor_numpyro.place import failing_allocations
-from nestor_numpyro.programs import Plan, Programs, compile_programs, unconstrained
-from nestor_numpyro.sampling import Sampling
-from nestor_numpyro.walked import Walked, compile_walked
+from nestor_numpyro.execution import failing_allocations
+from nestor_numpyro.marginal import build_marginal_model
+from nestor_numpyro.model import build_model
+from nestor_numpyro.programs import Plan, Programs, compile_programs
+from nestor_numpyro.recovery import ConditionalSampler
+from nestor_numpyro.sampler_nuts import Sampling
+from nestor_numpyro.target import compile_target_density
+from nestor_numpyro.tree import build_tree, tree_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
+    from nestor.engines.optional import TargetDensity
     from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor_numpyro.data import ModelData
-    from nestor_numpyro.form import Form
-    from nestor_numpyro.place import Place
+    from nestor_numpyro.execution import Execution
+    from nestor_numpyro.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +54,7 @@ class NumPyroModel:
         How it is parametrized.
     sampler : str or None
         None for densities only.
-    place : Place
+    execution : Execution
         Device and precision.
     data : ModelData
         The problem's arrays, there.
@@ -62,7 +74,7 @@ class NumPyroModel:
     problem: Problem
     formulation: Formulation
     sampler: str | None
-    place: Place
+    execution: Execution
     data: ModelData
     form: Form
     density: LogDensity
@@ -72,16 +84,21 @@ class NumPyroModel:
 
     @classmethod
     def build(
-        cls, problem: Problem, formulation: Formulation, *, sampler: str | None, place: Place
+        cls,
+        problem: Problem,
+        formulation: Formulation,
+        *,
+        sampler: str | None,
+        execution: Execution,
     ) -> Self:
         """Put the data on the device; compile the density if no sampler is asked for."""
         form = form_of(problem, formulation)
-        with failing_allocations(), place.scope():
-            data, seconds = put_data(form.arrays(problem), place)
-        density = LogDensity(problem, formulation, form.model, place)
+        with failing_allocations(), execution.scope():
+            data, seconds = put_data(form.arrays(problem), execution)
+        density = LogDensity(problem, formulation, form.model, execution)
         if sampler is None:
             density.compile(data)
-        return cls(problem, formulation, sampler, place, data, form, density, seconds)
+        return cls(problem, formulation, sampler, execution, data, form, density, seconds)
 
     def with_outcome(self, y: NDArray[np.float64]) -> Self:
         """Return the model for another outcome.
@@ -101,18 +118,20 @@ class NumPyroModel:
         """
         problem = self.problem.with_outcome(y)
         if not self.form.keeps_shapes:
-            built = self.build(problem, self.formulation, sampler=self.sampler, place=self.place)
+            built = self.build(
+                problem, self.formulation, sampler=self.sampler, execution=self.execution
+            )
             return replace(built, defers=self.defers)
-        with self.place.scope():
+        with self.execution.scope():
             if isinstance(self.data, RowsData):
-                data, seconds = with_outcome(self.data, problem, self.place)
+                data, seconds = with_outcome(self.data, problem, self.execution)
             else:
                 # The outcome is in most of the statistics.
-                data, seconds = put_data(self.form.arrays(problem), self.place)
+                data, seconds = put_data(self.form.arrays(problem), self.execution)
         return replace(self, problem=problem, data=data, upload_seconds=seconds)
 
-    def deferring(self) -> Self:
-        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+    def with_lazy_draws(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `SupportsLazyDraws`."""
         return replace(self, defers=True)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
@@ -149,13 +168,13 @@ class NumPyroModel:
         with failing_allocations():
             self._compile(config, None)
 
-    def sample_in_looks(
+    def sample_until(
         self,
         config: SamplerConfig,
         looks: Sequence[int],
         on_progress: ProgressCallback | None = None,
     ) -> Iterator[Draws]:
-        """Run all chains, stopping for a look each time they have so many draws; see `Extensible`.
+        """Run all chains, stopping for a look each time they have so many draws; see `Resumable`.
 
         Uses the programs of ``sample(config)``, so that nothing more is compiled, and the device holds
         ``looks[0]`` draws of each chain at most, however many they grow to. No thread runs while the
@@ -168,10 +187,7 @@ class NumPyroModel:
         Unsupported, EngineFailed
             As `sample`.
         """
-        if list(looks[:1]) != [config.draws] or sorted(set(looks)) != list(looks):
-            raise SpecError(
-                f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
-            )
+        check_looks(config, looks)
         with failing_allocations():
             upload, seconds = self.upload_seconds, self._compile(config, on_progress)
             sampling = self._sampling(config)
@@ -179,8 +195,8 @@ class NumPyroModel:
                 yield self._made(sampling.until(look, on_progress, upload, seconds))
                 upload = seconds = 0.0
 
-    def sampled_density(self) -> Walked:
-        """Compile what the sampler walks on, with its gradient; see `Differentiable`.
+    def target_density(self) -> TargetDensity:
+        """Compile the density that the sampler walks on, with its gradient; see `Differentiable`.
 
         Raises
         ------
@@ -189,25 +205,19 @@ class NumPyroModel:
         EngineFailed
             If no point with a finite density is found.
         """
-        self._require_sampler()
+        needs_sampler(self.sampler)
         with failing_allocations():
-            with self.place.scope():
-                shapes = unconstrained(self.form.model, self.data)
-            return compile_walked(self.form.model, shapes, self.data, self.place)
+            return compile_target_density(
+                self.problem, self.formulation, self.form, self.data, self.execution
+            )
 
     def _made(self, draws: Draws) -> Draws:
         return draws if self.defers else in_memory(draws, self.problem.variables)
 
-    def _require_sampler(self) -> None:
-        if self.sampler is None:
-            raise Unsupported(
-                "this model was compiled for densities only; compile it with sampler='nuts'."
-            )
-
     def _compile(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> float:
         """Compile the programs of a run, unless that is done; returns the seconds that it took."""
-        self._require_sampler()
-        if self.place.kind == "gpu" and config.chain_method == "parallel":
+        needs_sampler(self.sampler)
+        if self.execution.kind == "gpu" and config.chain_method == "parallel":
             raise Unsupported(
                 "numpyro cannot run chains in parallel on one GPU: it runs programs one after "
                 "another. Choose the chain method vectorized (or sequential)."
@@ -218,11 +228,61 @@ class NumPyroModel:
         if on_progress is not None:
             for chain in range(config.chains):
                 on_progress(Progress(chain, "compile", 0, config.warmup + config.draws, 0))
-        with self.place.scope():
+        with self.execution.scope():
             self.programs[plan], seconds = compile_programs(self.form, self.data, plan)
         return seconds
 
     def _sampling(self, config: SamplerConfig) -> Sampling:
         """Set up the chains of a run."""
         programs = self.programs[Plan.of(config)]
-        return Sampling(programs, self.problem, self.formulation, config, self.place, self.data)
+        return Sampling(programs, self.problem, self.formulation, config, self.execution, self.data)
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What a formulation comes down to.
+
+    Parameters
+    ----------
+    model : callable
+        The NumPyro model, a function of its arrays.
+    arrays : callable
+        From a problem, which may differ in its outcome from the one that the form was made for, to those
+        arrays, on the host.
+    variables : tuple of str
+        The canonical variables that the model has, in order.
+    recovery : ConditionalSampler or None
+        How the others are drawn; None where there are none.
+    keeps_shapes : bool
+        Whether the arrays of another outcome have the same shapes, so that programs serve both.
+    """
+
+    model: Model
+    arrays: Callable[[Problem], Any]
+    variables: tuple[str, ...]
+    recovery: ConditionalSampler | None = None
+    keeps_shapes: bool = True
+
+
+def form_of(problem: Problem, formulation: Formulation) -> Form:
+    """Bring a formulation of a problem into its form.
+
+    Raises
+    ------
+    Unsupported
+        If coefficients cannot be integrated out, or there is nothing to be saved by statistics.
+    """
+    if formulation.is_marginalized:
+        tree, places = build_tree(problem)
+        return Form(
+            build_marginal_model(problem, tree),
+            lambda of: tree_arrays(of, places),
+            tuple(v.name for v in problem.variables.values() if v.role in ("scale", "family")),
+            ConditionalSampler(problem, tree),
+        )
+    model, variables = build_model(problem, formulation), tuple(problem.variables)
+    if formulation.likelihood == "rows":
+        return Form(model, rows_arrays, variables)
+    if problem.spec.family == "gaussian":
+        return Form(model, statistics_arrays, variables)
+    return Form(model, merged_arrays, variables, keeps_shapes=False)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nestor.data.statistics import merged_rows
-from nestor_numpyro.pivot import about_gamma
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nestor.data.problem import Problem
     from nestor.data.rows import Rows
-    from nestor.data.statistics import MergedRows
-    from nestor_numpyro.place import Place
+    from nestor.data.statistics import LeafStatistics, MergedRows
+    from nestor_numpyro.execution import Execution
     from nestor_numpyro.tree import TreeData
+
+    type FloatArray = NDArray[np.float64]
 
 
 class RowsData(NamedTuple):
@@ -136,26 +140,68 @@ def statistics_arrays(problem: Problem) -> StatisticsData:
     )
 
 
-def put_data[T: ModelData](host: T, place: Place) -> tuple[T, float]:
+def put_data[T: ModelData](host: T, execution: Execution) -> tuple[T, float]:
     """Copy arrays to the device, in its precision; returns when they are there, and the seconds."""
     import jax
 
     def cast(array: Any) -> Any:
         kind = np.asarray(array).dtype.kind
-        return np.asarray(array, dtype=np.int32 if kind == "i" else place.dtype, order="C")
+        return np.asarray(array, dtype=np.int32 if kind == "i" else execution.dtype, order="C")
 
-    return _put(jax.tree.map(cast, host), place)
+    return _put(jax.tree.map(cast, host), execution)
 
 
-def with_outcome(data: RowsData, problem: Problem, place: Place) -> tuple[RowsData, float]:
+def with_outcome(data: RowsData, problem: Problem, execution: Execution) -> tuple[RowsData, float]:
     """Return `data` with the outcome of `problem`, and the seconds; the other arrays stay where they are."""
-    y, seconds = _put(np.ascontiguousarray(problem.y, dtype=place.dtype), place)
+    y, seconds = _put(np.ascontiguousarray(problem.y, dtype=execution.dtype), execution)
     return data._replace(y=y), seconds
 
 
-def _put(host: Any, place: Place) -> tuple[Any, float]:
+def _put(host: Any, execution: Execution) -> tuple[Any, float]:
     import jax
 
     begin = time.perf_counter()
-    there = jax.block_until_ready(jax.device_put(host, place.device))
+    there = jax.block_until_ready(jax.device_put(host, execution.device))
     return there, time.perf_counter() - begin
+
+
+#: Share of a covariate's squares that is put to what effects and leaves leave of it: where that is less, the
+#: pivot stays where it is, and does not follow rounding.
+_RIDGE = 1e-7
+
+
+def about_gamma(problem: Problem) -> tuple[FloatArray, LeafStatistics]:
+    """Choose a pivot of gamma, (c,), and return the statistics of the outcome less Z times it.
+
+    Where rows are in memory they are read once more, which keeps all digits.
+
+    Raises
+    ------
+    Unsupported
+        If the outcome has no leaf statistics.
+    """
+    found = problem.statistics
+    pivot = _pivot(found)
+    if not len(pivot):
+        return pivot, found
+    if problem.has_rows:
+        return pivot, problem.with_outcome(problem.y - problem.Z @ pivot).statistics
+    turn = np.eye(1 + len(pivot))
+    turn[1:, 0] = -pivot
+    return pivot, replace(found, fit=found.fit @ turn, residual=turn.T @ found.residual @ turn)
+
+
+def _pivot(found: LeafStatistics) -> FloatArray:
+    """Least-squares gamma within leaves, and between them in directions in which leaves say nothing."""
+    if found.n_covariates == 0:
+        return np.zeros(0)
+    about = found.root @ (found.fit - found.pooled)
+    total = found.residual + np.einsum("nim,nik->mk", about, about)
+    whole = np.einsum("nim,nim->m", *2 * [found.root @ found.fit]) + np.diag(found.residual)
+    scale = np.sqrt(np.where(whole > 0, whole, 1.0))[1:]
+    pivot = np.zeros(len(scale))
+    # Twice with all leaves together, so that the ridge's own pull is gone, then within leaves.
+    for part in (total, total, found.residual, found.residual):
+        A, b = part[1:, 1:] / np.outer(scale, scale), part[1:, 0] / scale
+        pivot += np.linalg.solve(A + _RIDGE * np.eye(len(scale)), b - A @ pivot)
+    return pivot / scale

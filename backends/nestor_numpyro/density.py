@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpyro.infer.util import log_density as site_log_density
 
-from nestor.data.resolve import blocks
+from nestor.data.resolved_priors import prior_blocks
 from nestor_numpyro.sites import block_site, coefficient_site, deviation_site
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from nestor.engines.formulation import Formulation
     from nestor.model.priors import Prior
     from nestor_numpyro.data import ModelData
+    from nestor_numpyro.execution import Execution
     from nestor_numpyro.model import Model
-    from nestor_numpyro.place import Place
 
 Point = Mapping[str, "NDArray[np.float64]"]
 
@@ -41,17 +41,17 @@ class LogDensity:
         marginalized, those of a point are not looked at.
     model : callable
         The NumPyro model.
-    place : Place
+    execution : Execution
         Device and precision.
     """
 
     def __init__(
-        self, problem: Problem, formulation: Formulation, model: Model, place: Place
+        self, problem: Problem, formulation: Formulation, model: Model, execution: Execution
     ) -> None:
         self._problem = problem
         self._formulation = formulation
         self._model = model
-        self._place = place
+        self._execution = execution
         self._program: Callable[..., Any] | None = None
 
     def compile(self, data: ModelData) -> Callable[..., Any]:
@@ -65,7 +65,7 @@ class LogDensity:
                 return site_log_density(model, (data,), {}, sites)[0]
 
             example = {v.name: np.ones(v.shape) for v in self._problem.variables.values()}
-            with self._place.scope():
+            with self._execution.scope():
                 sites, _ = self._sites(example)
                 self._program = jax.jit(density).lower(sites, data).compile()
         return self._program
@@ -79,7 +79,7 @@ class LogDensity:
             return -math.inf
         program = self.compile(data)
         sites, jacobian = self._sites(point)
-        with self._place.scope():
+        with self._execution.scope():
             return float(program(sites, data)) + jacobian
 
     def _sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
@@ -97,7 +97,9 @@ class LogDensity:
         if not self._formulation.is_marginalized:
             more, jacobian = self._coefficient_sites(problem.with_inherited(point))
             sites |= more
-        return {n: np.ascontiguousarray(v, self._place.dtype) for n, v in sites.items()}, jacobian
+        return {
+            n: np.ascontiguousarray(v, self._execution.dtype) for n, v in sites.items()
+        }, jacobian
 
     def _coefficient_sites(self, point: Point) -> tuple[dict[str, NDArray[Any]], float]:
         """Values of the coefficients' sites, and the log Jacobian of getting from them to coefficients."""
@@ -129,7 +131,7 @@ def _block_values(
     """Split the last axis of `values` by prior family, as the model's sites have it: (q, ...)."""
     return {
         block_site(name, block.family): np.asarray(values)[..., list(block.positions)].T
-        for block in blocks(priors)
+        for block in prior_blocks(priors)
     }
 
 

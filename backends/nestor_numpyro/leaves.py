@@ -1,4 +1,4 @@
-"""What leaves tell their parents, without the differences of large numbers that their rows could make.
+"""Messages of leaves to their parents, computed without differences of large numbers.
 
 With r = U (m - m0) the leaf's own fit as its rows see it from the parent's pivot m0, w = 1 / sigma^2 and
 Sigma = diag(x_1, x_2, ...) the variances of its coefficients about the parent's, a leaf's message is
@@ -83,7 +83,7 @@ def leaf_arrays(root: FloatArray, right: FloatArray) -> dict[str, FloatArray]:
 
 
 def leaf_left(leaf: Mapping[str, Any], weight: Any, variances: Mapping[int, Any]) -> Left:
-    """Integrate out the coefficients of all leaves; what is left, about their parents' pivots.
+    """Integrate out the coefficients of all leaves; returns their messages, about their parents' pivots.
 
     Parameters
     ----------

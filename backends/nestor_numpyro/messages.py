@@ -134,7 +134,7 @@ class _Message:
 
 
 def _moved(found: Left, d: Entries) -> Left:
-    """Write what is left of nodes, each about its own pivot, about another that lies d below.
+    """Move the quadratic forms of nodes, each about its own pivot, to a pivot that lies d below.
 
     The squares become those that are taken from the log density: they are counted with the other sign.
     """

@@ -1,4 +1,4 @@
-r"""What the rows below a node say about its coefficients, and how one effect after another is integrated out.
+r"""The precision that the rows below a node give its coefficients, and how effects are integrated out.
 
 A node's rows put the Gaussian potential -1/2 b'P b + b'h on its coefficients b (about a pivot). Given the
 parent's, b is that plus independent Normal deviations with variances x_j, and these can be integrated out
@@ -139,7 +139,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Left:
-    """What a node's coefficients leave when they are integrated out, each entry an array (n,).
+    """The message of nodes to their parents, coefficients integrated out; each entry is an array (n,).
 
     Parameters
     ----------

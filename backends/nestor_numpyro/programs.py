@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.engines.protocol import SamplerConfig
+    from nestor_numpyro.compiled import Form
     from nestor_numpyro.data import ModelData
-    from nestor_numpyro.form import Form
     from nestor_numpyro.model import Model
-    from nestor_numpyro.recovery import Recovery
+    from nestor_numpyro.recovery import ConditionalSampler
 
 #: NumPyro's defaults, stated so that records hold what was used.
 TARGET_ACCEPT = 0.8
@@ -96,7 +96,8 @@ class Programs:
     convert : callable
         (unconstrained draws, data) to the canonical variables of the model, (draws, *shape).
     recover : callable or None
-        Draws those that are not the model's, a chunk of draws at a time: `Recovery.program`. None where there
+        Draws those that are not the model's, a chunk of draws at a time: see
+        `ConditionalSampler.program`. None where there
         are none.
     chunk : int
         Draws of a chunk.
@@ -114,7 +115,7 @@ class Programs:
 
 
 def compile_programs(form: Form, data: ModelData, plan: Plan) -> tuple[Programs, float]:
-    """Trace and compile; call it inside the scope of a `Place`.
+    """Trace and compile; call it inside the scope of a `Execution`.
 
     Returns
     -------
@@ -152,18 +153,18 @@ def compile_programs(form: Form, data: ModelData, plan: Plan) -> tuple[Programs,
         draws = jax.eval_shape(convert, buffers["z"], data)
         lead = 1 if plan.lanes is None else 2
         scales = {name: jax.ShapeDtypeStruct(x.shape[lead:], x.dtype) for name, x in draws.items()}
-        recovered, chunk = _recover(form.recovery, scales, data, plan)
+        recovered, chunk = compile_recovery(form.recovery, scales, data, plan.draws)
     programs = Programs(
         plan, variables, shapes, keyed, started, advanced, converted, recovered, chunk
     )
     return programs, time.perf_counter() - begin
 
 
-def _recover(
-    recovery: Recovery, scales: Any, data: ModelData, plan: Plan
+def compile_recovery(
+    recovery: ConditionalSampler, scales: Any, data: ModelData, draws: int
 ) -> tuple[Callable[..., Any], int]:
-    """Compile the recovery from one draw's scales, (*shape); returns it and its chunk of draws."""
-    chunk = recovery.chunk(plan.draws, jnp.result_type(float).itemsize)
+    """Compile the draws of coefficients given scales, one draw of them (*shape); returns it and its chunk."""
+    chunk = recovery.chunk(draws, jnp.result_type(float).itemsize)
     some = {n: jax.ShapeDtypeStruct((chunk, *x.shape), x.dtype) for n, x in scales.items()}
     number = np.uint32(0)
     program = jax.jit(recovery.program(chunk))
@@ -196,7 +197,7 @@ def _kernel(model: Model, plan: Plan) -> NUTS:
 
 
 def unconstrained(model: Model, data: ModelData) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a point of the sampled space, by site; call it inside the scope of a `Place`."""
+    """Shapes of a point of the sampled space, by site; call it inside the scope of a `Execution`."""
 
     def point(data: ModelData) -> Any:
         return NUTS(model).init(jax.random.key(0), 1, model_args=(data,)).z

@@ -17,19 +17,26 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
 
+from nestor.engines.lazy import load
 from nestor_numpyro.children import pick, spread
+from nestor_numpyro.execution import failing_allocations
 from nestor_numpyro.marginal import scales_of
 from nestor_numpyro.messages import pass_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor_numpyro.data import ModelData
+    from nestor_numpyro.execution import Execution
     from nestor_numpyro.messages import Up
     from nestor_numpyro.precision import Stage
     from nestor_numpyro.tree import Tree, TreeData
+
+    type FloatArray = NDArray[np.float64]
+
 
 #: Bytes of the intermediate arrays of one chunk of draws.
 CHUNK_BYTES = 64_000_000
@@ -39,7 +46,7 @@ Noise = Callable[[int, tuple[int, ...]], Any]
 
 
 @dataclass(frozen=True)
-class Recovery:
+class ConditionalSampler:
     """How the coefficients of a problem are recovered.
 
     Parameters
@@ -164,3 +171,75 @@ def _deviate(
         away[stage.effect] = away[stage.effect] + deviation
         value[stage.effect] = value[stage.effect] + deviation
     return away, value
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionalDraws:
+    """The marginalized coefficients of a run, drawn given its scales; see `LazyDraws`.
+
+    Parameters
+    ----------
+    program : callable
+        The compiled `ConditionalSampler.program`.
+    chunk : int
+        Draws that it takes at a time.
+    variables : mapping of str to tuple of int
+        Shape of one draw of each coefficient.
+    data : ModelData
+        The model's argument.
+    execution : Execution
+        Device and precision.
+    scales : mapping of str to ndarray, (chain, draw, *shape)
+        The canonical variables that were sampled, on the host.
+    first : int
+        Number of the first of these draws in its chain.
+    seed : int
+        Of the run.
+    """
+
+    program: Callable[..., Any]
+    chunk: int
+    variables: Mapping[str, tuple[int, ...]]
+    data: ModelData
+    execution: Execution
+    scales: Mapping[str, FloatArray]
+    first: int
+    seed: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each variable, (chain, draw, *shape)."""
+        lead = next(iter(self.scales.values())).shape[:2]
+        return {name: (*lead, *shape) for name, shape in self.variables.items()}
+
+    @property
+    def device_peak_bytes(self) -> int | None:
+        """Largest memory in use on the device so far; see `nestor.engines.optional.LazyDraws`."""
+        return self.execution.peak_bytes()
+
+    def blocks(self) -> Iterator[tuple[int, int, Mapping[str, FloatArray]]]:
+        """Draw them chunk by chunk; the device holds one at a time."""
+        chains, draws = next(iter(self.scales.values())).shape[:2]
+        for chain in range(chains):
+            for begin in range(0, draws, self.chunk):
+                yield chain, begin, self._chunk(chain, begin, min(self.chunk, draws - begin))
+
+    def _chunk(self, chain: int, begin: int, draws: int) -> dict[str, FloatArray]:
+        some = {
+            n: self._padded(array[chain, begin : begin + draws]) for n, array in self.scales.items()
+        }
+        words, number = recovery_words(self.seed), np.uint32(self.first + begin)
+        # Not around the yield: switches of JAX would hold for whoever takes the block.
+        with failing_allocations(), self.execution.scope():
+            drawn = self.program(words, np.uint32(chain), number, some, self.data)
+            host: dict[str, NDArray[np.generic]] = jax.device_get(drawn)
+        return {name: np.asarray(a[:draws], dtype=np.float64) for name, a in host.items()}
+
+    def _padded(self, rows: FloatArray) -> NDArray[np.generic]:
+        """A chunk of rows: where there are fewer, the last one again, whose draws are thrown away."""
+        last = np.repeat(rows[-1:], self.chunk - len(rows), axis=0)
+        return np.concatenate([rows, last]).astype(self.execution.dtype)
+
+    def load(self) -> dict[str, FloatArray]:
+        """All of them in memory, (chain, draw, *shape)."""
+        return load(self)

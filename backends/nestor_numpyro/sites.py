@@ -1,4 +1,4 @@
-"""The sites of the models, and those that every formulation samples: scales and the family's parameters."""
+"""Names of the models' sites, prior families in NumPyro, and the sites that every formulation samples."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpyro
+import numpyro.distributions as dist
 
-from nestor.data.resolve import blocks
-from nestor_numpyro.distributions import DISTRIBUTIONS
+from nestor.data.resolved_priors import prior_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nestor.data.problem import LevelDesign, Problem
     from nestor.model.priors import Prior
+
+
+#: From a family's name to a distribution of its parameters, in the order of `nestor.model.priors`.
+#: NumPyro calls InverseGamma's scale "rate". It has no half Student-t: folding the symmetric one at zero
+#: doubles its density.
+DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
+    "Normal": dist.Normal,
+    "StudentT": dist.StudentT,
+    "Cauchy": dist.Cauchy,
+    "HalfNormal": dist.HalfNormal,
+    "HalfStudentT": lambda nu, sigma: dist.FoldedDistribution(dist.StudentT(nu, 0.0, sigma)),
+    "HalfCauchy": dist.HalfCauchy,
+    "Exponential": dist.Exponential,
+    "Gamma": dist.Gamma,
+    "InverseGamma": dist.InverseGamma,
+    "LogNormal": dist.LogNormal,
+    "Uniform": dist.Uniform,
+}
 
 
 def block_site(variable: str, family: str) -> str:
@@ -41,7 +59,7 @@ def sample_vector(name: str, priors: Mapping[str, Prior], size: int | None = Non
     Returns the entries in order, each a scalar, or with `size` a vector of `size` independent ones.
     """
     entries: list[Any] = [None] * len(priors)
-    for block in blocks(priors):
+    for block in prior_blocks(priors):
         if size is None:
             prior = DISTRIBUTIONS[block.family](*block.args).to_event(1)
         else:

@@ -1,4 +1,4 @@
-"""A gaussian problem as a tree of messages: what a program is compiled for, and the arrays that it reads.
+"""The tree of a gaussian problem: its layout, which programs are compiled for, and its arrays.
 
 Coefficients of every node are counted from a pivot, a fit to the rows below it, so that all that is summed
 on the way up are differences between neighbours. With m_y and M_z the pivots of the outcome and of the
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
 from nestor.errors import Unsupported
 from nestor_numpyro.children import Where
+from nestor_numpyro.data import about_gamma
 from nestor_numpyro.layout import Layout, Places, lay_out
 from nestor_numpyro.leaves import leaf_arrays
-from nestor_numpyro.pivot import about_gamma
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from nestor.engines.protocol import Draws
-from nestor.errors import SpecError, Unsupported
+from nestor.engines.support import chains_at_once, check_looks
+from nestor.errors import Unsupported
 from nestor_nutpie.run import NutpieRun, Tables, rows
-from nestor_nutpie.timing import Clock, cores_used
+from nestor_nutpie.timing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from nestor.engines.protocol import Deferred, ProgressCallback, SamplerConfig
+    from nestor.engines.protocol import LazyDraws, ProgressCallback, SamplerConfig
 
     type Arrays = Mapping[str, NDArray[np.float64]]
 
@@ -44,13 +45,13 @@ class Collected(NamedTuple):
         The canonical variables.
     log_jacobian : ndarray, (chain, draw)
         Log |d canonical / d unconstrained|.
-    deferred : Deferred or None
+    deferred : LazyDraws or None
         Makes the variables that `values` lacks.
     """
 
     values: Arrays
     log_jacobian: NDArray[np.float64]
-    deferred: Deferred | None = None
+    deferred: LazyDraws | None = None
 
 
 class Collect(Protocol):
@@ -83,10 +84,10 @@ class NutpieRuns:
         self, config: SamplerConfig, on_progress: ProgressCallback | None, collect: Collect
     ) -> Draws:
         """Run all chains."""
-        with closing(self.sample_in_looks(config, (config.draws,), on_progress, collect)) as run:
+        with closing(self.sample_until(config, (config.draws,), on_progress, collect)) as run:
             return next(run)
 
-    def sample_in_looks(
+    def sample_until(
         self,
         config: SamplerConfig,
         looks: Sequence[int],
@@ -107,10 +108,7 @@ class NutpieRuns:
         EngineFailed
             If nutpie stops.
         """
-        if list(looks[:1]) != [config.draws] or sorted(set(looks)) != list(looks):
-            raise SpecError(
-                f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
-            )
+        check_looks(config, looks)
         cores = self._cores(config, looks)
         options = _options(config)
         settings = {**_resolved(config, cores, options), **self.settings}
@@ -150,7 +148,8 @@ class NutpieRuns:
 
     def _cores(self, config: SamplerConfig, looks: Sequence[int]) -> int:
         """Return how many chains run at once: with several looks, all of them."""
-        cores = cores_used(config, self.engine.partition(":")[0])
+        refuse_vectorized(config, self.engine.partition(":")[0])
+        cores = chains_at_once(config)
         if len(looks) == 1 or cores == config.chains:
             return cores
         if config.chain_method == "parallel" and config.cores is None:
@@ -160,6 +159,21 @@ class NutpieRuns:
             f"{self.engine} can only look at chains that all run at once (not in the library: nutpie runs "
             f"each to its end before one that waits for a core begins), and {cores} of {config.chains} "
             "may. Use parallel chains and leave the number of cores out."
+        )
+
+
+def refuse_vectorized(config: SamplerConfig, backend: str) -> None:
+    """Refuse chains that are lanes of one program.
+
+    Raises
+    ------
+    Unsupported
+        For vectorized chains.
+    """
+    if config.chain_method == "vectorized":
+        raise Unsupported(
+            f"{backend} has no vectorized chains (not in the library): its samplers run each chain in a "
+            "thread or process of its own. Use parallel or sequential."
         )
 
 

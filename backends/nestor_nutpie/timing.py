@@ -1,71 +1,16 @@
-"""How many chains run at once, and wall time split between warmup and sampling."""
+"""Wall time of nutpie's chains, split between warmup and sampling stretch by stretch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.engines.cores import usable_cores
 from nestor.engines.protocol import Timings
-from nestor.errors import Unsupported
+from nestor.engines.support import split_wall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nestor.engines.protocol import SamplerConfig
     from nestor_nutpie.monitor import ChainReports
-
-
-def split_wall(
-    wall: float,
-    warmup: Sequence[float],
-    sampling: Sequence[float],
-    *,
-    compile_s: float,
-    postprocess: float,
-) -> Timings:
-    """Split wall seconds in proportion to the sums of the chains' own seconds.
-
-    Parameters
-    ----------
-    wall : float
-        Seconds from the start of the first chain to the end of the last.
-    warmup, sampling : sequence of float
-        Seconds of each chain; empty where they could not be told apart, and then only both together are
-        stated.
-    compile_s, postprocess : float
-        Seconds of the other phases.
-    """
-    total = sum(warmup) + sum(sampling)
-    known = total > 0.0
-    return Timings(
-        upload=0.0,
-        compile=compile_s,
-        warmup=wall * sum(warmup) / total if known else None,
-        sampling=wall * sum(sampling) / total if known else None,
-        warmup_and_sampling=wall,
-        postprocess=postprocess,
-        transfer=0.0,
-        warmup_per_chain=tuple(warmup) if known else (),
-        sampling_per_chain=tuple(sampling) if known else (),
-    )
-
-
-def cores_used(config: SamplerConfig, backend: str) -> int:
-    """Return how many chains run at once.
-
-    Raises
-    ------
-    Unsupported
-        For vectorized chains.
-    """
-    if config.chain_method == "vectorized":
-        raise Unsupported(
-            f"{backend} has no vectorized chains (not in the library): its samplers run each chain in a "
-            "thread or process of its own. Use parallel or sequential."
-        )
-    if config.chain_method == "sequential":
-        return 1
-    return min(config.chains, config.cores or len(usable_cores()))
 
 
 class Clock:

@@ -4,26 +4,51 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from nestor.engines.deferred import in_memory
-from nestor.errors import SpecError, Unsupported
+from nestor.engines.lazy import in_memory
+from nestor.engines.support import check_looks, needs_sampler
 from nestor_pymc.density import LogDensity
 from nestor_pymc.settings import call_own_copies
 from nestor_pymc.variables import Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
+    from nestor.engines.optional import TargetDensity
     from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
-    from nestor_pymc.nutpie_sampler import NutpieSampler
-    from nestor_pymc.pymc_sampler import PyMCSampler
-    from nestor_pymc.walked import Walked
+
+
+class Sampler(Protocol):
+    """One of the samplers, compiled for a model."""
+
+    @property
+    def name(self) -> str:
+        """As in `Backend.samplers`."""
+        ...
+
+    def with_outcome(self, variables: Variables) -> Sampler:
+        """Return a sampler of the same compiled functions that reads the outcome of `variables`."""
+        ...
+
+    def target_density(self) -> TargetDensity:
+        """What the chains walk on."""
+        ...
+
+    def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None) -> Draws:
+        """Run all chains."""
+        ...
+
+    def sample_until(
+        self, config: SamplerConfig, looks: Sequence[int], on_progress: ProgressCallback | None
+    ) -> Generator[Draws]:
+        """Run all chains, stopping for looks, or refuse."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +61,7 @@ class PyMCModel:
         Model and data, and its free random variables.
     density : LogDensity
         Its density.
-    sampler : NutpieSampler or PyMCSampler or None
+    sampler : Sampler or None
         What was compiled; None for densities only.
     defers : bool
         Whether draws of marginalized coefficients are left to be made when they are stored; else they are
@@ -45,11 +70,8 @@ class PyMCModel:
 
     variables: Variables
     density: LogDensity
-    sampler: NutpieSampler | PyMCSampler | None
+    sampler: Sampler | None
     defers: bool = False
-
-    #: The data stay on the host.
-    upload_seconds: ClassVar[float] = 0.0
 
     @property
     def problem(self) -> Problem:
@@ -101,8 +123,8 @@ class PyMCModel:
         sampler = None if self.sampler is None else self.sampler.with_outcome(variables)
         return replace(self, variables=variables, sampler=sampler)
 
-    def deferring(self) -> Self:
-        """Return a model whose draws of coefficients are made block by block; see `Deferring`."""
+    def with_lazy_draws(self) -> Self:
+        """Return a model whose draws of coefficients are made block by block; see `SupportsLazyDraws`."""
         return replace(self, defers=True)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
@@ -116,8 +138,8 @@ class PyMCModel:
         """
         return self.density(point, self.variables.observed)
 
-    def sampled_density(self) -> Walked:
-        """What the sampler walks on, with its gradient; see `Differentiable`.
+    def target_density(self) -> TargetDensity:
+        """The density that the sampler walks on, with its gradient; see `Differentiable`.
 
         Raises
         ------
@@ -126,7 +148,7 @@ class PyMCModel:
         EngineFailed
             If no point with a finite density is found.
         """
-        return self._the_sampler().sampled_density()
+        return needs_sampler(self.sampler).target_density()
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
         """Run all chains; every draw is a NumPy array on return.
@@ -138,15 +160,15 @@ class PyMCModel:
         EngineFailed
             If the sampler stops.
         """
-        return self._made(self._the_sampler().sample(config, on_progress))
+        return self._made(needs_sampler(self.sampler).sample(config, on_progress))
 
-    def sample_in_looks(
+    def sample_until(
         self,
         config: SamplerConfig,
         looks: Sequence[int],
         on_progress: ProgressCallback | None = None,
     ) -> Iterator[Draws]:
-        """Run all chains, stopping for a look each time they have so many draws; see `Extensible`.
+        """Run all chains, stopping for a look each time they have so many draws; see `Resumable`.
 
         Raises
         ------
@@ -158,32 +180,24 @@ class PyMCModel:
         EngineFailed
             If the sampler stops.
         """
-        if list(looks[:1]) != [config.draws] or sorted(set(looks)) != list(looks):
-            raise SpecError(
-                f"looks must increase from config.draws = {config.draws}, not {list(looks)}."
-            )
-        with closing(self._the_sampler().sample_in_looks(config, looks, on_progress)) as stretches:
+        check_looks(config, looks)
+        with closing(
+            needs_sampler(self.sampler).sample_until(config, looks, on_progress)
+        ) as stretches:
             for draws in stretches:
                 yield self._made(draws)
 
     def _made(self, draws: Draws) -> Draws:
         return draws if self.defers else in_memory(draws, self.problem.variables)
 
-    def _the_sampler(self) -> NutpieSampler | PyMCSampler:
-        if self.sampler is None:
-            raise Unsupported(
-                "this model was compiled for densities only: compile it with a sampler."
-            )
-        return self.sampler
 
-
-def _compile(variables: Variables, sampler: str | None) -> NutpieSampler | PyMCSampler | None:
+def _compile(variables: Variables, sampler: str | None) -> Sampler | None:
     if sampler is None:
         return None
     if sampler == "nutpie":
-        from nestor_pymc.nutpie_sampler import NutpieSampler
+        from nestor_pymc.sampler_nutpie import NutpieSampler
 
         return NutpieSampler.build(variables)
-    from nestor_pymc.pymc_sampler import PyMCSampler
+    from nestor_pymc.sampler_pymc import PyMCSampler
 
     return PyMCSampler.build(variables)

@@ -1,4 +1,4 @@
-"""Messages over the tree as least squares: all that coefficients are told, as weighted rows.
+"""Messages over the tree as least squares: each node's information is a few weighted rows.
 
 What the data below a node say of its coefficients beta is exp(-1/2 sum_j d_j (v_j' beta - rho_j)^2), one
 row for each effect j, v_j with a one at j and zeros before it: the square-root form of precision and linear

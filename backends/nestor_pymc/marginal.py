@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import LevelDesign, Problem
-    from nestor_pymc.leaf_rows import LeafRows
+    from nestor_pymc.data import LeafRows
     from nestor_pymc.least_squares import Remainder
 
 _LOG_TWO_PI = np.log(2.0 * np.pi)

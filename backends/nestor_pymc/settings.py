@@ -1,4 +1,4 @@
-"""What both samplers have in common: how numba compiles for them, and what every record says of it."""
+"""Settings that both samplers share: how numba compiles for them, and what every record says about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which free random variables the model has, and how they map to the canonical variables and back.
+"""The free random variables of the model, and their maps to the canonical variables and back.
 
 The model keeps coefficients by effect, (q, n) rather than (n, q): each effect's vector is then contiguous,
 and PyTensor's gather and scatter-add over it run about three times as fast as over rows of a matrix.
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestor.data.resolve import PriorBlock, blocks
+from nestor.data.resolved_priors import PriorBlock, prior_blocks
 from nestor.data.statistics import merged_rows
-from nestor_pymc.leaf_rows import LeafRows
-from nestor_pymc.recovered import Recovered
-from nestor_pymc.recovery import Recovery
+from nestor_pymc.data import LeafRows
+from nestor_pymc.recovery import ConditionalDraws, ConditionalSampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ class Vector:
 
 
 def _vector(name: str, priors: Mapping[str, Prior]) -> Vector | None:
-    return Vector(name, blocks(priors)) if priors else None
+    return Vector(name, prior_blocks(priors)) if priors else None
 
 
 class Variables:
@@ -117,9 +116,9 @@ class Variables:
         return LeafRows.of(self.problem)
 
     @cached_property
-    def recovery(self) -> Recovery:
+    def conditional_sampler(self) -> ConditionalSampler:
         """What draws marginalized coefficients."""
-        return Recovery(self.problem, self.rows)
+        return ConditionalSampler(self.problem, self.rows)
 
     @cached_property
     def merged(self) -> MergedRows | None:
@@ -138,7 +137,7 @@ class Variables:
         return {OUTCOME: self.problem.y}
 
     def with_outcome(self, y: NDArray[np.float64]) -> Variables:
-        """Return those of the same model for another outcome."""
+        """Return the variables of the same model for another outcome."""
         return Variables(self.problem.with_outcome(y), self.formulation)
 
     def is_centered(self, level: LevelDesign) -> bool:
@@ -211,8 +210,8 @@ class Variables:
             if name in found
         }
 
-    def recovered(self, scales: Arrays, first: int, seed: int) -> Recovered | None:
-        """What draws the coefficients that `to_canonical` leaves out; None where it leaves out none.
+    def conditional_draws(self, scales: Arrays, first: int, seed: int) -> ConditionalDraws | None:
+        """Return draws of the marginalized coefficients given draws of the scales; None if they are sampled.
 
         Parameters
         ----------
@@ -225,7 +224,7 @@ class Variables:
         """
         if not self.formulation.is_marginalized:
             return None
-        return Recovered(self.recovery, scales, first, seed)
+        return ConditionalDraws(self.conditional_sampler, scales, first, seed)
 
     def _coefficients(self, free: Arrays) -> dict[str, NDArray[np.float64]]:
         """Coefficients of sampled nodes, (chain, draw, *shape)."""

@@ -1,4 +1,4 @@
-"""What makes the coefficients a Gaussian given the scales: the outcome, and Normal priors above it."""
+"""When coefficients are Gaussian given the scales, and the moments of their priors."""
 
 from __future__ import annotations
 

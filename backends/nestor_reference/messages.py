@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor_reference.data import roots_of
 from nestor_reference.gaussian import covariate_moments, require_gaussian, root_moments
 from nestor_reference.rotations import insert
 from nestor_reference.siblings import merge, rounds
 from nestor_reference.steps import Noise, Step, draw, eliminate, known, whiten
-from nestor_reference.summed import roots_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

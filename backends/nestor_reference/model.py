@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestor.engines.support import needs_sampler
 from nestor.errors import Unsupported
 from nestor_reference.gaussian import read_scales
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.protocol import Draws, ProgressCallback, SamplerConfig
     from nestor.model.priors import Prior
-    from nestor_reference.leaves import LeafRoots
+    from nestor_exact.theta import Theta
+    from nestor_reference.data import LeafRoots
     from nestor_reference.messages import MessagePassing
-    from nestor_reference.theta import Theta
 
 
 class ReferenceModel:
@@ -36,9 +37,6 @@ class ReferenceModel:
         If given the density is that of the scales, coefficients integrated out; if not the joint one.
     """
 
-    #: The data stay on the host.
-    upload_seconds: ClassVar[float] = 0.0
-
     def __init__(
         self,
         problem: Problem,
@@ -50,7 +48,7 @@ class ReferenceModel:
         self._passing = passing
 
     def sample(self, config: SamplerConfig, on_progress: ProgressCallback | None = None) -> Draws:
-        """Draw from the posterior; see `nestor_reference.exact.sample`.
+        """Draw from the posterior; see `nestor_exact.sampling.sample`.
 
         Raises
         ------
@@ -59,16 +57,13 @@ class ReferenceModel:
         EngineFailed
             If no proposal fits the posterior well enough.
         """
-        if self._theta is None:
-            raise Unsupported(
-                "this model was compiled for densities only; compile it with sampler='exact'."
-            )
+        theta = needs_sampler(self._theta)
         if config.chain_method == "vectorized":
             raise Unsupported("the reference runs chains sequential or parallel, not vectorized.")
-        from nestor_reference.exact import sample
+        from nestor_exact.sampling import sample
 
         marginalized = self._passing is not None
-        return sample(self._problem, self._theta, config, on_progress, marginalized=marginalized)
+        return sample(self._problem, theta, config, on_progress, marginalized=marginalized)
 
     def log_density(self, point: Mapping[str, NDArray[np.float64]]) -> float:
         """Log density at a point of the canonical variables, all constants included.
@@ -163,7 +158,7 @@ class ReferenceModel:
     @cached_property
     def _roots(self) -> LeafRoots:
         """What stands for rows that are not in memory."""
-        from nestor_reference.summed import roots_of
+        from nestor_reference.data import roots_of
 
         return roots_of(self._problem)
 

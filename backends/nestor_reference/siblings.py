@@ -1,4 +1,4 @@
-"""Triangles of siblings put into one: neighbours in pairs, round after round, until each parent has one."""
+"""Merge the triangles of siblings: neighbours in pairs, round after round, until each parent has one."""
 
 from __future__ import annotations
 

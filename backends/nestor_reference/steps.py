@@ -1,4 +1,4 @@
-"""The coefficients of one level integrated out, drawn, or told from the noise that would have drawn them.
+"""One level's coefficients: integrated out, drawn from noise, or mapped back to the noise that draws them.
 
 See `nestor_reference.messages` for the formulas; arrays have their matrix axes first, then node and draw.
 """

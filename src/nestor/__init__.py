@@ -11,7 +11,15 @@ from nestor.errors.display import render_with
 if TYPE_CHECKING:
     from nestor.agreement.comparison import Comparison
     from nestor.agreement.verdict import Verdict
-    from nestor.api import calibrate, compare, fit
+    from nestor.api import (
+        calibrate,
+        compare,
+        fit,
+        leave_one_leaf_out,
+        leave_one_row_out,
+        loo,
+        with_log_likelihood,
+    )
     from nestor.calibration import Calibration
     from nestor.data.index import build_index
     from nestor.data.problem import Problem
@@ -29,10 +37,9 @@ if TYPE_CHECKING:
     from nestor.model.priors import Prior
     from nestor.model.spec import Level, ModelSpec
     from nestor.posterior.hierarchy import deviations, population, with_labels
-    from nestor.posterior.leave_one_out import LeaveOneOut, loo
-    from nestor.posterior.leave_out import leave_one_leaf_out, leave_one_row_out
-    from nestor.posterior.pointwise import log_likelihood, with_log_likelihood
-    from nestor.posterior.summarizing import summary
+    from nestor.posterior.leave_one_out import LeaveOneOut
+    from nestor.posterior.log_likelihood import log_likelihood
+    from nestor.posterior.summary import summary
 
 render_with("nestor.views.render")
 
@@ -56,18 +63,18 @@ _HOME = {
     "build_index": "data.index",
     "calibrate": "api",
     "compare": "api",
-    "conditional_moments": "posterior.conditional",
+    "conditional_moments": "posterior.conditional_moments",
     "deviations": "posterior.hierarchy",
     "fit": "api",
-    "leave_one_leaf_out": "posterior.leave_out",
-    "leave_one_row_out": "posterior.leave_out",
-    "log_likelihood": "posterior.pointwise",
-    "loo": "posterior.leave_one_out",
+    "leave_one_leaf_out": "api",
+    "leave_one_row_out": "api",
+    "log_likelihood": "posterior.log_likelihood",
+    "loo": "api",
     "population": "posterior.hierarchy",
     "read_table": "data.tables",
-    "summary": "posterior.summarizing",
+    "summary": "posterior.summary",
     "with_labels": "posterior.hierarchy",
-    "with_log_likelihood": "posterior.pointwise",
+    "with_log_likelihood": "api",
 }
 
 __all__ = [

@@ -1,17 +1,17 @@
-"""The functions of ``import nestor``: fit one engine, compare several, calibrate one.
+"""The functions of ``import nestor``: fit one engine, compare several, calibrate one, leave data out.
 
-Each has a second form that takes its settings as objects (`fit_engine`, `run_comparison`, `run_calibration`):
-the command line calls these, with the console on which it describes the problem.
+The first three have a second form that takes its settings as objects: `fit_engine`, `run_comparison` and
+`run_calibration`. The command line calls these, with the console on which it describes the problem.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nestor.engines.protocol import SamplerConfig
-from nestor.errors import ConvergenceWarning, EngineFailed
+from nestor.errors import ConvergenceWarning, EngineFailed, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-    from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.comparison import Comparison
     from nestor.agreement.criteria import Criteria
-    from nestor.agreement.events import Listener
+    from nestor.agreement.engine_result import EngineResult, EngineRow
+    from nestor.agreement.events import Event, Listener
     from nestor.calibration.job import Around
     from nestor.calibration.result import Calibration
     from nestor.calibration.session import Progress as StudyProgress
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
+    from nestor.posterior.leave_one_out import LeaveOneOut
+    from nestor.posterior.progress import Progress
 
 
 def fit(
@@ -77,7 +80,7 @@ def fit(
     SpecError, Unsupported
         If the engine or a setting is wrong.
     DataError
-        If nothing of the outcome is left for sigma: see `nestor.data.residual`.
+        If nothing of the outcome is left for sigma: see `nestor.data.propriety`.
     EngineFailed
         If the engine crashes or runs out of time; the message has the end of its log.
 
@@ -87,9 +90,8 @@ def fit(
     """
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
     row = fit_engine(problem, engine, config, timeout=timeout, progress=progress, log_lines=25)
-    if row.gates is not None and not row.gates.passed:
+    if not row.gates.passed:
         warnings.warn(_not_converged(problem, row, config), ConvergenceWarning, stacklevel=2)
-    assert row.tree is not None  # noqa: S101 - it has draws
     return row.tree
 
 
@@ -102,7 +104,7 @@ def fit_engine(
     progress: bool = True,
     console: Console | None = None,
     log_lines: int = 0,
-) -> EngineRow:
+) -> EngineResult:
     """Sample with one engine and check its draws, whether or not they pass; see `fit`.
 
     Parameters
@@ -119,17 +121,19 @@ def fit_engine(
 
     Returns
     -------
-    EngineRow
-        With draws, gates and summaries.
+    EngineResult
+        Draws, gates and summaries.
 
     Raises
     ------
     SpecError, Unsupported, DataError, EngineFailed
         See `fit`.
     """
-    from nestor.agreement.session import check_memory, check_timeout, read_contender
+    from nestor.agreement.arguments import check_memory, check_timeout, read_contender
+    from nestor.agreement.engine_result import EngineFailure
     from nestor.data.problem import check_problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
+    from nestor.engines import registry
     from nestor.runner import store
 
     check_problem(problem)
@@ -137,11 +141,13 @@ def fit_engine(
     check_timeout(timeout)
     check_memory(problem, config)
     check_sigma(problem)
+    if refused := contender.refusal(registry.get(contender.backend).backend, problem, config):
+        raise Unsupported(refused)
     with store.scratch_folder() as (folder, logs):
         log = folder / f"{contender.file_stem}.log"
         with _shown(problem, [contender], config, progress=progress, console=console) as listener:
             row = _sampled(problem, contender, config, log, timeout, listener)
-        if row.tree is None:
+        if isinstance(row, EngineFailure):
             if str(log) in row.message:
                 logs.add(log)
             lines = log.read_text(errors="replace").strip().splitlines()
@@ -158,29 +164,23 @@ def _sampled(
     timeout: float | None,
     listener: Listener,
 ) -> EngineRow:
-    """Sample in a process of its own and check the draws; without draws, `message` says why."""
-    from nestor.agreement.comparison import EngineRow
-    from nestor.agreement.events import EngineFinished, WorkerEvent
-    from nestor.agreement.measure import measure
-    from nestor.runner.engine import sample
+    """Sample in a process of its own and check the draws; densities are not compared."""
+    from nestor.agreement.engine_result import EngineFailure
+    from nestor.agreement.events import EngineFinished
+    from nestor.agreement.pipeline import run_engine
 
-    def tell(event: dict[str, Any]) -> None:
-        listener(WorkerEvent(contender.name, "sample", event))
+    def tell(event: Event) -> None:
+        # The caller raises for a failure, which needs no line of its own then.
+        if not (isinstance(event, EngineFinished) and isinstance(event.row, EngineFailure)):
+            listener(event)
 
-    outcome, tree = sample(
+    return run_engine(
         problem, contender, contender.config(config), log, timeout=timeout, listener=tell
     )
-    if tree is None:
-        return EngineRow(contender, outcome.status, outcome.message)
-    tell({"event": "phase", "phase": "summarizing"})
-    row = measure(problem, EngineRow(contender, "ok"), tree)
-    listener(EngineFinished(row))
-    return row
 
 
-def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> str:
+def _not_converged(problem: Problem, row: EngineResult, config: SamplerConfig) -> str:
     """Say what is worst about draws that did not pass the gates, and what to do."""
-    assert row.gates is not None  # noqa: S101 - the caller has seen them fail
     from nestor.data.notes import gate_hint
 
     first, *others = row.gates.failures
@@ -190,10 +190,10 @@ def _not_converged(problem: Problem, row: EngineRow, config: SamplerConfig) -> s
     return f"{row.name} has not converged: {first}{more}.{reason} {advice(row, config)}"
 
 
-def advice(row: EngineRow, config: SamplerConfig) -> str:
+def advice(row: EngineResult, config: SamplerConfig) -> str:
     """Say what to do about draws that did not pass the gates."""
     ways = [f"more warmup and draws than {config.warmup:,} + {config.draws:,} per chain"]
-    if row.gates is not None and row.gates.n_divergent:
+    if row.gates.n_divergent:
         ways.append("a higher target acceptance")
     if not row.contender.formulation.is_marginalized:
         ways.append("another formulation")
@@ -213,7 +213,6 @@ def compare(
     max_tree_depth: int | None = None,
     cores: int | None = None,
     margin: float = 0.2,
-    joint: bool = False,
     until_verdict: int | None = None,
     timeout: float | None = None,
     out: str | Path | None = None,
@@ -232,9 +231,6 @@ def compare(
         See `nestor.SamplerConfig`; None leaves each library's own setting.
     margin : float
         Largest difference of means, in posterior standard deviations, that counts as none.
-    joint : bool
-        Whether a classifier also tries to tell the joint distributions apart: needs at least 8 chains
-        and scikit-learn.
     until_verdict : int, optional
         Go on drawing, twice as many draws each time, while a pair is inconclusive, up to so many draws
         per chain.
@@ -258,7 +254,7 @@ def compare(
     from nestor.agreement.criteria import Criteria
 
     config = SamplerConfig(chains, warmup, draws, seed, target_accept, max_tree_depth, cores=cores)
-    criteria = Criteria(margin, joint, until_verdict)
+    criteria = Criteria(margin, until_verdict)
     return run_comparison(
         problem, engines, config, criteria, timeout=timeout, out=out, progress=progress
     )
@@ -288,24 +284,24 @@ def run_comparison(
     console : Console, optional
         Where the problem is described before anything runs; see `fit_engine`.
     """
-    from nestor.agreement import session
+    from nestor.agreement import arguments, run
     from nestor.data.problem import check_problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
     from nestor.errors.arguments import path
     from nestor.runner import store
 
     check_problem(problem)
-    contenders = session.read_contenders(engines, problem)
-    session.check_timeout(timeout)
-    session.check_criteria(criteria, config)
-    session.check_memory(problem, config, criteria.until_verdict)
+    contenders = arguments.read_contenders(engines, problem)
+    arguments.check_timeout(timeout)
+    criteria.check(config.draws)
+    arguments.check_memory(problem, config, criteria.until_verdict)
     check_sigma(problem)
     folder = None if out is None else path("out", out)
     if folder is not None:
         store.claim(folder, problem)
     note = criteria.foregone(config.chains, config.draws)
     with _shown(problem, contenders, config, note, progress=progress, console=console) as listener:
-        return session.compare(
+        return run.compare(
             problem,
             contenders,
             config=config,
@@ -425,7 +421,7 @@ def run_calibration(
     from nestor.calibration.session import check_study, run_study
     from nestor.data.problem import check_problem
     from nestor.errors.arguments import path
-    from nestor.posterior.quantities import Quantities
+    from nestor.posterior.quantities import ComparedQuantities
     from nestor.runner import store
 
     check_problem(problem)
@@ -435,7 +431,7 @@ def run_calibration(
     folder = None if out is None else path("out", out)
     if folder is not None:
         store.claim(folder, problem)
-    note = foregone(simulations, ranked_draws, len(Quantities(problem)))
+    note = foregone(simulations, ranked_draws, len(ComparedQuantities(problem)))
     stderr = _describe(problem, [contender], note, progress=progress, console=console)
     with contextlib.ExitStack() as stack:
         on_progress: Callable[[StudyProgress], None] = _ignore
@@ -506,3 +502,166 @@ def _describe(
 
 def _ignore(_: StudyProgress) -> None:
     """Hear of a study's progress, and show nothing."""
+
+
+def loo(
+    problem: Problem,
+    fit: xr.DataTree,
+    *,
+    chunk: int | None = None,
+    reff: float | None = None,
+    progress: bool = False,
+) -> LeaveOneOut:
+    """Leave-one-out cross-validation of rows by Pareto-smoothed importance sampling.
+
+    The numbers equal those of `arviz_stats.loo`, whose smoothing it uses. But rows come in chunks, so that
+    memory does not grow with rows times draws. A row is predicted from its own leaf's coefficients, which
+    the leaf's other rows inform: for predictions of new leaves see `leave_one_leaf_out`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data of the fit, with rows.
+    fit : DataTree
+        As `nestor.fit` returns it, of at least 25 draws.
+    chunk : int, optional
+        Rows at a time; by default as many as 64 MB hold.
+    reff : float, optional
+        Effective draws over draws; by default, as in ArviZ, its mean over all entries of the posterior.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of rows, labelled as in the fit's observed_data.
+
+    Raises
+    ------
+    SpecError
+        If `problem` is none, `chunk` is no positive whole number, or `reff` no positive number.
+    DataError
+        If draws are missing, too few, of another posterior (other data or another model, which is
+        compared with what the fit stored), or give a row no finite density, or if the rows are not in
+        memory.
+
+    Notes
+    -----
+    Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao and Gabry
+    (2024), JMLR 25.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.loo(problem, fit, chunk=chunk, reff=reff, progress=_bar(progress))
+
+
+def leave_one_leaf_out(
+    problem: Problem, fit: xr.DataTree, *, progress: bool = False
+) -> LeaveOneOut:
+    """Leave-one-leaf-out cross-validation: how well is a leaf predicted from all others?
+
+    At each draw theta of the scales, log p(y_v | y_-v, theta) is exact for every leaf v: one pass up the
+    tree and one down integrate all coefficients out, given the other leaves' rows (see
+    `nestor.posterior.message_passing.predictive`). The draws of theta were given all leaves, v included.
+    Importance sampling with smoothed weights, proportional to 1 / p(y_v | y_-v, theta), turns them into an
+    expectation over p(theta | y_-v). The density is that of all rows of a leaf together. The weights stay
+    tame, because only the few scales are reweighted. Weights from the conditional likelihood of a leaf's
+    rows would not, because the leaf's coefficients have seen these rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data of the fit: a gaussian outcome, Normal priors of population coefficients. Rows need
+        not be in memory.
+    fit : DataTree
+        As `nestor.fit` returns it, of any engine and formulation: only the scales are read.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of leaves, labelled by their paths.
+
+    Raises
+    ------
+    Unsupported
+        If the problem is not of that kind.
+    DataError
+        If draws of scales are missing, too few (25) or of another posterior: other data or another
+        model, which is compared with what the fit stored.
+
+    Notes
+    -----
+    Merkle, Furr and Rabe-Hesketh (2019), Psychometrika 84, on conditional and marginal likelihoods and
+    leaving out clusters; Vehtari, Gelman and Gabry (2017), Statistics and Computing 27, on smoothed
+    importance sampling.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.leave_one_leaf_out(problem, fit, progress=_bar(progress))
+
+
+def leave_one_row_out(problem: Problem, fit: xr.DataTree, *, progress: bool = False) -> LeaveOneOut:
+    """Leave-one-out cross-validation of rows, exact given the scales.
+
+    Like `nestor.loo` it estimates the density of each row given all other rows, including rows of its own
+    leaf. But it integrates all coefficients out given the other rows, as `leave_one_leaf_out` does. Its
+    importance weights correct only the few scales, while the weights of `loo` correct coefficients that have
+    seen the row. So they also hold for outliers and for rows that are alone in their leaf.
+
+    Parameters
+    ----------
+    problem, fit, progress
+        See `leave_one_leaf_out`; rows must be in memory.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of rows, labelled as in the fit's observed_data.
+
+    Raises
+    ------
+    Unsupported, DataError
+        As there.
+    """
+    from nestor.posterior import leave_one_out
+
+    return leave_one_out.leave_one_row_out(problem, fit, progress=_bar(progress))
+
+
+def with_log_likelihood(
+    problem: Problem, fit: xr.DataTree, *, chunk: int | None = None, progress: bool = False
+) -> xr.DataTree:
+    """Return the draws with a group log_likelihood, which many functions of ArviZ need.
+
+    It holds a number for each row and draw: `nestor.loo` needs no such array.
+
+    Parameters
+    ----------
+    problem, fit, chunk
+        See `nestor.log_likelihood`, as for errors; but the data must be the fit's own, since the group stands
+        beside them.
+    progress : bool
+        Whether to show progress on standard error.
+
+    Returns
+    -------
+    DataTree
+        A copy that shares the draws of `fit`.
+
+    Raises
+    ------
+    DataError
+        Also if the draws are of another posterior, as for `nestor.loo`.
+    """
+    from nestor.posterior import log_likelihood
+
+    return log_likelihood.with_log_likelihood(problem, fit, chunk=chunk, progress=_bar(progress))
+
+
+def _bar(progress: bool) -> Progress:
+    from nestor.posterior.progress import no_progress
+    from nestor.views.terminal.progress import progress_bar
+
+    return progress_bar if progress else no_progress

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nestor.backend import SamplerConfig
 
-from nestor.agreement import Run, Verdict, judge
+from nestor.agreement import PairSide, Verdict, judge
 from nestor.agreement.density import compare_densities, density_points
-from nestor.agreement.measure import diagnose
+from nestor.agreement.pipeline import diagnose
 from nestor.agreement.recovery import check_recovery
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
+from nestor.backend import SamplerConfig
 from nestor.engines.formulation import Formulation
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references import problem
 from nestor.runner.contract import check_draws
 
@@ -84,9 +84,9 @@ def run_of(of, draws, right, density_ok, *, marginalizes=False):
     recovered = None
     if marginalizes:
         recovered = check_recovery(of, "mutant", draws.values, right.density.whitened).exact
-    return Run(
+    return PairSide(
         "mutant",
-        Quantities(of).labels,
+        ComparedQuantities(of).labels,
         found.summaries,
         found.gates,
         density_ok,

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from nestor.agreement.recovery import check_recovery
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.references import problem
 
 N = 250

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pairs import at_most, draws, many_pairs
 
-from nestor.agreement import Run, Verdict, judge
+from nestor.agreement import PairSide, Verdict, judge
 from nestor.agreement.shape import shape_test
 from nestor.errors import DataError
 from nestor.stats.diagnostics import Gates, gates, summaries
@@ -15,7 +15,7 @@ FAILED = Gates(False, ("R-hat 1.2 of s0 is not below 1.01",), (), *[None] * 8)
 
 
 def _run(name, values, labels=LABELS, passed=PASSED, density_ok=True):
-    return Run(name, labels, summaries(values), passed, density_ok, sampled_ok=True)
+    return PairSide(name, labels, summaries(values), passed, density_ok, sampled_ok=True)
 
 
 def _pair(change=lambda x: None, n_draw=500, **kwargs):
@@ -79,7 +79,7 @@ def test_small_real_difference_is_negligible():
 
 def test_rule_1_goes_before_everything():
     one, _ = _pair()
-    wrong = Run("two", LABELS, None, None, density_ok=False, missing="not sampled")
+    wrong = PairSide("two", LABELS, None, None, density_ok=False, missing="not sampled")
     result = judge(one, wrong)
     assert result.verdict is Verdict.DISAGREE
     assert result.reasons == ("two: log densities differ from the reference",)
@@ -93,7 +93,7 @@ def test_rule_2_goes_before_shown_differences_and_agreement():
         assert result.verdict is Verdict.INCONCLUSIVE
         assert result.reasons == ("two: R-hat 1.2 of s0 is not below 1.01",)
     one, _ = _pair()
-    missing = judge(one, Run("two", LABELS, None, None, missing="exit code 137"))
+    missing = judge(one, PairSide("two", LABELS, None, None, missing="exit code 137"))
     assert missing.verdict is Verdict.INCONCLUSIVE
     assert missing.reasons == ("two: no draws (exit code 137)",)
     assert missing.to_dict()["difference"] is None
@@ -196,10 +196,10 @@ def test_numbers_of_chains_and_draws_may_differ():
 
 def test_different_scalars_are_refused():
     one, two = _pair()
-    renamed = Run("two", ("s0", "s1", "s2", "s3", "tau"), two.summaries, PASSED, True)
+    renamed = PairSide("two", ("s0", "s1", "s2", "s3", "tau"), two.summaries, PASSED, True)
     with pytest.raises(DataError, match=r"only one has s4; only two has tau"):
         judge(one, renamed)
-    reordered = Run("two", ("s1", "s0", "s2", "s3", "s4"), two.summaries, PASSED, True)
+    reordered = PairSide("two", ("s1", "s0", "s2", "s3", "s4"), two.summaries, PASSED, True)
     with pytest.raises(DataError, match="order"):
         judge(one, reordered)
 
@@ -208,7 +208,7 @@ def test_false_disagreements_keep_the_level():
     verdicts = []
     for a, b in many_pairs(draws(21, 150, 1000, 0.5), draws(22, 150, 1000, 0.5), 5):
         # a margin far below the Monte Carlo error: the hardest case for the level
-        pair = Run("one", LABELS, a, PASSED, True), Run("two", LABELS, b, PASSED, True)
+        pair = PairSide("one", LABELS, a, PASSED, True), PairSide("two", LABELS, b, PASSED, True)
         verdicts.append(judge(*pair, margin=1e-6, sd_margin=1e-6, disagree_level=0.1).verdict)
     assert len(verdicts) == 200
     assert verdicts.count(Verdict.DISAGREE) <= at_most(200, 0.1)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from nestor import SamplerConfig
-from nestor.backend import Cached
+from nestor.backend import ProcessEnvironment
 from nestor.engines import registry
 from nestor.engines.contender import Contender
 from nestor.runner.engine import prepare, sample
@@ -62,7 +62,7 @@ def test_cold_and_warm_code(small_problem, tmp_path, engine):
 def test_every_path_is_in_the_folder(name, tmp_path):
     pytest.importorskip(name)
     backend = registry.get(name).backend
-    assert isinstance(backend, Cached)
+    assert isinstance(backend, ProcessEnvironment)
     elsewhere = [
         value
         for value in backend.cache_environment(tmp_path).values()

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 from edges import CASES, EDGES
-from nestor.backend import Reusable
 
+from nestor.backend import Reusable
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 

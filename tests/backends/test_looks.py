@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem
-from nestor.backend import Extensible, SamplerConfig
+from nestor.backend import Resumable, SamplerConfig
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 from nestor.errors import SpecError, Unsupported
@@ -56,7 +56,7 @@ def model(engine, problem):
 @pytest.fixture(scope="module")
 def run(model):
     reports = []
-    return list(model.sample_in_looks(CONFIG, LOOKS, reports.append)), reports
+    return list(model.sample_until(CONFIG, LOOKS, reports.append)), reports
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def _same(one, two):
 
 
 def test_a_look_returns_the_draws_since_the_one_before(model, found, problem):
-    assert isinstance(model, Extensible)
+    assert isinstance(model, Resumable)
     for draws, new in zip(found, (100, 100, 250), strict=True):
         for name, variable in problem.variables.items():
             assert draws.values[name].shape == (3, new, *variable.shape)
@@ -97,7 +97,7 @@ def test_all_looks_together_are_one_long_run(model, found):
 
 @pytest.mark.parametrize("looks", [(100, 130, 200, 210, 450), (100, 450)])
 def test_draws_do_not_depend_on_the_looks(model, found, looks):
-    again = list(model.sample_in_looks(CONFIG, looks))
+    again = list(model.sample_until(CONFIG, looks))
     assert [d.values["beta"].shape[1] for d in again] == list(np.diff((0, *looks)))
     for name in found[0].values:
         one, two = (np.concatenate([d.values[name] for d in run], 1) for run in (found, again))
@@ -118,7 +118,7 @@ def test_later_looks_have_sampling_seconds_only(found):
 def test_the_time_of_looking_is_not_counted(model):
     begin = time.perf_counter()
     pause, seconds = 0.3, []
-    for draws in model.sample_in_looks(CONFIG, LOOKS):
+    for draws in model.sample_until(CONFIG, LOOKS):
         timings = draws.timings
         known = (timings.compile, timings.warmup, timings.sampling, timings.postprocess)
         seconds.append(sum(s for s in known if s is not None))
@@ -143,7 +143,7 @@ FOREVER = 20_000_000
 
 
 def test_a_run_that_was_really_stopped_goes_on_where_it_stood(model, found):
-    with closing(model.sample_in_looks(CONFIG, (100, 300, FOREVER))) as looks:
+    with closing(model.sample_until(CONFIG, (100, 300, FOREVER))) as looks:
         first, second = next(looks), next(looks)
     for name in first.values:
         joined = np.concatenate([d.values[name] for d in found], axis=1)
@@ -158,10 +158,10 @@ def _threads():
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads Linux's list of threads")
 def test_closing_ends_the_chains(model):
-    with closing(model.sample_in_looks(CONFIG, (100, 200))) as looks:
+    with closing(model.sample_until(CONFIG, (100, 200))) as looks:
         next(looks)
     before, known = _threads(), threading.active_count()
-    with closing(model.sample_in_looks(CONFIG, (100, FOREVER))) as looks:
+    with closing(model.sample_until(CONFIG, (100, FOREVER))) as looks:
         next(looks)
     assert threading.active_count() == known
     deadline = time.monotonic() + 20.0
@@ -171,7 +171,7 @@ def test_closing_ends_the_chains(model):
 
 
 def test_no_thread_of_numpyros_runs_while_the_caller_looks(problem):
-    with closing(_compile("numpyro:nuts", problem).sample_in_looks(CONFIG, (100, 200))) as looks:
+    with closing(_compile("numpyro:nuts", problem).sample_until(CONFIG, (100, 200))) as looks:
         next(looks)
         assert not [t for t in threading.enumerate() if t.name.startswith("nestor-chain")]
 
@@ -200,7 +200,7 @@ def test_what_the_callback_raises_ends_the_chains(model):
         if report.total == 80 + 400_000:
             raise ZeroDivisionError
 
-    looks = model.sample_in_looks(CONFIG, (100, 400_000), stop)
+    looks = model.sample_until(CONFIG, (100, 400_000), stop)
     next(looks)
     with pytest.raises(ZeroDivisionError):
         next(looks)
@@ -210,44 +210,44 @@ def test_what_the_callback_raises_ends_the_chains(model):
 @pytest.mark.parametrize("looks", [(), (200, 300), (100, 100), (100, 300, 200)])
 def test_looks_must_begin_with_the_draws_and_increase(model, looks):
     with pytest.raises(SpecError, match=r"must increase from config\.draws = 100"):
-        next(model.sample_in_looks(CONFIG, looks))
+        next(model.sample_until(CONFIG, looks))
 
 
 def test_other_chain_methods(engine, model, found):
     sequential = replace(CONFIG, chain_method="sequential")
     if engine == "pymc:nutpie":
         with pytest.raises(Unsupported, match="1 of 3 may"):
-            next(model.sample_in_looks(sequential, LOOKS))
+            next(model.sample_until(sequential, LOOKS))
         with pytest.raises(Unsupported, match="2 of 3 may"):
-            next(model.sample_in_looks(replace(CONFIG, cores=2), LOOKS))
+            next(model.sample_until(replace(CONFIG, cores=2), LOOKS))
         return
-    for one, two in zip(model.sample_in_looks(sequential, LOOKS), found, strict=True):
+    for one, two in zip(model.sample_until(sequential, LOOKS), found, strict=True):
         _same(one.values, two.values)
     vectorized = replace(CONFIG, chain_method="vectorized")
-    parts = list(model.sample_in_looks(vectorized, LOOKS))
+    parts = list(model.sample_until(vectorized, LOOKS))
     # Lanes are compiled for their buffers: one long run has other programs, which may round otherwise.
     _same(model.sample(vectorized).values, parts[0].values)
     assert [p.values["beta"].shape for p in parts] == [(3, n, 1) for n in (100, 100, 250)]
-    again = model.sample_in_looks(vectorized, (100, 150, 450))
+    again = model.sample_until(vectorized, (100, 150, 450))
     joined = np.concatenate([p.values["beta"] for p in again], axis=1)
     np.testing.assert_array_equal(joined, np.concatenate([p.values["beta"] for p in parts], 1))
 
 
 def test_pymcs_own_nuts_refuses_with_its_reason(problem):
-    reason = registry.get("pymc").backend.capabilities().reasons["pymc extend"]
+    reason = registry.get("pymc").backend.capabilities().reason(["pymc", "extend"])
     model = _compile("pymc:pymc", problem)
     with pytest.raises(Unsupported) as error:
-        next(model.sample_in_looks(CONFIG, LOOKS))
+        next(model.sample_until(CONFIG, LOOKS))
     assert reason in str(error.value)
 
 
 def test_a_model_for_densities_only_has_no_looks(engine, problem):
     with pytest.raises(Unsupported, match="densities only"):
-        next(_compile(engine, problem, densities=True).sample_in_looks(CONFIG, LOOKS))
+        next(_compile(engine, problem, densities=True).sample_until(CONFIG, LOOKS))
 
 
 def test_wall_seconds_that_cannot_be_split_are_stated_whole():
-    from nestor_nutpie.timing import split_wall
+    from nestor.engines.support import split_wall
 
     found = split_wall(1.5, [], [], compile_s=0.0, postprocess=0.0)
     assert (found.warmup, found.sampling, found.warmup_and_sampling) == (None, None, 1.5)

@@ -5,18 +5,16 @@ import threading
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from edges import CASES, EDGES
 from many_digits import slopes_of_marginal, slopes_of_priors
-from nestor.backend import Deferring, SamplerConfig
 
-from nestor import ModelSpec, Problem
+from nestor.backend import SamplerConfig, SupportsLazyDraws
 from nestor.engines.formulation import Formulation
-from nestor.errors import SpecError, Unsupported
+from nestor.errors import SpecError
 from nestor_numba import NumbaBackend
+from nestor_numba.kernels.priors import WIDTH, table
 from nestor_numba.layout import Slots
-from nestor_numba.priors import WIDTH, table
 from nestor_reference import conditional_mean
 
 
@@ -83,7 +81,7 @@ def check_gradient(walked, z):
 
 
 def test_a_sampler_starts_where_the_density_is_finite(model):
-    walked = model.sampled_density()
+    walked = model.target_density()
     check_gradient(walked, walked.start + 0.1)
 
 
@@ -91,7 +89,7 @@ def test_a_sampler_starts_where_the_density_is_finite(model):
     "case", [c for c in CASES if c.how == "usual" and not c.simulated], ids=str
 )
 def test_gradients_are_those_of_the_density_on_every_kind_of_tree(case):
-    walked = compiled(case.problem).sampled_density()
+    walked = compiled(case.problem).target_density()
     check_gradient(walked, walked.start)
 
 
@@ -146,11 +144,11 @@ def test_coefficients_of_priors_give_their_densities(prior):
 def test_the_same_seed_gives_the_same_draws_in_memory_and_deferred(model):
     config = SamplerConfig(chains=2, warmup=50, draws=60, seed=3)
     whole = model.sample(config)
-    assert isinstance(model, Deferring)
-    later = model.deferring().sample(config)
+    assert isinstance(model, SupportsLazyDraws)
+    later = model.with_lazy_draws().sample(config)
     assert later.deferred is not None
     assert set(later.values) | set(later.deferred.shapes) == set(whole.values)
-    made = later.deferred.together()
+    made = later.deferred.load()
     for name, array in made.items():
         assert later.deferred.shapes[name] == array.shape
         assert np.array_equal(array, whole.values[name])
@@ -158,7 +156,7 @@ def test_the_same_seed_gives_the_same_draws_in_memory_and_deferred(model):
 
 def test_another_outcome_is_deferred_too(model):
     config = SamplerConfig(chains=1, warmup=20, draws=5, seed=3)
-    other = model.deferring().with_outcome(model.problem.y[::-1])
+    other = model.with_lazy_draws().with_outcome(model.problem.y[::-1])
     assert other.sample(config).deferred is not None
 
 
@@ -175,7 +173,7 @@ def test_another_outcome_is_deferred_too(model):
 def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(model, monkeypatch, how, cores):
     """On a machine of four cores, one draw at a time."""
     monkeypatch.setattr("nestor_numba.recovery.usable_cores", lambda: range(4))
-    monkeypatch.setattr("nestor_numba.marginal._NOISE", 1)
+    monkeypatch.setattr("nestor_numba.recovery._NOISE", 1)
     recover, threads, all_at_once = type(model.posterior).recover, [], threading.Barrier(cores)
 
     def watched(self, z, noise, values):
@@ -186,18 +184,18 @@ def test_coefficients_are_drawn_on_the_cores_that_the_run_may_use(model, monkeyp
 
     monkeypatch.setattr(type(model.posterior), "recover", watched)
     config = SamplerConfig(chains=2, warmup=20, draws=5, seed=3, **how)
-    deferred = model.deferring().sample(config).deferred
-    made = deferred.together()
+    deferred = model.with_lazy_draws().sample(config).deferred
+    made = deferred.load()
     assert len(threads) == 10
     assert len(set(threads)) == cores
     assert (threading.current_thread() in threads) == (cores == 1)
-    for name, array in replace(deferred, cores=3).together().items():
+    for name, array in replace(deferred, cores=3).load().items():
         assert np.array_equal(array, made[name])
 
 
 def test_looks_draw_the_coefficients_of_one_run(model):
     config = SamplerConfig(chains=2, warmup=50, draws=30, seed=4)
-    parts = list(model.sample_in_looks(config, (30, 70)))
+    parts = list(model.sample_until(config, (30, 70)))
     whole = model.sample(SamplerConfig(chains=2, warmup=50, draws=70, seed=4))
     for name, array in whole.values.items():
         joined = np.concatenate([part.values[name] for part in parts], axis=1)
@@ -214,9 +212,9 @@ def test_coefficients_are_exact_draws_given_the_scales(small_problem, model):
     }
     n = 4000
     z = np.tile(posterior.scales.unconstrain(posterior.scales.flat(point)), (1, n, 1))
-    from nestor_numba.marginal import Recovery
+    from nestor_numba.recovery import ConditionalDraws
 
-    found = Recovery(posterior, z, 0, 1, cores=2).together()
+    found = ConditionalDraws(posterior, z, 0, 1, cores=2).load()
     means = conditional_mean(small_problem, point)
     scores = []
     for name, exact in means.items():
@@ -231,24 +229,6 @@ def test_coefficients_are_exact_draws_given_the_scales(small_problem, model):
     assert worst < norm.isf(0.5e-4 / len(np.concatenate(scores)))
 
 
-def test_it_refuses_what_cannot_be_integrated_out(small_problem):
-    spec = small_problem.spec
-    prior = {"beta[Intercept]": "StudentT(3, 0, 10)"}
-    wide = ModelSpec.from_formula(spec.to_formula(), priors=prior)
-    rng = np.random.default_rng(1)
-    label = ["a", "b", "c"] * 4
-    table = pd.DataFrame(dict.fromkeys(spec.level_names, label))
-    for column in ("x", spec.outcome):
-        table[column] = rng.normal(size=12)
-    with pytest.raises(Unsupported, match=r"beta\[Intercept\] is StudentT"):
-        compiled(Problem(wide, table))
-
-
-def test_a_model_for_densities_only_does_not_sample(small_problem):
-    with pytest.raises(Unsupported, match="densities only"):
-        compiled(small_problem, sampler=None).sample(SamplerConfig())
-
-
 def test_looks_must_increase(model):
     with pytest.raises(SpecError, match="increase"):
-        next(model.sample_in_looks(SamplerConfig(chains=1, draws=5, warmup=5), (5, 5)))
+        next(model.sample_until(SamplerConfig(chains=1, draws=5, warmup=5), (5, 5)))

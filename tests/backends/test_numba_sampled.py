@@ -106,7 +106,7 @@ def test_densities_are_the_references(case):
 def test_gradients_are_the_values(case):
     """Central differences with step h err by about eps |f| / h + h^2 |f'''|; see `test_walked`."""
     _, model = case
-    density = model.sampled_density()
+    density = model.target_density()
     z = density.start
     value, gradient = density.value_and_gradient(z)
     h = EPS ** (1 / 3)
@@ -177,7 +177,7 @@ def test_merging_refuses_rows_that_all_differ():
 
 def test_a_point_that_overflows_is_a_divergence_and_no_number(case):
     _, model = case
-    density = model.sampled_density()
+    density = model.target_density()
     value, gradient = density.value_and_gradient(np.full(density.dimension, 800.0))
     assert not (math.isfinite(value) and np.isfinite(gradient).all())
 

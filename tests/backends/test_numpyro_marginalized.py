@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nestor.backend import Deferring
 
 from nestor import ModelSpec, Problem, SamplerConfig, Unsupported
+from nestor.backend import SupportsLazyDraws
 from nestor.engines.formulation import Formulation
 from nestor_numpyro import NumPyroBackend
 from nestor_reference import ReferenceBackend, conditional_dense, conditional_mean, log_marginal
@@ -107,7 +107,7 @@ def test_density_outside_the_support(model):
 
 def test_gradient_equals_finite_differences(case):
     _, model = case
-    density = model.sampled_density()
+    density = model.target_density()
     z, h = density.start, 1e-5
     _, gradient = density.value_and_gradient(z)
     for j, unit in enumerate(np.eye(len(z))):
@@ -129,7 +129,7 @@ def test_no_program_of_the_sampler_scatters(case):
     def density(scales, data):
         return pass_up(tree, data, *scales_of(problem, scales)).log_marginal
 
-    with model.place.scope():
+    with model.execution.scope():
         at = jax.tree.map(jnp.asarray, _scales(problem))
         text = jax.jit(jax.value_and_grad(density)).lower(at, model.data).as_text()
     assert "gather" in text or len(problem.levels) == 1
@@ -137,7 +137,7 @@ def test_no_program_of_the_sampler_scatters(case):
 
 
 def _recovered(model, scales, noise):
-    with model.place.scope():
+    with model.execution.scope():
         at = jax.tree.map(jax.numpy.asarray, scales)
         return model.form.recovery.draw(model.data, at, noise)
 
@@ -170,7 +170,7 @@ def test_coefficients_move_with_their_noise_as_their_covariance_says(case):
         return jax.numpy.concatenate([found[name].ravel() for name in covariance.mean])
 
     assert set(order) == set(covariance.mean)
-    with model.place.scope():
+    with model.execution.scope():
         zeros = {number: jax.numpy.zeros(shape) for number, shape in shapes.items()}
         jacobian = jax.jacobian(flat)(zeros)
     J = np.concatenate([j.reshape(len(j), -1) for j in jacobian.values()], axis=1)
@@ -184,7 +184,7 @@ def test_draws_given_one_set_of_scales_have_their_moments(model):
 
     problem, n = model.problem, 4000
     scales = _scales(problem)
-    with model.place.scope():
+    with model.execution.scope():
         repeated = {name: np.repeat(v[None], n, axis=0) for name, v in scales.items()}
         program = jax.jit(model.form.recovery.program(n))
         number = np.uint32(0)
@@ -234,9 +234,11 @@ def test_chunks_change_nothing(model, drawn, monkeypatch):
     (plan,) = model.programs
     was = model.programs[plan]
     one = {n: drawn.values[n][0, 0] for n in was.variables}
-    with model.place.scope():
+    with model.execution.scope():
         scales = {n: jax.ShapeDtypeStruct(v.shape, v.dtype) for n, v in one.items()}
-        recover, chunk = programs._recover(model.form.recovery, scales, model.data, plan)
+        recover, chunk = programs.compile_recovery(
+            model.form.recovery, scales, model.data, plan.draws
+        )
     assert 1 < chunk < 30 == was.chunk
     monkeypatch.setitem(model.programs, plan, replace(was, recover=recover, chunk=chunk))
     other = model.sample(config)
@@ -245,10 +247,10 @@ def test_chunks_change_nothing(model, drawn, monkeypatch):
 
 
 def test_coefficients_may_be_left_for_later(model, drawn):
-    assert isinstance(model, Deferring)
+    assert isinstance(model, SupportsLazyDraws)
     assert drawn.deferred is None
     config = SamplerConfig(**BASE, chain_method="sequential")
-    draws = model.deferring().sample(config)
+    draws = model.with_lazy_draws().sample(config)
     coefficients = {
         v.name for v in model.problem.variables.values() if v.role in ("population", "node")
     }
@@ -268,27 +270,27 @@ def test_coefficients_may_be_left_for_later(model, drawn):
 
 def test_the_last_chunk_is_filled_up_and_cut(model, drawn):
     config = SamplerConfig(**BASE, chain_method="sequential")
-    deferred = model.deferring().sample(config).deferred
+    deferred = model.with_lazy_draws().sample(config).deferred
     scales = {name: values[:, 7:] for name, values in deferred.scales.items()}
     part = replace(deferred, scales=scales, first=7)
     assert deferred.chunk > part.shapes["beta"][1]
-    for name, values in part.together().items():
+    for name, values in part.load().items():
         np.testing.assert_allclose(values, drawn.values[name][:, 7:], rtol=1e-10, atol=1e-10)
 
 
 def test_what_an_earlier_look_left_is_its_own(model):
     config = SamplerConfig(**BASE, chain_method="sequential")
-    whole = [part.values for part in model.sample_in_looks(config, [30, 50, 65])]
+    whole = [part.values for part in model.sample_until(config, [30, 50, 65])]
     # More draws than the buffers hold: their rows are others' by the time that these are made.
-    parts = list(model.deferring().sample_in_looks(config, [30, 50, 65]))
+    parts = list(model.with_lazy_draws().sample_until(config, [30, 50, 65]))
     for values, part in zip(whole, parts, strict=True):
-        for name, made in part.deferred.together().items():
+        for name, made in part.deferred.load().items():
             np.testing.assert_array_equal(made, values[name])
 
 
 def test_memory_on_the_device_is_read_after_the_coefficients_are_made(model, monkeypatch):
     peaks = iter([10, 20])
-    monkeypatch.setattr(type(model.place), "peak_bytes", lambda _: next(peaks))
+    monkeypatch.setattr(type(model.execution), "peak_bytes", lambda _: next(peaks))
     draws = model.sample(SamplerConfig(**BASE, chain_method="sequential"))
     assert draws.device_peak_bytes == 20
 
@@ -298,9 +300,9 @@ def test_a_later_look_has_noise_of_its_own(model, drawn):
     from nestor_numpyro.recovery import _normal, recovery_words
 
     config = SamplerConfig(**BASE, chain_method="sequential")
-    first, more = model.sample_in_looks(config, [30, 35])
+    first, more = model.sample_until(config, [30, 35])
     np.testing.assert_array_equal(first.values["beta_level1"], drawn.values["beta_level1"])
-    with model.place.scope():
+    with model.execution.scope():
         key = jax.random.wrap_key_data(recovery_words(BASE["seed"]), impl="threefry2x32")
         key = jax.random.fold_in(jax.random.fold_in(key, 1), 32)
         at = {v: more.values[v][1, 2] for v in model.form.variables}

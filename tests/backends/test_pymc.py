@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Backend, SamplerConfig
 from scipy import stats
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Backend, SamplerConfig
 from nestor.engines.formulation import Formulation
-from nestor.errors import Unsupported
 from nestor_reference import ReferenceBackend
 
 pytest.importorskip("pymc")
@@ -118,52 +117,6 @@ def test_log_density_equals_the_reference(name, words):
         expected = reference.log_density(point)
         assert np.isfinite(expected)
         assert model.log_density(point) == pytest.approx(expected, rel=1e-8, abs=1e-8)
-
-
-@pytest.mark.parametrize("words", [("centered",), ("noncentered",)])
-def test_log_density_is_minus_infinity_outside_the_support(words):
-    problem = Problem(SPECS["two levels"], _table())
-    model = _compile(problem, words)
-    inside = _point(problem, np.random.default_rng(2))
-    assert np.isfinite(model.log_density(inside))
-    for name, value in (("sigma", -1.0), ("nu", -0.1), ("tau_h", -0.5), ("tau_g", 20.5)):
-        outside = inside | {name: np.full_like(inside[name], value)}
-        assert model.log_density(outside) == -np.inf
-
-
-def test_log_density_ignores_entries_that_are_inherited_or_fixed():
-    problem = Problem(SPECS["three levels"], _table())
-    model = _compile(problem)
-    point = _point(problem, np.random.default_rng(3))
-    other = {name: np.where(v.random, point[name], 99.0) for name, v in problem.variables.items()}
-    assert any(not v.random.all() for v in problem.variables.values())
-    assert model.log_density(other) == model.log_density(point)
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"device": "gpu"}, "CPU"),
-        ({"dtype": "float32"}, "not yet ours"),
-        ({"sampler": "gibbs"}, "nutpie, pymc"),
-    ],
-)
-def test_refuses_what_it_cannot_do_with_the_reason(options, reason):
-    with pytest.raises(Unsupported, match=reason):
-        _compile(Problem(SPECS["one level"], _table()), **options)
-
-
-def test_capabilities_give_a_reason_for_each_refusal():
-    reasons = PyMCBackend().capabilities().reasons
-    assert set(reasons) == {"gpu", "float32", "vectorized", "pymc extend"}
-    assert all(
-        r.startswith(("not yet ours", "not in the library", "never")) for r in reasons.values()
-    )
-
-
-def test_a_model_for_densities_only_does_not_sample():
-    with pytest.raises(Unsupported, match="densities only"):
-        _compile(Problem(SPECS["one level"], _table())).sample(SamplerConfig())
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -276,32 +229,6 @@ def test_lp_is_the_density_of_the_draw_and_its_change_of_variables(exact_run, ex
         assert run.stats["lp"][1, draw] == pytest.approx(expected, rel=1e-8)
 
 
-def test_the_seed_decides_the_draws(exact_run, exact_model):
-    run, _ = exact_run
-    sequential = SamplerConfig(
-        chains=2, warmup=300, draws=500, seed=5, chain_method="sequential", cores=1
-    )
-    again, other = (
-        exact_model.sample(sequential),
-        exact_model.sample(SamplerConfig(chains=2, warmup=300, draws=500, seed=6)),
-    )
-    for name, array in run.values.items():
-        np.testing.assert_array_equal(again.values[name], array)
-        assert not np.array_equal(other.values[name], array)
-        assert not np.array_equal(array[0], array[1])
-
-
-def test_progress_rises_to_the_total(exact_run):
-    _, reports = exact_run
-    for chain in range(2):
-        mine = [r for r in reports if r.chain == chain]
-        done = [r.done for r in mine]
-        assert done == sorted(set(done))
-        assert done[-1] == 800
-        assert {r.total for r in mine} == {800}
-        assert all((r.phase == "warmup") == (r.done < 300) for r in mine)
-
-
 def test_timings_and_settings_are_recorded(exact_run, sampler):
     run, _ = exact_run
     timings, settings = run.timings, run.settings
@@ -343,11 +270,6 @@ def test_a_metric_from_draws_alone(sampler, exact_model):
     assert usual.settings["metric_estimate"] == default
     same = np.array_equal(usual.values["beta"], found.values["beta"])
     assert same == (sampler == "pymc")
-
-
-def test_refuses_vectorized_chains(exact_model):
-    with pytest.raises(Unsupported, match="vectorized"):
-        exact_model.sample(SamplerConfig(chain_method="vectorized"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

@@ -7,9 +7,9 @@ import pytest
 from gaussian_trees import gaussian_problems, random_scales
 from hypothesis import given
 from hypothesis import strategies as st
-from nestor.backend import Deferring, SamplerConfig
 from scipy import stats
 
+from nestor.backend import SamplerConfig, SupportsLazyDraws
 from nestor.engines.formulation import Formulation
 from nestor_reference import conditional_dense, conditional_mean, log_marginal
 
@@ -26,10 +26,9 @@ from pymc_problems import (
     wide_problem,
 )
 
-from nestor_pymc.leaf_rows import LeafRows
+from nestor_pymc.data import LeafRows
 from nestor_pymc.model import build_model
-from nestor_pymc.recovered import DrawNoise, Recovered
-from nestor_pymc.recovery import Recovery
+from nestor_pymc.recovery import ConditionalDraws, ConditionalSampler, DrawNoise
 from nestor_pymc.variables import Variables
 
 SEEDS = st.integers(0, 2**32)
@@ -53,7 +52,7 @@ def _run(sampler, words="marginalized"):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_only_scales_are_sampled(sampler):
-    density = _sampling(sampler).sampled_density()
+    density = _sampling(sampler).target_density()
     n_parents = two_levels().levels[0].n
     assert density.dimension == 2 + n_parents + 1
 
@@ -61,7 +60,7 @@ def test_only_scales_are_sampled(sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_gradient_is_the_values(sampler):
     """Central differences of step h err by eps |f| / h + h^2 |f'''| / 6, f''' here at most of f's size."""
-    density = _sampling(sampler).sampled_density()
+    density = _sampling(sampler).target_density()
     z = 0.3 * np.random.default_rng(3).standard_normal(density.dimension)
     value, gradient = density.value_and_gradient(z)
     h = np.finfo(float).eps ** (1 / 3)
@@ -143,9 +142,9 @@ def test_the_seed_decides_the_coefficients_too(sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_coefficients_may_be_left_for_later(sampler):
     model, whole = _sampling(sampler), _run(sampler)
-    assert isinstance(model, Deferring)
+    assert isinstance(model, SupportsLazyDraws)
     assert whole.deferred is None
-    draws = model.deferring().sample(CONFIG)
+    draws = model.with_lazy_draws().sample(CONFIG)
     coefficients = {"beta", "beta_level0", "beta_level1"}
     assert set(draws.values) == set(whole.values) - coefficients
     assert draws.deferred.shapes == {n: whole.values[n].shape for n in coefficients}
@@ -158,26 +157,26 @@ def test_coefficients_may_be_left_for_later(sampler):
 
 def test_what_an_earlier_look_left_is_its_own():
     config = SamplerConfig(chains=2, warmup=100, draws=20, seed=3)
-    parts = list(_sampling("nutpie").deferring().sample_in_looks(config, (20, 60)))
-    made = [part.deferred.together() for part in reversed(parts)]
+    parts = list(_sampling("nutpie").with_lazy_draws().sample_until(config, (20, 60)))
+    made = [part.deferred.load() for part in reversed(parts)]
     joined = np.concatenate([m["beta_level1"] for m in reversed(made)], axis=1)
     np.testing.assert_allclose(joined, _run("nutpie").values["beta_level1"], rtol=1e-12)
 
 
 def test_sampled_coefficients_are_never_left_for_later():
-    draws = _sampling("nutpie", "statistics").deferring().sample(CONFIG)
+    draws = _sampling("nutpie", "statistics").with_lazy_draws().sample(CONFIG)
     assert draws.deferred is None
     assert set(draws.values) == set(two_levels().variables)
 
 
 def test_another_outcome_is_deferred_too():
-    model = _sampling("nutpie").deferring().with_outcome(two_levels().y[::-1])
+    model = _sampling("nutpie").with_lazy_draws().with_outcome(two_levels().y[::-1])
     assert model.sample(CONFIG).deferred is not None
 
 
 def test_looks_go_on_with_the_stream():
     config = SamplerConfig(chains=2, warmup=100, draws=20, seed=3)
-    parts = list(_sampling("nutpie").sample_in_looks(config, (20, 35, 60)))
+    parts = list(_sampling("nutpie").sample_until(config, (20, 35, 60)))
     for name, array in _run("nutpie").values.items():
         joined = np.concatenate([part.values[name] for part in parts], axis=1)
         np.testing.assert_array_equal(joined, array)
@@ -213,7 +212,7 @@ def test_another_outcome_takes_the_same_functions(sampler, words, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------------
-# Recovery: exact whatever the scales
+# ConditionalSampler: exact whatever the scales
 
 
 @QUICK
@@ -230,7 +229,7 @@ def test_so_have_four_effects(scale):
 
 def _check_moments(problem, scales):
     """The way down is linear in its noise: unit vectors of noise give the covariance's square root."""
-    recovery = Recovery(problem, LeafRows.of(problem))
+    recovery = ConditionalSampler(problem, LeafRows.of(problem))
     n = recovery.noise
     many = {name: np.repeat(a[None], n + 1, axis=0) for name, a in scales.items()}
     found = flat(problem, recovery.given(many, np.eye(n + 1, n, -1)), (n + 1,))
@@ -247,7 +246,7 @@ def test_draws_have_these_moments_and_siblings_noise_is_independent():
     scales = random_scales(problem, np.random.default_rng(7), spread=0.3)
     n = 20_000
     many = {name: np.broadcast_to(a, (1, n, *a.shape)) for name, a in scales.items()}
-    drawn = Recovered(Recovery(problem, LeafRows.of(problem)), many, 0, 11).together()
+    drawn = ConditionalDraws(ConditionalSampler(problem, LeafRows.of(problem)), many, 0, 11).load()
     draws = flat(problem, drawn, (1, n))[0]
     dense = conditional_dense(problem, scales)
     mean = flat(problem, dense.mean, ())
@@ -271,13 +270,13 @@ def nine_draws():
 def test_draws_do_not_depend_on_blocks(nine_draws, monkeypatch):
     problem, scales = nine_draws
     rows = LeafRows.of(problem)
-    whole = Recovered(Recovery(problem, rows), scales, 0, 5)
+    whole = ConditionalDraws(ConditionalSampler(problem, rows), scales, 0, 5)
     assert len(list(whole.blocks())) == 2
     monkeypatch.setattr("nestor_pymc.recovery._CHUNK_BYTES", 1)
-    parts = Recovered(Recovery(problem, rows), scales, 0, 5)
+    parts = ConditionalDraws(ConditionalSampler(problem, rows), scales, 0, 5)
     assert len(list(parts.blocks())) == 18
-    again = parts.together()
-    for name, array in whole.together().items():
+    again = parts.load()
+    for name, array in whole.load().items():
         # Sums in another order of an array of another shape: some rounding errors.
         np.testing.assert_allclose(again[name], array, rtol=1e-12)
         assert not np.any(array[0] == array[1])
@@ -285,12 +284,12 @@ def test_draws_do_not_depend_on_blocks(nine_draws, monkeypatch):
 
 def test_blocks_are_the_same_each_time_and_each_draw_has_its_number(nine_draws):
     problem, scales = nine_draws
-    recovery = Recovery(problem, LeafRows.of(problem))
-    whole = Recovered(recovery, scales, 3, 5)
-    found = whole.together()
-    later = Recovered(recovery, {name: a[:, 4:] for name, a in scales.items()}, 7, 5).together()
-    other = Recovered(recovery, scales, 4, 5).together()
-    for name, array in whole.together().items():
+    recovery = ConditionalSampler(problem, LeafRows.of(problem))
+    whole = ConditionalDraws(recovery, scales, 3, 5)
+    found = whole.load()
+    later = ConditionalDraws(recovery, {name: a[:, 4:] for name, a in scales.items()}, 7, 5).load()
+    other = ConditionalDraws(recovery, scales, 4, 5).load()
+    for name, array in whole.load().items():
         np.testing.assert_array_equal(array, found[name])
         np.testing.assert_allclose(later[name], array[:, 4:], rtol=1e-12)
         assert not np.any(other[name] == array)

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor import ModelSpec, Problem, SamplerConfig
+from nestor import ModelSpec, Problem
 from nestor.agreement.density import density_points
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
-from nestor.errors import Unsupported
 
 LEVELS = ("a", "b", "c", "d")
 
@@ -245,32 +244,3 @@ def test_the_likelihood_has_one_term_for_each_row(small_problem):
     sigma = float(point["sigma"])
     wanted = [log_normal(*pair, sigma) for pair in zip(small_problem.y, eta, strict=True)]
     assert rows == pytest.approx(wanted, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ({"sampler": "nuts"}, "has no sampler 'nuts'; it has: exact"),
-        ({"device": "gpu"}, "cpu in float64 only, not gpu in float64"),
-        ({"dtype": "float32"}, "not cpu in float32"),
-    ],
-)
-def test_what_it_cannot_do_is_refused(small_problem, how, message):
-    with pytest.raises(Unsupported, match=message):
-        compiled(small_problem, **how)
-
-
-def test_a_model_compiled_for_densities_does_not_sample(small_problem):
-    with pytest.raises(Unsupported, match="densities only; compile it with sampler='exact'"):
-        compiled(small_problem).sample(SamplerConfig())
-
-
-def test_it_is_a_backend_that_says_what_it_can_do():
-    backend = registry.get("reference").backend
-    can = backend.capabilities()
-    assert backend.samplers == ("exact",)
-    assert can.chain_methods == {"sequential", "parallel"}
-    words = {"gpu", "float32", "vectorized", "student_t sampling", "exact extend", "target_accept"}
-    assert words <= set(can.reasons)
-    assert all(text.startswith(("never: ", "not yet ours: ")) for text in can.reasons.values())
-    assert set(backend.versions()) == {"numpy", "scipy"}

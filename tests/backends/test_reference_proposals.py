@@ -6,15 +6,15 @@ from scipy import stats
 
 from nestor import ModelSpec, Problem
 from nestor.errors import EngineFailed
-from nestor_reference.independence import Fitness, proposals_per_draw, run_chain
+from nestor_exact.independence import Fitness, proposals_per_draw, run_chain
+from nestor_exact.mixture import Mixture, fit, join
+from nestor_exact.modes import laplace_mixture
+from nestor_exact.pareto import effective_share, pareto_k
+from nestor_exact.scores import from_scores, to_scores
+from nestor_exact.theta import Theta
 from nestor_reference.messages import MessagePassing
-from nestor_reference.mixture import Mixture, fit, join
-from nestor_reference.modes import laplace_mixture
-from nestor_reference.pareto import effective_share, pareto_k
 from nestor_reference.rotations import insert, multiply, solve
-from nestor_reference.scores import from_scores, to_scores
 from nestor_reference.siblings import merge, rounds
-from nestor_reference.theta import Theta
 
 CHANCE = 1e-5
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.table import COLUMNS
 
 CPU, GPU = "numpyro:nuts@noncentered", "numpyro:nuts@noncentered,gpu,vectorized"
 PLACE = {"cpu": "Model A", "gpu": "", "machine_cores": 4, "machine_bytes": 16_000_000_000}

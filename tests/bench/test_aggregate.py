@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from of_table import aggregate, relative
 
-from nestor.bench.aggregate import aggregate, relative
-from nestor.bench.columns import CENSORED_STATUSES, SKIPPED
-from nestor.bench.counting import METRICS
+from nestor.bench.groups import METRICS
+from nestor.bench.table import CENSORED_STATUSES, SKIPPED
 from nestor.errors import DataError
 
 NUTPIE, PYMC, NUMPYRO = "pymc:nutpie@noncentered", "pymc:pymc@noncentered", "numpyro:nuts@centered"

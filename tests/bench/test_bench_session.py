@@ -8,16 +8,15 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from of_table import aggregate
 from rich.console import Console
 
-from nestor.bench.aggregate import aggregate
-from nestor.bench.columns import COLUMNS
 from nestor.bench.plan import plan
-from nestor.bench.reading import read_scenario
 from nestor.bench.record import json_schema
-from nestor.bench.session import _check_problems, run_bench
+from nestor.bench.run import _check_problems, run_bench
+from nestor.bench.scenario import read_scenario
 from nestor.bench.store import Results
-from nestor.bench.table import read_tables
+from nestor.bench.table import COLUMNS, read_tables
 from nestor.errors import DataError
 from nestor.views.terminal.bench_progress import GridProgress
 
@@ -50,12 +49,14 @@ def engines(add_engines, fake_engines, tmp_path, monkeypatch):
 def bench(engines, tmp_path):
     """Run the tiny scenario with other engines or lines in its place."""
 
-    def bench(*names, changes=(), folder="out", **options):
+    def bench(*names, changes=(), folder="out", rerun=False, quick=False, **options):
         text = TINY.replace('"ENGINES"', ", ".join(f'"{name}"' for name in names))
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
-        return run_bench(read_scenario(text, "tiny"), text, tmp_path / folder, **options)
+        scenario, out = read_scenario(text, "tiny"), tmp_path / folder
+        planned = plan(scenario, quick=quick, folder=out, rerun=rerun)
+        return run_bench(planned, text, out, **options).table
 
     return bench
 
@@ -263,7 +264,7 @@ def test_a_timeout_is_tried_again_under_a_longer_limit_only(bench, tmp_path):
         text = TINY.replace('"ENGINES"', '"hang"').replace(
             "timeout_s = 60", f"timeout_s = {seconds}"
         )
-        return len(plan(read_scenario(text, "tiny"), quick=False, folder=tmp_path / "out").left)
+        return len(plan(read_scenario(text, "tiny"), folder=tmp_path / "out").left)
 
     bench("hang", changes=[("timeout_s = 60", "timeout_s = 4")])
     assert (left(4), left(3), left(5)) == (0, 0, 1)
@@ -460,14 +461,15 @@ def of_lines(engines, tmp_path):
 
 
 def test_data_that_leave_nothing_for_sigma_are_refused_before_anything_runs(of_lines, tmp_path):
+    scenario, text = of_lines(0.0)
     with pytest.raises(DataError, match="nothing is left for sigma"):
-        run_bench(*of_lines(0.0), tmp_path / "out")
+        run_bench(plan(scenario), text, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_notes_of_the_data_are_printed_once(of_lines):
     events = []
-    _check_problems(plan(of_lines(1.0)[0], quick=False), events.append)
+    _check_problems(plan(of_lines(1.0)[0]), events.append)
     (noted,) = [event for event in events if event.kind == "noted"]
     assert "tau_g[Intercept] and sigma cannot be told apart" in noted.notes[0]
     said = Console(file=StringIO(), width=300)

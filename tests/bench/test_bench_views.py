@@ -3,13 +3,14 @@
 from io import StringIO
 
 import pytest
+from of_table import aggregate, crossovers, growth
 from rich.console import Console
 
-from nestor.bench.aggregate import aggregate
-from nestor.bench.bootstrap import Estimate, Ratio
-from nestor.bench.growth import crossovers, growth
-from nestor.bench.place import is_loaded, load_note
+from nestor.bench.bootstrap import MedianInterval, Ratio
+from nestor.bench.environment import is_loaded
 from nestor.bench.regression import compare_tables
+from nestor.bench.statistics import BenchStatistics
+from nestor.bench.table import load_note
 from nestor.views.format import duration, interval_text, number
 from nestor.views.sentences import reasons_text
 from nestor.views.terminal.bench import (
@@ -95,8 +96,8 @@ def test_censored_times_and_bounds_are_marked(bench_table, end_run):
     assert "> 60.0 s" in _text(groups_view(aggregate(late)))
     bound = bench_table(change=lambda row: row | {"time_is_bound": True})
     assert "≤ " in _text(groups_view(aggregate(bound)))
-    assert time_lines(Estimate(None, None, None, 3, 3, None)) == "not reached"
-    assert time_lines(Estimate(None, None, None, 0, 0, None)) == "-"
+    assert time_lines(MedianInterval(None, None, None, 3, 3, None)) == "not reached"
+    assert time_lines(MedianInterval(None, None, None, 0, 0, None)) == "-"
 
 
 def test_a_narrow_terminal_gets_a_column_per_group_and_a_table_per_size(bench_table):
@@ -420,7 +421,7 @@ def test_a_load_of_other_processes_is_told_above_the_figures(bench_table):
     # The machine has four cores; a benchmark by itself leaves a load of at most one for each.
     table = bench_table(change=lambda row: row | {"load": 4.4 + (row["seed"] > 3)})
     stream = StringIO()
-    print_figures(table, Console(file=stream, width=160, color_system=None))
+    print_figures(BenchStatistics(table), Console(file=stream, width=160, color_system=None))
     first = stream.getvalue().splitlines()[0]
     assert first.startswith(
         "Other processes were busy: a load of 5.4 before 2 of 5 runs, on 4 cores."

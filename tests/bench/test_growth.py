@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from of_table import crossovers, growth
 
-from nestor.bench.growth import METRICS, crossovers, growth
+from nestor.bench.growth import METRICS
 
 CPU, GPU = "numpyro:nuts@noncentered", "numpyro:nuts@noncentered,gpu,vectorized"
 SIZES = (1e3, 1e4, 1e5)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.table import COLUMNS
 
 FOLDERS = [Path(__file__).parent / "engines", Path(__file__).parents[1] / "fixtures" / "engines"]
 SCENARIO = """

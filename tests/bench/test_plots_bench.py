@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from of_table import aggregate, crossovers, growth
 from PIL import Image
 
-from nestor.bench.aggregate import aggregate
-from nestor.bench.growth import crossovers, growth
+from nestor.bench.statistics import BenchStatistics
 from nestor.views.plots import save_bench_plots
 from nestor.views.plots.bench_curves import growth_curves, rate_curves
 from nestor.views.plots.bench_pictures import track_tables
@@ -19,7 +19,7 @@ SIZES = (1e3, 1e4, 1e5)
 
 
 def _track(table):
-    (track,) = track_tables(table)
+    (track,) = track_tables(BenchStatistics(table))
     return track
 
 
@@ -210,7 +210,7 @@ def test_rates_are_over_cores_where_they_vary_within_a_contender(bench_table, tm
     curve = axis.lines[0]
     assert list(curve.get_xdata()) == [1, 2]
     assert np.allclose(curve.get_ydata(), table.groupby("cores").ess_per_s.median())
-    names = [path.name for path in save_bench_plots(table, tmp_path)]
+    names = [path.name for path in save_bench_plots(BenchStatistics(table), tmp_path)]
     assert names == ["time-defaults.png", "phases-defaults.png", "rates-cores-defaults.png"]
 
 
@@ -218,7 +218,7 @@ def test_what_applies_is_written(bench_table, tmp_path):
     table = bench_table(
         [CPU, GPU], sweep="chains", sizes=(4, 16, 64), tracks=("defaults", "matched")
     )
-    paths = save_bench_plots(table, tmp_path)
+    paths = save_bench_plots(BenchStatistics(table), tmp_path)
     assert [path.name for path in paths] == [
         f"{kind}-{track}.png"
         for track in ("defaults", "matched")
@@ -232,7 +232,7 @@ def test_what_applies_is_written(bench_table, tmp_path):
 
 def test_scenarios_of_one_table_have_files_of_their_own(bench_table, tmp_path):
     both = pd.concat([bench_table(), bench_table().assign(scenario="b/../c")])
-    names = [path.name for path in save_bench_plots(both, tmp_path)]
+    names = [path.name for path in save_bench_plots(BenchStatistics(both), tmp_path)]
     assert names[0] == "chem-time-defaults.png"
     assert all("/" not in name for name in names)
     assert len(set(names)) == 4
@@ -240,7 +240,7 @@ def test_scenarios_of_one_table_have_files_of_their_own(bench_table, tmp_path):
 
 def test_labels_are_drawn_as_they_stand(bench_table, tmp_path):
     table = bench_table(["a:b@$x$", "<b>"]).assign(scenario="$\\frac{$", message="$")
-    assert len(save_bench_plots(table, tmp_path)) == 2
+    assert len(save_bench_plots(BenchStatistics(table), tmp_path)) == 2
 
 
 def test_tables_without_results_are_drawn_too(bench_table, end_run, tmp_path):
@@ -249,8 +249,8 @@ def test_tables_without_results_are_drawn_too(bench_table, end_run, tmp_path):
         lambda row: end_run(row, "failed", "x", None),
     ):
         table = bench_table(sweep="rows", sizes=SIZES, change=change)
-        assert len(save_bench_plots(table, tmp_path)) == 2
-    assert save_bench_plots(bench_table(seeds=()), tmp_path) == []
+        assert len(save_bench_plots(BenchStatistics(table), tmp_path)) == 2
+    assert save_bench_plots(BenchStatistics(bench_table(seeds=())), tmp_path) == []
 
 
 def test_a_panel_without_a_figure_says_so(bench_table):

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from nestor.bench.bootstrap import Runs, ratio
-from nestor.bench.changes import Outcome
-from nestor.bench.counting import RATES
-from nestor.bench.regression import compare_tables
+from nestor.bench.groups import RATES
+from nestor.bench.regression import Outcome, compare_tables
 from nestor.errors import DataError, SpecError
 
 NUTPIE, PYMC = "pymc:nutpie@noncentered", "pymc:pymc@noncentered"

@@ -7,12 +7,11 @@ import jsonschema
 import pytest
 
 from nestor.backend import SamplerConfig
-from nestor.bench import reading, record
+from nestor.bench import record, scenario
 from nestor.bench.grid import cells
-from nestor.bench.manifest import read_manifest, write_manifest
 from nestor.bench.problems import build_problem, data_size, level_names, share_out
-from nestor.bench.reading import read_scenario
-from nestor.bench.shipped import load_scenario, shipped
+from nestor.bench.scenario import load_scenario, read_scenario, shipped
+from nestor.bench.store import read_manifest, write_manifest
 from nestor.errors import DataError, SpecError
 
 SCENARIOS = Path(__file__).parents[2] / "benchmarks" / "scenarios"
@@ -298,7 +297,7 @@ def test_a_shipped_scenario_makes_a_grid(name, quick):
     assert {cell.refusal.partition(" ")[0] for cell in grid if cell.refusal} <= {"it"}
 
 
-@pytest.mark.parametrize(("name", "module"), [("bench", record), ("scenario", reading)])
+@pytest.mark.parametrize(("name", "module"), [("bench", record), ("scenario", scenario)])
 def test_the_committed_schema_is_the_present_one(name, module):
     path = SCHEMAS / f"{name}.schema.json"
     assert json.loads(path.read_text()) == module.json_schema(), f"nestor schema {name} > {path}"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem
-from nestor.agreement.session import read_contender
+from nestor.agreement.arguments import read_contender
+from nestor.backend import SamplerConfig
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time
 from nestor.calibration.study import Study

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from nestor.backend import SamplerConfig
 
+from nestor.backend import SamplerConfig
 from nestor.calibration.job import Job, Task
 from nestor.calibration.session import one_at_a_time
 from nestor.calibration.study import Study

@@ -10,11 +10,11 @@ import pytest
 from nestor.calibration.job import FIT_BLOCK, Task
 from nestor.calibration.judge import Calibrated, judge
 from nestor.calibration.study import Study
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 
 
 def _judge(job, records):
-    names = Quantities(job.problem)
+    names = ComparedQuantities(job.problem)
     good = [record.ranks for record in records if record.status == "ok"]
     failures = [record for record in records if record.status != "ok"]
     ranks = np.array(good, dtype=np.intp).reshape(len(good), len(names))

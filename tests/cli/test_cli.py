@@ -238,13 +238,8 @@ def test_an_internal_error_has_its_own_code(call, monkeypatch):
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(here, monkeypatch, number):
     monkeypatch.setenv("NESTOR_FAKE_PIDS", str(here))
     command = ["compare", "data.csv", FORMULA, "--engine", "exact", "--engine", "hang"]
-    # A background job of a shell ignores SIGINT, and its children with it: start as from a terminal.
-    start = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from nestor.__main__ import main; main()"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", start, *command, "--out", "out"],
+        [sys.executable, "-m", "nestor", *command, "--out", "out"],
         cwd=here,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

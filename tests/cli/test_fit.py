@@ -11,10 +11,6 @@ from pathlib import Path
 import pytest
 
 FORMULA = "y ~ x + (x || g/h)"
-START = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from nestor.__main__ import main; main()"
-)
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
 
@@ -30,7 +26,7 @@ def here(tmp_path, monkeypatch, small_table):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_says_so_and_leaves_nothing(here, number):
-    command = [sys.executable, "-c", START, "fit", "data.csv", FORMULA, "--engine", "hang"]
+    command = [sys.executable, "-m", "nestor", "fit", "data.csv", FORMULA, "--engine", "hang"]
     process = subprocess.Popen(
         command,
         env={**os.environ, "NESTOR_FAKE_PIDS": str(here)},

@@ -8,9 +8,8 @@ from rich.console import Console
 
 import nestor
 from nestor import ModelSpec, Problem
-from nestor.agreement.comparison import EngineRow
-from nestor.agreement.measure import measure
-from nestor.agreement.session import read_contender
+from nestor.agreement.arguments import read_contender
+from nestor.agreement.pipeline import engine_result
 from nestor.posterior.leave_one_out import loo
 from nestor.views.terminal.loo import totals_view
 from nestor.views.terminal.summary import summary_view
@@ -35,8 +34,8 @@ def draws(problem):
 
 @pytest.fixture(scope="module")
 def summary(problem, draws):
-    row = EngineRow(read_contender("reference:exact", problem), "ok")
-    return summary_view(problem, measure(problem, row, draws).summaries)
+    contender = read_contender("reference:exact", problem)
+    return summary_view(problem, engine_result(problem, contender, draws).summaries)
 
 
 def lines(view, columns):

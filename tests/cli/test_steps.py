@@ -1,4 +1,4 @@
-"""``nestor compare`` prints all steps: the joint test, and looks until there is a verdict."""
+"""``nestor compare`` prints all steps, and looks until there is a verdict."""
 
 import json
 
@@ -20,7 +20,7 @@ def compare(call, tmp_path, monkeypatch, small_table):
     return compare
 
 
-def test_joint_and_looks(compare):
+def test_looks(compare):
     code, out, err = compare(
         *(
             "--engine",
@@ -34,15 +34,14 @@ def test_joint_and_looks(compare):
             "--margin",
             "0.12",
         ),
-        *("--until-verdict", "2400", "--joint", "--json"),
+        *("--until-verdict", "2400", "--json"),
     )
     assert code == 0, err
     document = json.loads(out)
-    assert document["criteria"] == {"margin": 0.12, "joint": True, "until_verdict": 2400}
+    assert document["criteria"] == {"margin": 0.12, "until_verdict": 2400}
     (pair,) = document["pairs"]
     assert pair["verdict"] == "AGREE"
     assert pair["looks"] == len(document["engines"][0]["looks"]) > 1
-    assert 0 < pair["joint"]["p_value"] <= 1
     assert pair["shape"]["n_tests"] > 10
     assert {group["group"] for group in pair["groups"]} >= {"population", "scales", "g", "h"}
     assert "look 1: inconclusive at 150 draws per chain; going on with growing" in err
@@ -65,7 +64,6 @@ def test_what_can_only_be_inconclusive_is_said_before_it_runs(compare, few, note
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--joint"], "ask for --chains 8"),
         (["--until-verdict", "1000"], "more than the 1000 draws"),
         (["--margin", "0"], "greater than 0"),
     ],

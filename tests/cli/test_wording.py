@@ -47,13 +47,14 @@ ELSEWHERE = (
         "conformance",
         "__init__.py",
         "cli/wording.py",
+        "engines/scaffold.py",
         "views/plots",
         "views/report",
         "data/datasets",
     ),
     "runner/contract.py",
     "posterior/hierarchy.py",
-    "posterior/summarizing.py",
+    "posterior/summary.py",
 )
 
 
@@ -198,10 +199,6 @@ def test_no_command_is_told_of_an_option_that_it_lacks():
             "--target-accept must",
         ),
         (["fit", ".", "FORMULA", "--engine", "numba"], "read its Parquet files with --in-batches"),
-        (
-            ["compare", "data.csv", "FORMULA", "--engine", "numba", "--engine", "pymc", "--joint"],
-            "ask for --chains 8",
-        ),
         (
             ["fit", "data.parquet", "FORMULA", "--engine", "numba@rows", "--in-batches"],
             "the whole table: leave out --in-batches.",

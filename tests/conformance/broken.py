@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nestor.backend import Capabilities, Draws, Progress, Timings
+from nestor.engines.protocol import Missing as Lacking
 from nestor.errors import Unsupported
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures" / "plugin" / "src"))
@@ -238,6 +239,8 @@ class MetricIgnored(Model):
 class Unprepared(Model):
     """Compiles in sample whatever it did in prepare."""
 
+    upload_seconds = 0.0
+
     def prepare(self, config):
         pass
 
@@ -249,7 +252,7 @@ class Unprepared(Model):
 class Defers(Model):
     """Draws of the coefficients of k1 come block by block, with room for a fault."""
 
-    def deferring(self):
+    def with_lazy_draws(self):
         return _Deferring(self)
 
     def parts(self, array):
@@ -282,20 +285,20 @@ class _Made:
         for chain, first, draws in self.parts(self.array):
             yield chain, first, {"beta_k1": draws}
 
-    def together(self):
+    def load(self):
         return {"beta_k1": self.array}
 
 
 class DefersNothingTogether(Defers):
     """Has nothing to give where all is wanted at once."""
 
-    def deferring(self):
-        found = super().deferring()
+    def with_lazy_draws(self):
+        found = super().with_lazy_draws()
         sample = found.sample
 
         def empty(*arguments):
             draws = sample(*arguments)
-            draws.deferred.together = dict
+            draws.deferred.load = dict
             return draws
 
         found.sample = empty
@@ -333,7 +336,7 @@ class WrongGradient(Model):
     dimension = 2
     start = np.array([0.3, -0.2])
 
-    def sampled_density(self):
+    def target_density(self):
         return self
 
     def value_and_gradient(self, z):
@@ -353,9 +356,9 @@ class SamplesAnyhow(Model):
 
 
 def _refuses_nothing(self, problem, formulation, *, sampler, device, dtype):
-    from nestor_toy.model import ToyModel
+    from nestor_toy.compiled import ToyModel
 
-    return Model(ToyModel(problem, "metropolis"), problem, "metropolis")
+    return Model(ToyModel(self, problem, formulation, "metropolis"), problem, "metropolis")
 
 
 def _no_reasons(self):
@@ -363,14 +366,20 @@ def _no_reasons(self):
     return Capabilities(
         **{
             **vars(found),
-            "reasons": {"max_tree_depth": "never", "metric": "never", "extend": "never"},
+            "reasons": {
+                Lacking(option="max_tree_depth"): "never",
+                Lacking(option="metric"): "never",
+                Lacking(resuming=True): "never",
+            },
         }
     )
 
 
 def _wrong_kind(self):
     found = ToyBackend.capabilities(self)
-    return Capabilities(**{**vars(found), "reasons": {**found.reasons, "gpu": "no idea"}})
+    return Capabilities(
+        **{**vars(found), "reasons": {**found.reasons, Lacking(device="gpu"): "no idea"}}
+    )
 
 
 def _refuses_what_it_offers(self, problem, formulation, *, sampler, device, dtype):

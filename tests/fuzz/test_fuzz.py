@@ -13,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestor import ModelSpec, Prior, Problem, SamplerConfig, build_index, read_table
+from nestor.agreement.arguments import check_timeout
 from nestor.agreement.criteria import Criteria
-from nestor.agreement.session import check_timeout
 from nestor.bench.plan import plan
-from nestor.bench.reading import read_scenario
-from nestor.bench.session import check_budget
-from nestor.bench.shipped import load_scenario
+from nestor.bench.run import check_budget
+from nestor.bench.scenario import load_scenario, read_scenario
 from nestor.calibration.session import check_study
-from nestor.data.datasets.plan import check_simulation
 from nestor.data.datasets.simulate import simulate_tree
+from nestor.data.datasets.tree_design import check_simulation
 from nestor.engines.contender import Contender
 from nestor.errors import NestorError
 from nestor.runner.datatree import to_datatree
@@ -117,7 +116,7 @@ def test_scenarios(text, quick):
         scenario = read_scenario(text, "odd.toml", quick=quick)
         planned = plan(scenario, quick=quick)
         for cell in planned.left:
-            assert planned.estimate.seconds(cell) >= 0
+            assert planned.forecast.seconds(cell) >= 0
 
 
 _SIMULATED = {"depth": 2} | {
@@ -133,7 +132,7 @@ def test_arguments(small_problem, data):
     value = data.draw(odd.arguments)
     with only_ours():
         SamplerConfig(**{data.draw(st.sampled_from(_CONFIG)): value})
-    for name in ("margin", "joint", "until_verdict"):
+    for name in ("margin", "until_verdict"):
         with only_ours():
             Criteria(**{name: value})
     for check in (check_timeout, check_budget):

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 #: Needs nothing that the core does not need.
 WITHOUT_EXTRA = {"reference"}
 #: Packages beside the backends that several of them share: they have no entry point and no extra.
-SHARED = {"nestor_nutpie"}
-OTHER_EXTRAS = {"all", "data", "plots", "joint", "report"}
+SHARED = {"nestor_exact", "nestor_nutpie"}
+OTHER_EXTRAS = {"all", "data", "plots", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,9 @@ def _names(requirements: list[str]) -> set[str]:
 
 def test_constraints_fix_every_dependency(settings: dict[str, Any]) -> None:
     project = settings["project"]
-    wanted = _names(project["dependencies"]) | _names(settings["dependency-groups"]["dev"])
-    for requirements in project["optional-dependencies"].values():
+    wanted = _names(project["dependencies"])
+    groups = settings["dependency-groups"]
+    for requirements in (*project["optional-dependencies"].values(), *groups.values()):
         wanted |= _names(requirements)
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert wanted - _names(lines) == set()

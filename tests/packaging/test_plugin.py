@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Progress, SamplerConfig
 
+from nestor.backend import Progress, SamplerConfig
 from nestor.data.problem import Problem
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from nestor.backend import Backend, CompiledModel
     from numpy.typing import NDArray
+
+    from nestor.backend import Backend, CompiledModel
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugin"
 BACKENDS = Path(__file__).parents[2] / "backends"
@@ -108,10 +109,9 @@ def test_it_is_found_beside_the_backends_that_come_with_nestor(
         "from nestor.engines import registry; found = registry.backends();"
         "print(*sorted(found), found['toy'].backend.__module__, found['toy'].installed)"
     )
-    # nestor_nutpie is no backend, but what several share.
-    folders = {path.name for path in BACKENDS.glob("nestor_*")} - {"nestor_nutpie"}
+    folders = {path.parent.name for path in BACKENDS.glob("nestor_*/backend.py")}
     own = sorted(name.removeprefix("nestor_") for name in folders)
-    expected = [*sorted([*own, "toy"]), "nestor_toy", "True"]
+    expected = [*sorted([*own, "leapfrog", "toy"]), "nestor_toy.backend", "True"]
     assert run(code, target, tmp_path).split() == expected
 
 
@@ -243,10 +243,6 @@ def test_it_refuses_problems_that_it_cannot_run(toy: Backend, intercepts: Proble
     heavy = Problem(ModelSpec.from_formula("y ~ 1 + (1 || group)", family="student_t"), table())
     with pytest.raises(Unsupported, match="student_t"):
         compiled(toy, heavy)
-    spec = ModelSpec.from_formula("y ~ 1 + (1 || group)", priors={"tau": "Uniform(0, 9)"})
-    config = SamplerConfig(chain_method="sequential")
-    with pytest.raises(Unsupported, match="tau_group"):
-        compiled(toy, Problem(spec, table())).sample(config)
 
 
 def test_it_passes_the_conformance_kit(target: Path, tmp_path: Path) -> None:
@@ -261,6 +257,25 @@ def test_it_passes_the_conformance_kit(target: Path, tmp_path: Path) -> None:
     whole, one = run(code, target, tmp_path).splitlines()
     assert whole.startswith("True "), whole
     assert int(whole.split()[1]) > 75
+    assert one.startswith("True 1 "), one
+
+
+def test_a_sampler_on_a_borrowed_model_passes_it_too(target: Path, tmp_path: Path) -> None:
+    """Fifty lines of Hamiltonian Monte Carlo on numba's model, which stays the implementation."""
+    pytest.importorskip("numba")
+    pytest.importorskip("nutpie")
+    code = (
+        "from nestor.conformance import run_conformance\n"
+        "from nestor.engines import registry\n"
+        "print(registry.get('leapfrog').backend.implementation)\n"
+        "def show(report):\n"
+        "    print(report.ok, report.n_run, [(r.id, r.reason) for r in report.bad])\n"
+        "show(run_conformance('leapfrog', tiers=('api', 'density'), quick=True))\n"
+        "show(run_conformance('leapfrog', only='equals_the_exact_one[leapfrog, gaussian, by quad'))"
+    )
+    implementation, whole, one = run(code, target, tmp_path).splitlines()
+    assert implementation == "numba"
+    assert whole.startswith("True "), whole
     assert one.startswith("True 1 "), one
 
 

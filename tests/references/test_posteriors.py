@@ -10,7 +10,7 @@ import pytest
 from nestor.agreement import Verdict, judge
 from nestor.engines import registry
 from nestor.errors import DataError, SpecError
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references import NAMES, REQUIREMENTS, describe, load, problem
 from nestor.references.build import _lag1, _unmet, engines_for
 from nestor.references.posterior import from_dict
@@ -75,7 +75,7 @@ def test_a_posterior_of_another_problem_is_refused():
 
 def test_a_posterior_agrees_with_itself_shifted_by_little_and_not_by_much():
     posterior = load("one-level")
-    run, n = posterior.run(), len(posterior.labels)
+    run, n = posterior.side(), len(posterior.labels)
     sd = posterior.estimate[1]
 
     def moved(by):
@@ -85,7 +85,7 @@ def test_a_posterior_agrees_with_itself_shifted_by_little_and_not_by_much():
 
     assert judge(run, moved(0.05)).verdict is Verdict.AGREE
     assert judge(run, moved(0.5)).verdict is Verdict.DISAGREE
-    assert Quantities(problem("one-level")).labels == posterior.labels
+    assert ComparedQuantities(problem("one-level")).labels == posterior.labels
     assert n == 12
 
 

@@ -10,6 +10,7 @@ pytest.importorskip("plotly", reason="the report needs plotly: pip install 'nest
 
 import report_tables
 
+from nestor.bench.statistics import BenchStatistics
 from nestor.views.report import write_report
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -35,7 +36,7 @@ def written(tmp_path_factory):
     def written(name):
         path = folder / f"{name}.html"
         table = {"rich": report_tables.rich, **report_tables.AWKWARD}[name]()
-        write_report(table, INFOS.get(name, list)(), path)
+        write_report(BenchStatistics(table), INFOS.get(name, list)(), path)
         return path
 
     return written

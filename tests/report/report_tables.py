@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.table import COLUMNS
 from nestor.views.report import ScenarioInfo
 
 HOSTILE = (

@@ -14,7 +14,8 @@ import pytest
 import report_tables
 from report_tables import HOSTILE, cell, lost, table
 
-from nestor.bench.columns import COLUMNS
+from nestor.bench.statistics import BenchStatistics
+from nestor.bench.table import COLUMNS
 from nestor.errors import DataError, Unsupported
 from nestor.views.plots.canvas import pens as matplotlib_pens
 from nestor.views.report import ScenarioInfo, report_html, write_report
@@ -293,9 +294,9 @@ def test_what_is_no_table_of_results_is_refused_and_leaves_the_file_alone(tmp_pa
     path = tmp_path / "report.html"
     path.write_text("before", encoding="utf-8")
     with pytest.raises(DataError, match="no table of benchmark results"):
-        write_report(pd.DataFrame({"scenario": ["a"]}), [], path)
+        write_report(BenchStatistics(pd.DataFrame({"scenario": ["a"]})), [], path)
     assert path.read_text(encoding="utf-8") == "before"
-    write_report(report_tables.one_run(), [], path)
+    write_report(BenchStatistics(report_tables.one_run()), [], path)
     assert path.read_text(encoding="utf-8") == report_html(report_tables.one_run(), [])
     assert list(tmp_path.iterdir()) == [path]
 

@@ -169,7 +169,7 @@ class Late:
         for chain in range(2):
             yield chain, 0, self._make(chain)
 
-    def together(self):
+    def load(self):
         raise NotImplementedError
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from nestor.backend import Draws, SamplerConfig, Timings
 
+from nestor.backend import Draws, SamplerConfig, Timings
 from nestor.engines.contender import Contender
-from nestor.engines.deferred import in_memory, together, with_cost
+from nestor.engines.lazy import in_memory, load, with_cost
 from nestor.errors import EngineFailed
 from nestor.runner import arrays, engine
 
@@ -25,7 +25,7 @@ def in_a_file(array):
 def test_earlier_looks_keep_their_draws(small_problem, tmp_path, name):
     pytest.importorskip(name)
     contender = Contender.parse(f"{name}@marginalized", small_problem.spec.level_names)
-    looks = engine.sample_in_looks(small_problem, contender, CONFIG, (40, 90), tmp_path / "log")
+    looks = engine.sample_until(small_problem, contender, CONFIG, (40, 90), tmp_path / "log")
     _, first = next(looks)
     coefficients = first["posterior"]["beta_h"].to_numpy()
     assert in_a_file(coefficients)
@@ -100,8 +100,8 @@ class MadeThere(Made):
 
     device_peak_bytes = 7
 
-    def together(self):
-        return together(self)
+    def load(self):
+        return load(self)
 
 
 def drawn(deferred, peak=5):

@@ -7,11 +7,9 @@ import pytest
 
 from nestor import SamplerConfig, SpecError, Unsupported
 from nestor.engines.contender import Contender
-from nestor.runner import ending, memory
-from nestor.runner.ending import Ending
+from nestor.runner import memory, process
 from nestor.runner.engine import sample
-from nestor.runner.limits import Limits
-from nestor.runner.threads import thread_environment
+from nestor.runner.limits import Limits, thread_environment
 
 pytestmark = pytest.mark.usefixtures("fake_engines")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="affinity and /proc are Linux'")
@@ -94,13 +92,12 @@ def test_an_allocation_that_fails_is_out_of_memory(run):
     ],
 )
 def test_only_a_kill_at_more_than_half_of_the_memory_is_the_systems(
-    code, peak, status, tmp_path, monkeypatch
+    code, peak, status, monkeypatch
 ):
-    monkeypatch.setattr(ending, "machine_bytes", lambda: 10_000_000_000)
-    outcome = Ending(None, 3.0, peak, code).outcome(tmp_path / "none", tmp_path / "log")
-    assert outcome.status == status
-    assert "log" in outcome.message
-    assert ("probably out of memory" in outcome.message) == (status == "out_of_memory")
+    monkeypatch.setattr(process, "machine_bytes", lambda: 10_000_000_000)
+    found, message = process.death(code, 3.0, peak)
+    assert found == status
+    assert ("probably out of memory" in message) == (status == "out_of_memory")
 
 
 @pytest.mark.parametrize(
@@ -129,5 +126,5 @@ def test_every_library_gets_as_many_threads():
     found = thread_environment(3)
     assert set(found.values()) == {"3"}
     assert {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC"} <= set(found)
-    with pytest.raises(SpecError, match="at least one thread, not 0"):
+    with pytest.raises(SpecError, match="at least 1, not 0"):
         thread_environment(0)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from nestor.backend import SamplerConfig
 
 from nestor.agreement.density import density_points
+from nestor.backend import SamplerConfig
 from nestor.engines.clock import PHASES
 from nestor.engines.contender import Contender
 from nestor.runner.engine import evaluate, sample

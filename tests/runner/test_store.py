@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from nestor.backend import SamplerConfig
 
 from nestor import ModelSpec, Problem
+from nestor.backend import SamplerConfig
 from nestor.engines.contender import Contender
 from nestor.errors import DataError
 from nestor.runner import store

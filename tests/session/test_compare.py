@@ -13,8 +13,8 @@ import nestor
 from nestor import SamplerConfig, Verdict
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.events import EngineFinished, WorkerEvent
+from nestor.agreement.run import compare
 from nestor.agreement.schema import json_schema
-from nestor.agreement.session import compare
 from nestor.errors import DataError, SpecError, Unsupported
 from nestor.references.verify import verify
 
@@ -94,12 +94,12 @@ def test_finished_engines_are_used_again(small_problem, tmp_path, monkeypatch):
 
 def test_log_densities_at_other_points_are_not_used_again(small_problem, tmp_path, monkeypatch):
     """A later version may choose other points: old values must not be held against them."""
-    import nestor.agreement.oracle
+    import nestor.agreement.density
 
     out = tmp_path / "out"
     compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
-    points = nestor.agreement.oracle.density_points(small_problem, seed=1)
-    monkeypatch.setattr(nestor.agreement.oracle, "density_points", lambda *_: points)
+    points = nestor.agreement.density.density_points(small_problem, seed=1)
+    monkeypatch.setattr(nestor.agreement.density, "density_points", lambda *_: points)
     again = compare(small_problem, ["exact", "exact2"], config=CONFIG, out=out)
     assert [check.largest for check in again.densities] == [0.0, 0.0]
     assert not any(row.reused for row in again.rows)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nestor import ModelSpec, Problem, SamplerConfig, Verdict
-from nestor.agreement.sampled import N_DRAWS, check_sampled_density
-from nestor.agreement.session import compare
+from nestor.agreement.run import compare
+from nestor.agreement.sampled_density import N_DRAWS, check_sampled_density
 from nestor.engines.formulation import Formulation
 from nestor_reference import ReferenceBackend
 

@@ -9,13 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
-import nestor
 from nestor import SamplerConfig, Verdict
-from nestor.agreement.comparison import TIMINGS, EngineRow
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.engine_result import TIMINGS, EngineResult
 from nestor.agreement.events import LookFinished
-from nestor.agreement.lineup import Lineup
-from nestor.agreement.session import compare
+from nestor.agreement.run import ComparisonRun, compare
 from nestor.agreement.verdict import PairResult
 from nestor.engines.contender import Contender
 from nestor.errors import SpecError
@@ -116,7 +114,7 @@ def test_draws_of_an_earlier_run_are_drawn_anew(small_problem, tmp_path):
     assert not row.reused
 
 
-class Decisions(Lineup):
+class Decisions(ComparisonRun):
     """What a comparison decides after a look, from rows as they are given, without running anything."""
 
     def __init__(self, problem, rows, budget, timeout=None):
@@ -128,13 +126,13 @@ class Decisions(Lineup):
     def _start(self, contender, draws=None):
         self.taken.append((contender.backend, draws))
 
-    def _take(self, row):
-        self.taken.append((row.contender.backend, "take"))
+    def _take(self, contender, before=(), restarts=0):
+        self.taken.append((contender.backend, "take"))
 
 
 def decide(problem, a, b, *, budget=1200, missing=100, timeout=None, draw_factor=None):
     """What is decided of a pair of rows that lack `missing` draws each, and the rows after it."""
-    lineup = Decisions(problem, [a, b], budget, timeout)
+    run = Decisions(problem, [a, b], budget, timeout)
     pair = PairResult(
         a.name,
         b.name,
@@ -143,26 +141,29 @@ def decide(problem, a, b, *, budget=1200, missing=100, timeout=None, draw_factor
         missing_draws=(missing, missing),
         draw_factor=draw_factor,
     )
-    went = lineup.go_on([pair])
-    (event,) = lineup.events or [None]
+    went = run.go_on([pair])
+    (event,) = run.events or [None]
     assert went == (event is not None)
-    return event, lineup
+    return event, run
 
 
 def row(problem, engine, look=150, *, total, sampling=None, **more):
-    contender = Contender.parse_sampler(engine, problem.spec.level_names).settle(problem)
+    contender = Contender.parse_sampler(engine, problem.spec.level_names).resolve_formulation(
+        problem
+    )
     timings = dict.fromkeys(TIMINGS) | {"total_s": total, "sampling_s": sampling}
-    more = {"looks": (look,), "tree": "draws", "timings": timings} | more
-    return EngineRow(contender, "ok", **more)
+    unknown = dict.fromkeys(EngineResult.__dataclass_fields__)
+    known = {"contender": contender, "status": "ok", "looks": (look,), "timings": timings}
+    return EngineResult(**unknown | {"restarts": 0} | known | more)
 
 
 def test_a_cheap_engine_is_started_anew_while_the_other_goes_on(small_problem):
     # A fresh run of 300 draws: 2 + 1; the other's 1,050 draws to its budget: 1,050 / 150 * 5 = 35 s.
     stuck = row(small_problem, "exact", total=2.0, sampling=1.0, cannot_extend="never")
     other = row(small_problem, "growing", total=9.0, sampling=5.0)
-    event, lineup = decide(small_problem, stuck, other)
+    event, run = decide(small_problem, stuck, other)
     assert (event.going_on, event.anew) == ((other.name,), ((stuck.name, 300),))
-    assert lineup.taken == [("exact", 300), ("exact", "take"), ("growing", "take")]
+    assert run.taken == [("exact", 300), ("exact", "take"), ("growing", "take")]
     # As many draws as are missing: the first look with 150 + 500 of them.
     event, _ = decide(small_problem, stuck, other, missing=500)
     assert event.anew == ((stuck.name, 1200),)
@@ -172,13 +173,13 @@ def test_a_dear_engine_is_started_anew_when_the_other_has_used_its_budget(small_
     # A fresh run: 60 + 1 s, against 35.
     stuck = row(small_problem, "exact", total=60.0, sampling=1.0, cannot_extend="never")
     other = row(small_problem, "growing", total=9.0, sampling=5.0)
-    event, lineup = decide(small_problem, stuck, other)
+    event, run = decide(small_problem, stuck, other)
     assert (event.going_on, event.anew) == ((other.name,), ())
-    assert lineup.taken == [("growing", "take")]
+    assert run.taken == [("growing", "take")]
     used = row(small_problem, "growing", 1200, total=44.0, sampling=40.0)
-    event, lineup = decide(small_problem, stuck, used)
+    event, run = decide(small_problem, stuck, used)
     assert (event.going_on, event.anew) == ((), ((stuck.name, 300),))
-    assert lineup.taken == [("exact", 300), ("exact", "take")]
+    assert run.taken == [("exact", 300), ("exact", "take")]
 
 
 def test_a_partner_that_cannot_decide_the_pair_alone_is_not_waited_for(small_problem):
@@ -218,9 +219,9 @@ def test_a_fresh_run_that_would_take_longer_than_the_timeout_is_not_begun(small_
         row(small_problem, e, total=50.0, sampling=40.0, cannot_extend="never: independent.")
         for e in ("exact", "exact2")
     ]
-    event, lineup = decide(small_problem, *pair, timeout=60)
+    event, run = decide(small_problem, *pair, timeout=60)
     assert event is None
-    why = lineup.rows[pair[0].name].cannot_extend
+    why = run.rows[pair[0].name].cannot_extend
     assert why == (
         "never: independent; and a fresh run of 300 draws would take about 90 s, longer than the timeout"
     )
@@ -285,8 +286,3 @@ def test_an_interrupt_at_a_look_ends_everything_and_reuses_nothing(small_problem
 def test_a_budget_is_more_than_the_first_look(small_problem, budget, said):
     with pytest.raises(SpecError, match=said):
         go_on(small_problem, budget=budget)
-
-
-def test_the_joint_test_needs_eight_chains(small_problem):
-    with pytest.raises(SpecError, match="at least 8"):
-        nestor.compare(small_problem, PAIR, joint=True, progress=False)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from nestor import SamplerConfig, Verdict
-from nestor.agreement.session import compare
-from nestor.bench.reading import read_scenario
-from nestor.bench.session import run_bench
+from nestor.agreement.run import compare
+from nestor.bench.plan import plan
+from nestor.bench.run import run_bench
+from nestor.bench.scenario import read_scenario
 from nestor.engines import registry
 from nestor.errors import NestorError, Unsupported
 from nestor.references import problem
@@ -100,7 +101,7 @@ def benched(mutants, school, tmp_path_factory):
     text = SCENARIO.replace("SAMPLED", ", ".join(names[False]))
     text = text.replace("MARGINALIZED", ", ".join(names[True]))
     text = text.replace("TABLE", str(folder / "school.csv"))
-    table = run_bench(read_scenario(text, "wrong"), text, folder / "out")
+    table = run_bench(plan(read_scenario(text, "wrong")), text, folder / "out").table
     return {row.engine.partition(":")[0]: row for row in table.itertuples()}
 
 

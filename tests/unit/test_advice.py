@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, NestorError, Prior, Problem, SpecError
-from nestor.agreement.session import read_contender
-from nestor.bench.shipped import load_scenario
+from nestor.agreement.arguments import read_contender
+from nestor.bench.scenario import load_scenario
 from nestor.cli.options import read_model
 from nestor.conformance.kit import plan
 from nestor.data.index import build_index
 from nestor.data.tables import read_table
 from nestor.engines.contender import Contender
 from nestor.errors.text import did_you_mean
-from nestor.model.addresses import known_addresses
 from nestor.model.families import family
 from nestor.model.formula import parse_formula
+from nestor.model.spec import known_addresses
 from nestor.model.terms import parse_term, quoted
 from nestor.references.problems import problem as reference_problem
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 import nestor
 from nestor import DataError, ModelSpec, Problem, SpecError
+from nestor.backend import Draws, Timings
 from nestor.runner.datatree import to_datatree
 
 mpl.use("agg")

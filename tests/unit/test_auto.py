@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from nestor.backend import Capabilities
 
 from nestor import ModelSpec, Problem
+from nestor.backend import Capabilities, Missing
 from nestor.data.centering import data_over_prior
-from nestor.engines.auto import choose, not_marginalizable
+from nestor.data.problem import not_marginalizable
+from nestor.engines.auto import choose
 
 ALL = Capabilities(
     families=frozenset({"gaussian", "student_t"}),
@@ -111,7 +112,9 @@ def test_an_engine_with_one_centring_is_not_asked_for_the_other():
 
 
 def test_an_engines_own_reason_is_passed_on():
-    can = replace(SAMPLED, reasons={"marginalized": "not yet ours: it samples them"})
+    can = replace(
+        SAMPLED, reasons={Missing(coefficients="marginalized"): "not yet ours: it samples them"}
+    )
     assert choose(balanced(**POOR), can).reason.startswith(
         "the engine cannot marginalize: not yet ours: it samples them; "
     )

@@ -170,15 +170,15 @@ def test_chains_on_a_gpu_are_vectorized_unless_told():
 def test_what_auto_chose_is_a_contender_like_one_that_was_named(small_problem):
     named = Contender.parse("reference@marginalized", ("g", "h"))
     asked = Contender.parse("reference", ("g", "h"))
-    found = asked.settle(small_problem)
+    found = asked.resolve_formulation(small_problem)
     assert (asked.auto, found.auto) == (True, False)
     assert found == named
     assert found.config(SamplerConfig()) == named.config(SamplerConfig())
     assert found.reason
-    assert found.asked == asked.name == "reference:exact@auto"
-    assert found.settle(small_problem) is found
-    assert named.settle(small_problem) is named
-    assert (named.reason, named.asked) == ("", named.name)
+    assert found.requested_name == asked.name == "reference:exact@auto"
+    assert found.resolve_formulation(small_problem) is found
+    assert named.resolve_formulation(small_problem) is named
+    assert (named.reason, named.requested_name) == ("", named.name)
 
 
 def test_a_level_may_have_commas_in_its_name():

@@ -14,7 +14,7 @@ from nestor.data.datasets import (
     simulate_income,
     simulate_tree,
 )
-from nestor.data.datasets.tree import apportion
+from nestor.data.datasets.simulate import apportion
 from nestor.data.index import build_index
 from nestor.errors import DataError
 from nestor.model.spec import ModelSpec

@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 import nestor
 from nestor import ModelSpec, Problem
-from nestor.agreement.measure import posterior_of
+from nestor.backend import Draws, Timings
 from nestor.model.terms import quoted
-from nestor.posterior.draws import drawn
-from nestor.runner.datatree import plain, read_statistics, to_datatree
+from nestor.posterior.draws import read_draws
+from nestor.runner.datatree import plain, posterior_of, read_statistics, to_datatree
 
 CHAINS, LENGTH = 2, 10
 
@@ -97,7 +96,7 @@ def test_draws_are_read_whatever_the_order_of_their_dimensions(full):
     turned["posterior"] = xr.DataTree(nodes_first)
     assert turned["posterior"]["beta_county"].dims[2] == "county"
     wanted = draws_of(full).values
-    for found in (drawn(full, turned, full.variables), posterior_of(full, turned)):
+    for found in (read_draws(full, turned, full.variables), posterior_of(full, turned)):
         assert all(np.array_equal(found[name], wanted[name]) for name in full.variables)
 
 

@@ -15,11 +15,12 @@ from rich.console import Console
 
 import nestor
 from nestor import ModelSpec, Problem, SamplerConfig, __main__
-from nestor.agreement.comparison import Comparison, EngineRow
+from nestor.agreement.comparison import Comparison
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.agreement.measure import measure
-from nestor.agreement.pairing import Pairing
+from nestor.agreement.engine_result import EngineFailure
+from nestor.agreement.pair_judge import PairJudge
+from nestor.agreement.pipeline import engine_result
 from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
 from nestor.errors import NestorWarning
@@ -76,19 +77,19 @@ def compared(problem, *contenders):
             "config": {"seed": seed},
             "peak_bytes": 10**6,
         }
-        contender = Contender.parse(text, problem.spec.level_names).settle(problem)
+        contender = Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
         tree = to_datatree(problem, draws_of(problem, seed), attrs)
-        rows.append(measure(problem, EngineRow(contender, "ok"), tree))
-    checks = {r.name: compare_densities(r.name, "float64", (-1.0,), (-1.0,)) for r in rows}
-    crashed = EngineRow(
+        check = compare_densities(contender.name, "float64", (-1.0,), (-1.0,))
+        rows.append(engine_result(problem, contender, tree, density=check))
+    crashed = EngineFailure(
         Contender.parse("crash@noncentered", problem.spec.level_names),
         "failed",
         f"ValueError: {STATES[0]} \x1b[31m {STATES[4]} {'long ' * 200}",
     )
     every = (*rows, crashed)
-    judge = Pairing(problem, Criteria()).judge
-    pairs = tuple(judge(a, b, checks) for a, b in combinations(every, 2))
-    return Comparison(problem, CONFIG, Criteria(), tuple(checks.values()), every, pairs)
+    judge = PairJudge(problem, Criteria()).judge
+    pairs = tuple(judge(a, b) for a, b in combinations(every, 2))
+    return Comparison(problem, CONFIG, Criteria(), every, pairs)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_what_holds_many_numbers_is_short(problem, comparison):
     assert repr(large.spec) == "ModelSpec('y ~ 1 + (1 || g)', family='gaussian')"
     assert repr(large.priors) == "ResolvedPriors(3 priors, 3 of them from the data)"
     assert "random=<1,500 x 1 array>" in repr(large.variables["beta_g"])
-    assert repr(row).startswith("EngineRow(exact:iid@noncentered, ok")
+    assert repr(row).startswith("EngineResult(exact:iid@noncentered, ok")
 
 
 def test_what_has_long_names_or_many_terms_is_short():

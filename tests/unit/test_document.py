@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from nestor import ModelSpec, Problem, SamplerConfig, SpecError, Verdict
-from nestor.agreement.comparison import Comparison, EngineRow
+from nestor.agreement.comparison import Comparison
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.agreement.measure import measure
-from nestor.agreement.pairing import Pairing
+from nestor.agreement.engine_result import EngineFailure
+from nestor.agreement.pair_judge import PairJudge
+from nestor.agreement.pipeline import engine_result
 from nestor.agreement.schema import comparison_document, engine_document, json_schema
 from nestor.backend import Draws, Timings
 from nestor.engines.contender import Contender
@@ -32,7 +33,7 @@ SETTINGS = {"max_tree_depth": 10, "step_size": math.nan, "metric": "diag"}
 
 
 def contender(problem, text):
-    return Contender.parse(text, problem.spec.level_names).settle(problem)
+    return Contender.parse(text, problem.spec.level_names).resolve_formulation(problem)
 
 
 def finished(problem, text, seed):
@@ -53,16 +54,17 @@ def finished(problem, text, seed):
         "peak_bytes": 1_000_000,
     }
     draws = Draws(problem.with_inherited(values), stats, Timings(), {})
-    row = EngineRow(contender(problem, text), "ok")
-    return measure(problem, row, to_datatree(problem, draws, attrs))
+    return engine_result(problem, contender(problem, text), to_datatree(problem, draws, attrs))
 
 
 def comparison(problem, *rows, found=(-1.0, -math.inf), **more):
     reference = (-1.0, -math.inf)
-    checks = tuple(compare_densities(row.name, "float64", reference, found) for row in rows)
-    by_name = {check.contender: check for check in checks}
-    pairs = (Pairing(problem, Criteria()).judge(*rows[:2], by_name),)
-    return Comparison(problem, CONFIG, Criteria(), checks, rows, pairs, **more)
+    rows = tuple(
+        replace(row, density=compare_densities(row.name, "float64", reference, found))
+        for row in rows
+    )
+    pairs = (PairJudge(problem, Criteria()).judge(*rows[:2]),)
+    return Comparison(problem, CONFIG, Criteria(), rows, pairs, **more)
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +151,7 @@ def test_files_are_named_where_there_is_a_folder(problems, tmp_path):
     row, other = (
         finished(problems[0], text, 3) for text in ("exact@h=centered", "exact2@noncentered")
     )
-    failed = replace(
-        row, status="failed", message="killed by signal 9", tree=None, summaries=None, gates=None
-    )
+    failed = EngineFailure(row.contender, "failed", "killed by signal 9")
     document = validated(comparison(problems[0], other, failed, folder=tmp_path))
     first, second = document["engines"]
     assert (first["draws"], first["log"]) == (
@@ -161,12 +161,10 @@ def test_files_are_named_where_there_is_a_folder(problems, tmp_path):
     assert (second["draws"], second["log"]) == (None, f"{row.contender.file_stem}.log")
 
 
-@pytest.mark.parametrize(
-    "status", ["failed", "timeout", "interrupted", "density_failed", "gates_failed"]
-)
+@pytest.mark.parametrize("status", ["failed", "timeout", "interrupted", "density_failed"])
 def test_an_engine_without_results_fits_the_schema(problems, status):
     problem = problems[0]
-    lost = EngineRow(contender(problem, "exact2"), status, "why")
+    lost = EngineFailure(contender(problem, "exact2"), status, "why")
     found = comparison(problem, finished(problem, "exact", 1), lost, found=(math.nan, 0.0))
     document = validated(found)
     assert (
@@ -237,7 +235,9 @@ def test_estimates_are_a_table_with_contenders_beside_each_other(good):
 
 def test_estimates_of_engines_without_draws_are_none(problems):
     problem = problems[0]
-    lost = [EngineRow(contender(problem, text), "failed", "why") for text in ("exact", "exact2")]
+    lost = [
+        EngineFailure(contender(problem, text), "failed", "why") for text in ("exact", "exact2")
+    ]
     found = comparison(problem, *lost)
     assert found.estimates().empty
     assert [engine["estimates"] for engine in validated(found)["engines"]] == [[], []]
@@ -256,6 +256,7 @@ def test_contenders_are_found_by_the_names_that_were_asked_for(problems):
     texts = ["exact", "exact@centered", "exact2@noncentered,sequential"]
     rows = [finished(problem, text, seed) for seed, text in enumerate(texts)]
     found = comparison(problem, *rows)
+    rows = found.rows
     for name, row in {
         "exact": rows[0],  # asked for in these words, though the second is of this engine too
         "exact@auto": rows[0],
@@ -303,14 +304,14 @@ def test_a_name_that_is_like_some_suggests_the_contender_with_such_words(problem
 def test_pictures_find_a_pair_by_such_names(problems):
     rows = [finished(problems[0], text, s) for s, text in enumerate(["exact", "exact2@sequential"])]
     found = comparison(problems[0], *rows)
-    assert find_pair(found, "exact2", "exact")[:2] == tuple(rows)
+    assert find_pair(found, "exact2", "exact")[:2] == found.rows
     with pytest.raises(KeyError, match="there is no contender 'exact3'"):
         find_pair(found, "exact", "exact3")
 
 
 def test_a_name_that_means_several_or_none_says_what_there_is(problems):
     problem = problems[0]
-    lost = EngineRow(contender(problem, "exact2"), "failed", "killed by signal 9")
+    lost = EngineFailure(contender(problem, "exact2"), "failed", "killed by signal 9")
     texts = ("exact@centered", "exact@noncentered")
     rows = [*(finished(problem, text, seed) for seed, text in enumerate(texts)), lost]
     found = comparison(problem, *rows)
@@ -336,7 +337,7 @@ def test_notes_of_the_problem_and_what_draws_may_lack(small_table):
     bad = rows[0].tree.copy()
     bad["posterior"] = bad["posterior"].dataset.map(lambda v: v + 9.0 * v.chain)
     hint = "write center(year)"
-    rows[0] = measure(problem, EngineRow(rows[0].contender, "ok"), bad)
+    rows[0] = engine_result(problem, rows[0].contender, bad)
     assert rows[0].status == "gates_failed"
     assert hint in rows[0].message
     assert hint not in rows[1].message

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from nestor.backend import Draws, Timings
 
 import nestor
 from nestor import DataError, ModelSpec, Problem
+from nestor.backend import Draws, Timings
 from nestor.runner.datatree import to_datatree
 
 CHAINS, LENGTH = 2, 12

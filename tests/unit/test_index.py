@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestor.data.index import NestedIndex, build_index, ranks
+from nestor.data.index import NestedIndex, build_index, columns
 from nestor.errors import DataError, SpecError
 
 COUNTIES = pd.DataFrame(
@@ -115,7 +115,7 @@ def test_row_order_changes_only_the_order(table: pd.DataFrame, seed: int) -> Non
 
 @pytest.mark.parametrize("entries_per_row", [0, 10**6])
 def test_table_and_hashing_agree(monkeypatch: pytest.MonkeyPatch, entries_per_row: int) -> None:
-    monkeypatch.setattr(ranks, "TABLE_ENTRIES_PER_ROW", entries_per_row)
+    monkeypatch.setattr(columns, "TABLE_ENTRIES_PER_ROW", entries_per_row)
     rng = np.random.default_rng(1)
     table = pd.DataFrame(rng.integers(-5, 5, (200, 3)).astype(np.int8), columns=list("abc"))
     assert_index(build_index(table, list("abc")), table)

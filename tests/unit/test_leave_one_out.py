@@ -14,8 +14,8 @@ import nestor
 from nestor import LeaveOneOut, ModelSpec, Problem
 from nestor.backend import Draws, Timings
 from nestor.errors import DataError, SpecError, Unsupported
-from nestor.posterior import leave_out
-from nestor.posterior.leave_one_out import smoothed
+from nestor.posterior import leave_one_out
+from nestor.posterior.leave_one_out import psis_loo
 from nestor.runner.datatree import to_datatree
 from nestor_reference import conditional_draws, log_marginal
 
@@ -79,7 +79,7 @@ def test_unreliable_units_are_named():
     rng = np.random.default_rng(6)
     values = rng.normal(scale=0.1, size=(2, 500, 3))
     values[:, :, 1] *= 60
-    found = smoothed(
+    found = psis_loo(
         xr.DataArray(values, dims=("chain", "draw", "leaf"), coords={"leaf": list("abc")}), 1.0
     )
     assert list(found.unreliable["leaf"].values) == ["b"]
@@ -88,7 +88,7 @@ def test_unreliable_units_are_named():
 
 def test_weights_without_variation_have_no_tail():
     values = np.broadcast_to([-1.0, -2.0], (2, 50, 2))
-    found = smoothed(xr.DataArray(values, dims=("chain", "draw", "leaf")), 1.0)
+    found = psis_loo(xr.DataArray(values, dims=("chain", "draw", "leaf")), 1.0)
     assert list(found.elpd_i.values) == [-1.0, -2.0]
     assert list(found.p_i.values) == [0.0, 0.0]
     assert np.all(found.pareto_k.values == -np.inf)
@@ -207,10 +207,10 @@ def test_rows_exactly_are_what_loo_estimates(small_problem, fit):
 
 def test_chunks_and_files_change_nothing(small_problem, fit, monkeypatch):
     wanted = nestor.leave_one_leaf_out(small_problem, fit)
-    monkeypatch.setattr(leave_out, "_HELD", 100)
-    monkeypatch.setattr(leave_out, "_SMOOTHED", 900)
-    monkeypatch.setattr("nestor.posterior.cavity.passes._LARGEST_ARRAY", 1500)
-    assert isinstance(leave_out._room(30, 6), np.memmap)
+    monkeypatch.setattr(leave_one_out, "_IN_MEMORY", 100)
+    monkeypatch.setattr(leave_one_out, "_PSIS_CHUNK", 900)
+    monkeypatch.setattr("nestor.posterior.message_passing.predictive._LARGEST_ARRAY", 1500)
+    assert isinstance(leave_one_out._allocate(30, 6), np.memmap)
     found = nestor.leave_one_leaf_out(small_problem, fit)
     np.testing.assert_allclose(found.elpd_i, wanted.elpd_i, rtol=1e-12)
     np.testing.assert_allclose(found.pareto_k, wanted.pareto_k, rtol=1e-9)

@@ -4,13 +4,12 @@ import io
 import re
 import sys
 import types
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 
-from nestor.agreement.comparison import EngineRow
+from nestor.agreement.engine_result import TIMINGS, EngineFailure, EngineResult
 from nestor.agreement.events import EngineFinished, LookFinished, WorkerEvent
 from nestor.engines.contender import Contender
 from nestor.views.terminal.progress import LiveProgress, bars
@@ -20,8 +19,12 @@ NAMES = ["numba:nutpie@marginalized", "pymc:nutpie@noncentered,h=centered"]
 
 
 def row(name, status="ok", message=""):
-    found = EngineRow(Contender.parse(name, LEVELS), status, message)
-    return replace(found, timings={**found.timings, "total_s": 12.3})
+    contender = Contender.parse(name, LEVELS)
+    if status not in ("ok", "gates_failed"):
+        return EngineFailure(contender, status, message)
+    known = {"contender": contender, "status": status, "message": message}
+    known["timings"] = dict.fromkeys(TIMINGS) | {"total_s": 12.3}
+    return EngineResult(**dict.fromkeys(EngineResult.__dataclass_fields__) | known)
 
 
 def said(name, **event):

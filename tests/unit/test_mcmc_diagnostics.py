@@ -10,9 +10,9 @@ from scipy.stats import rankdata
 
 from nestor.errors import DataError
 from nestor.stats import diagnostics as dg
-from nestor.stats.diagnostics.chains import chance_repeats, repeated_draws
+from nestor.stats.diagnostics.chain_checks import chance_repeats, repeated_draws
+from nestor.stats.diagnostics.estimators import tied_ranks
 from nestor.stats.diagnostics.gates import _identical_chains
-from nestor.stats.diagnostics.ranks import tied_ranks
 
 
 def _draws(kind: str, n_chain: int, n_draw: int, n_scalar: int = 3) -> np.ndarray:

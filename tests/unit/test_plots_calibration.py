@@ -14,7 +14,7 @@ from nestor.calibration.result import Calibration
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
 from nestor.errors import DataError
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.views.plots.calibration import plot_ranks, save_rank_plots
 
 L = 31
@@ -22,7 +22,7 @@ L = 31
 
 def _study(problem, n=60, wrong=(), folder=None):
     """Uniform ranks, but for some quantities whose ranks are all low."""
-    names = Quantities(problem)
+    names = ComparedQuantities(problem)
     rng = np.random.default_rng(1)
     ranks = rng.integers(0, L + 1, (n, len(names)))
     for label in wrong:

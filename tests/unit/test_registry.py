@@ -146,25 +146,38 @@ def test_a_broken_backend_warns_and_the_others_stay(write: Write, source: str, w
     assert word in str(warning.message)
 
 
-def test_two_distributions_with_one_name_are_an_error_that_names_both(
-    write: Write, announce: Announce
+def test_two_distributions_with_one_name_warn_and_leave_the_others_alone(
+    write: Write, announce: Announce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("plugin_a", good("alpha"))
-    write("plugin_b", good("alpha"))
-    points = announce(first={"alpha": "plugin_a:Backend"}, second={"alpha": "plugin_b:Backend"})
-    with pytest.raises(SpecError, match=r"'alpha'.*first.*second"):
-        registry.load(points)
+    for plugin, name in (("plugin_a", "alpha"), ("plugin_b", "alpha"), ("plugin_c", "beta")):
+        write(plugin, good(name))
+    points = announce(
+        first={"alpha": "plugin_a:Backend", "beta": "plugin_c:Backend"},
+        second={"alpha": "plugin_b:Backend"},
+    )
+    with pytest.warns(NestorWarning, match=r"'alpha': first and second"):
+        found = registry.load(points)
+    assert list(found) == ["beta"]
+    monkeypatch.setattr(registry, "backends", lambda: found)
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    assert registry.get("beta").installed
+    with pytest.raises(SpecError, match=r"'alpha': first and second\. Uninstall all but one"):
+        registry.get("alpha")
 
 
-def test_a_name_that_is_taken_is_an_error_even_if_one_of_the_two_is_broken(write: Write) -> None:
+def test_a_name_that_is_taken_is_nobodys_even_if_one_of_the_two_is_broken(write: Write) -> None:
     write("plugin_a", "raise RuntimeError('half installed')")
     write("plugin_b", good("alpha"))
     points = [point("alpha", "plugin_a"), point("alpha", "plugin_b")]
-    with (
-        pytest.warns(NestorWarning, match="half installed"),
-        pytest.raises(SpecError, match="two installed distributions"),
-    ):
-        registry.load(points)
+    with pytest.warns(NestorWarning, match="several installed distributions"):
+        assert registry.load(points) == {}
+
+
+def test_reasons_under_text_are_told_from_typed_ones(write: Write) -> None:
+    source = good("alpha").replace("none, none)", "none, none, {'gpu': 'never'})")
+    write("plugin_a", source)
+    with pytest.warns(NestorWarning, match="'gpu', which is text, not Missing"):
+        assert registry.load([point("alpha", "plugin_a")]) == {}
 
 
 @pytest.fixture

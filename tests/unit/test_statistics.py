@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.data.statistics import Moments, leaf_statistics, sorted_rows
+from nestor.data.statistics import Moments, leaf_statistics, moments
 from nestor.data.statistics.leaf import from_moments
 from nestor.data.statistics.moments import RunningMoments
 
@@ -85,7 +85,7 @@ def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
     columns, starts = rows_by_leaf()
     weights = weights_of("mild", columns.shape[1])
     whole = Moments.of_sorted(columns, weights, starts, centred=True)
-    monkeypatch.setattr(sorted_rows, "BLOCK", block)
+    monkeypatch.setattr(moments, "BLOCK", block)
     found = Moments.of_sorted(columns, weights, starts, centred=True)
     np.testing.assert_allclose(found.cross, whole.cross, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-13)
@@ -312,7 +312,7 @@ def test_leaves_may_be_cut_into_pieces(formula, block, sigma, monkeypatch):
     table["y"] += 2.0 * table.z - (3.0 + 2.0 * table.x if formula == "y ~ 1 + (1 || g)" else 0.0)
     p = problem(formula, table, weights="w")
     whole = leaf_statistics(p)
-    monkeypatch.setattr(sorted_rows, "BLOCK", block)
+    monkeypatch.setattr(moments, "BLOCK", block)
     found = leaf_statistics(p)
     rel = 1e-12 + 5e-15 / sigma
     np.testing.assert_allclose(found.root, whole.root, rtol=1e-12, atol=1e-12)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from nestor import DataError, ModelSpec, Problem
-from nestor.data.statistics import sorted_rows
-from nestor.data.statistics.totals import Totals
+from nestor.data.statistics import moments
+from nestor.data.statistics.streaming import ColumnTotals
 
 N = 120
 OWN = {
@@ -123,7 +123,7 @@ def test_a_leaf_whose_coefficients_are_out_of_range_is_refused():
 
 
 def test_numbers_out_of_range_are_refused_without_warnings_in_several_blocks(monkeypatch):
-    monkeypatch.setattr(sorted_rows, "BLOCK", 30)
+    monkeypatch.setattr(moments, "BLOCK", 30)
     refused(OWN_SPEC, TABLE.assign(y=1e200 * TABLE.y), "the outcome is too large")
 
 
@@ -135,9 +135,9 @@ def test_totals_far_from_zero_are_those_of_exact_arithmetic(centre, size):
     apart = column - centre
     mean = math.fsum(apart) / N
     sd = math.sqrt(math.fsum((apart - mean) ** 2) / N)
-    found = Totals.of(column[None, :size])
+    found = ColumnTotals.of(column[None, :size])
     for start in range(size, N, size):
-        found = found.merged(Totals.of(column[None, start : start + size], found.origin))
+        found = found.merged(ColumnTotals.of(column[None, start : start + size], found.origin))
     summary = found.summary(0)
     assert summary.sd == pytest.approx(sd, rel=1e-13)
     assert summary.mean == pytest.approx(centre + mean, rel=1e-15, abs=1e-14)

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from nestor import ModelSpec, Problem, Unsupported
-from nestor.data.statistics import merged, merged_rows
-from nestor.posterior.likelihood import log_likelihood
+from nestor.data.statistics import identical_rows, merged_rows
+from nestor.posterior.log_likelihood import total_log_likelihood
 
 
 def make_table(n=400, seed=1):
@@ -43,7 +43,7 @@ def columns(rows):
     return [*rows.X.T, *rows.Z.T, rows.y, *some]
 
 
-@pytest.mark.parametrize("largest", [merged._LARGEST_KEY, 1000])
+@pytest.mark.parametrize("largest", [identical_rows._LARGEST_KEY, 1000])
 @pytest.mark.parametrize(
     ("formula", "weights"),
     [
@@ -53,7 +53,7 @@ def columns(rows):
     ],
 )
 def test_every_row_is_counted_once(formula, weights, largest, monkeypatch):
-    monkeypatch.setattr(merged, "_LARGEST_KEY", largest)
+    monkeypatch.setattr(identical_rows, "_LARGEST_KEY", largest)
     p = problem(make_table(), formula, weights)
     found = merged_rows(p)
     once = as_counter(found.leaf, columns(found), found.count)
@@ -74,7 +74,7 @@ def test_the_likelihood_is_that_of_all_rows():
     # Weights scale the precision; counts add whole terms.
     scale = at["sigma"] / np.sqrt(found.weights)
     terms = stats.t.logpdf(found.y, df=at["nu"], loc=eta, scale=scale)
-    assert found.count @ terms == pytest.approx(log_likelihood(p, values).item(), rel=1e-12)
+    assert found.count @ terms == pytest.approx(total_log_likelihood(p, values).item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("continuous", [True, False])

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nestor import DataError, ModelSpec, Problem, SpecError, Unsupported
 from nestor.data.index import build_index
-from nestor.data.index.growing import GrowingTree
+from nestor.data.index.growing_tree import GrowingTree
 from nestor.views.terminal.progress import reading_bar
 
 N = 600

@@ -10,17 +10,17 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nestor import ModelSpec, Problem, SamplerConfig
-from nestor.agreement.comparison import Comparison, EngineRow
+from nestor.agreement.comparison import Comparison
 from nestor.agreement.criteria import Criteria
 from nestor.agreement.density import compare_densities
-from nestor.agreement.measure import measure
-from nestor.agreement.pairing import Pairing
+from nestor.agreement.pair_judge import PairJudge
+from nestor.agreement.pipeline import engine_result
+from nestor.api import loo
 from nestor.backend import Draws, Timings
 from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
 from nestor.conformance import ConformanceReport, Result
 from nestor.engines.contender import Contender
-from nestor.posterior.leave_one_out import loo
 from nestor.references.verify import Score, Scorecard
 from nestor.runner.datatree import to_datatree
 from nestor.views.terminal.calibration import calibration_view
@@ -73,17 +73,16 @@ def row(problem, name, seed):
     }
     draws = Draws(problem.with_inherited(values), {}, Timings(), {})
     contender = Contender.parse(name, problem.spec.level_names)
-    return measure(problem, EngineRow(contender, "ok"), to_datatree(problem, draws, attrs))
+    check = compare_densities(contender.name, "float64", (-1.0,), (-1.0,))
+    return engine_result(problem, contender, to_datatree(problem, draws, attrs), density=check)
 
 
 @pytest.fixture(scope="module")
 def comparison(problem):
     rows = tuple(row(problem, name, seed) for seed, name in enumerate(CONTENDERS))
-    checks = tuple(compare_densities(one.name, "float64", (-1.0,), (-1.0,)) for one in rows)
-    by_name = {check.contender: check for check in checks}
-    judge = Pairing(problem, Criteria()).judge
-    pairs = [judge(rows[0], other, by_name) for other in rows[1:]]
-    return Comparison(problem, CONFIG, Criteria(), checks, rows, tuple(pairs))
+    judge = PairJudge(problem, Criteria()).judge
+    pairs = [judge(rows[0], other) for other in rows[1:]]
+    return Comparison(problem, CONFIG, Criteria(), rows, tuple(pairs))
 
 
 @pytest.fixture(scope="module")

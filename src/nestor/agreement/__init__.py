@@ -15,8 +15,7 @@ from nestor.agreement.equivalence import (
     ess_for_equivalence,
 )
 from nestor.agreement.holm import holm
-from nestor.agreement.run import MIN_DRAWS, Run
-from nestor.agreement.verdict import PairResult, Verdict, judge
+from nestor.agreement.verdict import MIN_DRAWS, PairResult, PairSide, Verdict, judge
 from nestor.stats.diagnostics.summaries import Summaries, summaries
 
 __all__ = [
@@ -27,7 +26,7 @@ __all__ = [
     "DifferenceResult",
     "EquivalenceResult",
     "PairResult",
-    "Run",
+    "PairSide",
     "Summaries",
     "Verdict",
     "beyond_margin_test",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.engines.contender import find_contender
 from nestor.errors import UnknownContender, display
@@ -16,136 +17,17 @@ from nestor.stats.diagnostics.summaries import QUANTITIES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from nestor.agreement.criteria import Criteria
     from nestor.agreement.density import DensityCheck
-    from nestor.agreement.recovery import RecoveryCheck
+    from nestor.agreement.engine_result import EngineRow
     from nestor.data.problem import Problem
-    from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
-    from nestor.posterior.quantities import Quantities
-    from nestor.stats.diagnostics import Gates, Summaries
-
-EngineStatus = Literal[
-    "ok",
-    "gates_failed",
-    "density_failed",
-    "failed",
-    "unsupported",
-    "timeout",
-    "out_of_memory",
-    "interrupted",
-]
-
-TIMINGS = (
-    "import_s",
-    "upload_s",
-    "compile_s",
-    "warmup_s",
-    "sampling_s",
-    "warmup_and_sampling_s",
-    "postprocess_s",
-    "transfer_s",
-    "total_s",
-    "all_in_s",
-    "unaccounted_s",
-)
-
-
-@dataclass(frozen=True)
-class EngineRow:
-    """What became of one contender.
-
-    Parameters
-    ----------
-    contender : Contender
-        Who, how and where.
-    status : str
-        ok, gates_failed, density_failed, failed, unsupported, timeout, out_of_memory or interrupted.
-    message : str
-        Why, where the status is not ok: one line.
-    reused : bool
-        Whether finished draws of an earlier run were used again.
-    timings : mapping of str to float or None
-        Seconds per phase, see `TIMINGS`.
-    efficiency : mapping of str to float or None
-        ess_per_s_sampling, ess_per_s (of warmup and sampling), ess_per_s_total: the smallest bulk or
-        tail ESS over seconds.
-    speed_void : str
-        Why ess_per_s_sampling and ess_per_s are not given though the phases are: they do not add up to what
-        the process's own clock says (see `nestor.engines.clock`). Empty otherwise.
-    gates : Gates or None
-        Convergence checks; None without draws.
-    summaries : Summaries or None
-        Estimates and their Monte Carlo errors of every random scalar and, last, of the
-        log-likelihood (see `nestor.posterior.quantities`); None without draws.
-    log_likelihood : ndarray or None, (chain, draw)
-        Of the whole outcome, computed by the core.
-    tree : DataTree or None
-        The draws.
-    peak_bytes : int or None
-        Largest memory of the engine's process tree.
-    settings, versions : mapping
-        What the sampler really used; versions of its libraries.
-    seed : int or None
-        The engine's own seed.
-    sampled_density : DensityCheck or None
-        The log density that was sampled, at some draws, against the reference's; None if the sampler
-        does not report it.
-    recovery : RecoveryCheck or None
-        Whether marginalized coefficients were recovered exactly; None where they were sampled, or are in
-        single precision, whose rounding hides it.
-    looks : tuple of int
-        Draws per chain at each look at its chains; empty where they were looked at once.
-    cannot_extend : str
-        Why its chains could not go on from where they stood, where that was asked for.
-    restarts : int
-        How often it was started anew with more draws instead.
-    """
-
-    contender: Contender
-    status: EngineStatus
-    message: str = ""
-    reused: bool = False
-    timings: Mapping[str, float | None] = field(default_factory=lambda: dict.fromkeys(TIMINGS))
-    efficiency: Mapping[str, float | None] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("ess_per_s_sampling", "ess_per_s", "ess_per_s_total")
-        )
-    )
-    speed_void: str = ""
-    gates: Gates | None = None
-    summaries: Summaries | None = None
-    log_likelihood: NDArray[np.float64] | None = None
-    tree: xr.DataTree | None = None
-    peak_bytes: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    seed: int | None = None
-    sampled_density: DensityCheck | None = None
-    recovery: RecoveryCheck | None = None
-    looks: tuple[int, ...] = ()
-    cannot_extend: str = ""
-    restarts: int = 0
-
-    def __repr__(self) -> str:
-        why = f": {self.message}" if self.message else ""
-        return f"EngineRow({self.name}, {self.status}{why})"
-
-    @property
-    def name(self) -> str:
-        """The contender's canonical name."""
-        return self.contender.name
-
-    @property
-    def has_draws(self) -> bool:
-        """Whether the engine returned draws, whatever they are worth."""
-        return self.tree is not None
+    from nestor.posterior.quantities import ComparedQuantities
+    from nestor.stats.diagnostics import Summaries
 
 
 class ContenderMapping(Mapping[str, "xr.DataTree"]):
@@ -153,8 +35,8 @@ class ContenderMapping(Mapping[str, "xr.DataTree"]):
 
     Parameters
     ----------
-    rows : sequence of EngineRow
-        Contenders; those without draws are left out.
+    rows : sequence of EngineResult or EngineFailure
+        Contenders; failures are left out.
     """
 
     def __init__(self, rows: Sequence[EngineRow]) -> None:
@@ -162,13 +44,13 @@ class ContenderMapping(Mapping[str, "xr.DataTree"]):
 
     def __getitem__(self, name: str) -> xr.DataTree:
         row = find_row(name, self._rows)
-        if row.tree is None:
+        if not isinstance(row, EngineResult):
             why = f"{row.status.replace('_', ' ')}: {row.message}".rstrip(": ")
             raise UnknownContender(f"{row.name} returned no draws ({why}).")
         return row.tree
 
     def __iter__(self) -> Iterator[str]:
-        return (row.name for row in self._rows if row.tree is not None)
+        return (row.name for row in self._rows if isinstance(row, EngineResult))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -183,13 +65,13 @@ def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
 
 
 def estimates(
-    quantities: Quantities, found: Summaries, *, nodes: bool = False
+    quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
 ) -> list[dict[str, Any]]:
     """Return what draws say of the population, scales and family parameters: a record for each quantity.
 
     Parameters
     ----------
-    quantities : Quantities
+    quantities : ComparedQuantities
         What is compared.
     found : Summaries
         Of these.
@@ -236,10 +118,8 @@ class Comparison:
     config : SamplerConfig
         How hard each engine tried; its seed is the comparison's.
     criteria : Criteria
-        What was asked of the pairs: margin, joint test, budget.
-    densities : tuple of DensityCheck
-        Step 0 of each contender that could evaluate densities.
-    rows : tuple of EngineRow
+        What was asked of the pairs: margin and budget.
+    rows : tuple of EngineResult or EngineFailure
         One for each contender.
     pairs : tuple of PairResult
         One for each pair of contenders.
@@ -250,17 +130,21 @@ class Comparison:
     problem: Problem
     config: SamplerConfig
     criteria: Criteria
-    densities: tuple[DensityCheck, ...]
     rows: tuple[EngineRow, ...]
     pairs: tuple[PairResult, ...]
     folder: Path | None = None
 
     @property
-    def quantities(self) -> Quantities:
+    def quantities(self) -> ComparedQuantities:
         """What is compared: every random scalar, and the log-likelihood."""
-        from nestor.posterior.quantities import Quantities
+        from nestor.posterior.quantities import ComparedQuantities
 
-        return Quantities(self.problem)
+        return ComparedQuantities(self.problem)
+
+    @property
+    def densities(self) -> tuple[DensityCheck, ...]:
+        """Log densities before sampling, of each contender that could evaluate them."""
+        return tuple(row.density for row in self.rows if row.density is not None)
 
     @property
     def margin(self) -> float:
@@ -322,7 +206,7 @@ class Comparison:
         records = [
             {**record, "contender": row.name, "place": place}
             for row in self.rows
-            if row.summaries is not None
+            if isinstance(row, EngineResult)
             for place, record in enumerate(estimates(self.quantities, row.summaries, nodes=nodes))
         ]
         columns = ["quantity", "contender", "group", *QUANTITIES]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestor.agreement.run import MIN_DRAWS
+from nestor.agreement.verdict import MIN_DRAWS
 from nestor.errors import SpecError
-from nestor.errors.arguments import MOST_ITERATIONS, flag, number, whole
+from nestor.errors.arguments import MOST_ITERATIONS, number, whole
 
 DISAGREE_LEVEL = 0.01
 AGREE_LEVEL = 0.05
-#: Four chains against four allow 70 labelings only, so that no permutation test could reject at 0.01.
-MIN_CHAINS_JOINT = 8
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,6 @@ class Criteria:
     margin : float
         Largest difference of means, in posterior standard deviations, and of standard deviations, as a
         fraction, that counts as none.
-    joint : bool
-        Whether a classifier tries to tell the two joint distributions apart (step 5).
     until_verdict : int or None
         Draws per chain up to which chains go on while a pair is inconclusive; None looks once.
 
@@ -35,29 +31,22 @@ class Criteria:
     """
 
     margin: float = 0.2
-    joint: bool = False
     until_verdict: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "margin", number("the margin", self.margin, above=0.0))
-        object.__setattr__(self, "joint", flag("joint", self.joint))
         if self.until_verdict is not None:
             budget = whole("until_verdict", self.until_verdict, least=1, most=MOST_ITERATIONS)
             object.__setattr__(self, "until_verdict", budget)
 
-    def check(self, chains: int, draws: int) -> None:
-        """Refuse what cannot be asked of so many chains and draws.
+    def check(self, draws: int) -> None:
+        """Refuse a budget that is not above the draws of the first look.
 
         Raises
         ------
         SpecError
-            If there are too few chains for the joint test, or the budget is not above the draws.
+            If it is not.
         """
-        if self.joint and chains < MIN_CHAINS_JOINT:
-            raise SpecError(
-                f"the joint test permutes whole chains and needs at least {MIN_CHAINS_JOINT} of each "
-                f"engine: ask for chains={MIN_CHAINS_JOINT} (there are {chains})."
-            )
         if self.until_verdict is not None and self.until_verdict <= draws:
             raise SpecError(
                 f"until_verdict is the number of draws per chain up to which to go on: more than the "

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.stand_in import rows_or_stand_in, weight_of_a_row
+from nestor.agreement.surrogate_rows import mean_row_weight, rounding_of_sums, surrogate_rows
+from nestor.engines import registry
+from nestor.engines.formulation import Formulation
 from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
-    from nestor.engines.protocol import DType
+    from nestor.engines.protocol import CompiledModel, DType
     from nestor.model.priors import Prior
 
     type Point = dict[str, NDArray[np.float64]]
@@ -136,6 +138,74 @@ def compare_densities(
     return DensityCheck(contender, tolerance, tuple(reference), tuple(found), tuple(rounding))
 
 
+class ReferenceDensity:
+    """The reference's log density of a problem: the joint one, and that of the scales alone.
+
+    Each contender is compared with the density that its formulation samples.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and data.
+    n : int
+        Number of points.
+
+    Attributes
+    ----------
+    points : list of dict of str to ndarray
+        Where densities are compared; all canonical variables.
+    """
+
+    def __init__(self, problem: Problem, n: int = N_POINTS) -> None:
+        self._problem = problem
+        self.points = density_points(problem, n)
+        self._models: dict[bool, CompiledModel] = {}
+        self._log_densities: dict[bool, list[float]] = {}
+
+    def model(self, formulation: Formulation) -> CompiledModel:
+        """Return the reference's density: the joint one, or without coefficients that are marginalized.
+
+        Raises
+        ------
+        Unsupported
+            If coefficients are to be marginalized that cannot be.
+        """
+        key = formulation.is_marginalized
+        if key not in self._models:
+            levels = self._problem.spec.level_names
+            words = ["marginalized"] if key else []
+            if not key and not self._problem.has_rows:
+                words = ["statistics"]
+            self._models[key] = registry.get("reference").backend.compile(
+                self._problem,
+                Formulation.parse(words, levels),
+                sampler=None,
+                device="cpu",
+                dtype="float64",
+            )
+        return self._models[key]
+
+    def whitened(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Return the noise of coefficients, (chain, draw, *shape); see `nestor.agreement.recovery`."""
+        levels = self._problem.spec.level_names
+        model: Any = self.model(Formulation.marginalized(levels))
+        found: dict[str, NDArray[np.float64]] = model.whitened(values)
+        return found
+
+    def log_densities(self, formulation: Formulation) -> list[float]:
+        """Its values at the points; errors are those of `model`."""
+        key = formulation.is_marginalized
+        if key not in self._log_densities:
+            model = self.model(formulation)
+            self._log_densities[key] = [model.log_density(point) for point in self.points]
+        return self._log_densities[key]
+
+    def rounding(self, formulation: Formulation) -> list[float]:
+        """How far right densities at the points may be apart where sums stand for rows."""
+        marginalized = formulation.is_marginalized
+        return [rounding_of_sums(self._problem, p, marginalized=marginalized) for p in self.points]
+
+
 def _from_prior(problem: Problem, rng: np.random.Generator) -> Point:
     """Draw parameters from their priors and nodes from their parents."""
 
@@ -226,17 +296,17 @@ def _unit(problem: Problem) -> float:
     """How large outcomes are: the largest or, where rows are not in memory, their root mean square."""
     if problem.has_rows:
         return float(np.abs(problem.y).max()) or 1.0
-    return _root_mean_square(problem, rows_or_stand_in(problem).y) or 1.0
+    return _root_mean_square(problem, surrogate_rows(problem).y) or 1.0
 
 
 def _root_mean_square(problem: Problem, values: NDArray[np.float64]) -> float:
     """Of rows that are not in memory, from what stands for them."""
-    return math.sqrt(float(values @ values) / problem.n_rows / weight_of_a_row(problem))
+    return math.sqrt(float(values @ values) / problem.n_rows / mean_row_weight(problem))
 
 
 def _pooled_fit(problem: Problem) -> Point:
     """Least squares without groups: population, gamma and the residuals' standard deviation."""
-    rows = rows_or_stand_in(problem)
+    rows = surrogate_rows(problem)
     design = np.hstack([rows.X[:, problem.population_mask], rows.Z])
     target = rows.y if rows.offset is None else rows.y - rows.offset
     found, *_ = np.linalg.lstsq(design, target, rcond=None)

@@ -11,8 +11,8 @@ from scipy.special import ndtr, ndtri, stdtr
 from nestor.agreement.holm import holm
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
-from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.diagnostics.summaries import PROBS, QUANTITIES, Summaries
+from nestor.stats.plain import as_plain
 
 type FloatArray = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from nestor.agreement.difference import POWER, check_pair
 from nestor.agreement.holm import holm
 from nestor.agreement.margin import COMPARED, Placement, place
 from nestor.errors.text import short_repr
-from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.diagnostics.summaries import Summaries
+from nestor.stats.plain import as_plain
 
 type FloatArray = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from nestor.agreement.comparison import EngineRow
     from nestor.agreement.density import DensityCheck
+    from nestor.agreement.engine_result import EngineRow
 
 
 @dataclass(frozen=True)

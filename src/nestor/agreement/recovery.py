@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.sampled import usable_scales
+from nestor.agreement.sampled_density import usable_scales
 from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:

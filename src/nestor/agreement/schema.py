@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.agreement.comparison import TIMINGS, EngineStatus, estimates
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.agreement.comparison import estimates
+from nestor.agreement.engine_result import TIMINGS, EngineResult, EngineStatus
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
-    from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.comparison import Comparison
+    from nestor.agreement.engine_result import EngineRow
     from nestor.data.problem import Problem
+    from nestor.stats.diagnostics import Gates
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class _Document(BaseModel):
@@ -204,7 +207,6 @@ class CriteriaDocument(_Document):
     """What was asked of each pair."""
 
     margin: float = Field(description="Of means in posterior sd, and of sds as a fraction")
-    joint: bool = Field(description="Whether the joint distributions were compared (step 5)")
     until_verdict: int | None = Field(description="Draws per chain up to which to go on")
 
 
@@ -213,7 +215,7 @@ class ComparisonDocument(_Document):
 
     model_config = ConfigDict(title="nestor comparison")
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     nestor_version: str
     verdict: Literal["AGREE", "DISAGREE", "INCONCLUSIVE"]
     problem: ProblemDocument
@@ -252,12 +254,11 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
-    """Return the document of one row as plain values."""
+    """Return the document of one contender as plain values."""
     from nestor.engines import registry
 
     contender = row.contender
-    sampled = row.status not in ("density_failed", "interrupted")
-    return {
+    start = {
         "contender": row.name,
         "engine": contender.engine,
         "formulation": str(contender.formulation),
@@ -268,10 +269,25 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "implementation": registry.get(contender.backend).backend.implementation,
         "status": row.status,
         "message": row.message,
+    }
+    has_log = keep and row.status not in ("density_failed", "interrupted")
+    files = {
+        "draws": f"{contender.file_stem}.nc" if keep and isinstance(row, EngineResult) else None,
+        "log": f"{contender.file_stem}.log" if has_log else None,
+    }
+    if not isinstance(row, EngineResult):
+        rates = {**row.efficiency, "speed_void": "", "peak_bytes": row.peak_bytes}
+        seconds = {"timings": dict(row.timings), "efficiency": rates}
+        return start | _NO_RESULT | seconds | files
+    return start | _result_document(row) | files
+
+
+def _result_document(row: EngineResult) -> dict[str, Any]:
+    return {
         "reused": row.reused,
         "seed": row.seed,
         "timings": {name: _known(row.timings.get(name)) for name in TIMINGS},
-        "diagnostics": _diagnostics(row),
+        "diagnostics": _diagnostics(row.gates),
         "efficiency": {name: _known(value) for name, value in row.efficiency.items()}
         | {"speed_void": row.speed_void, "peak_bytes": row.peak_bytes},
         "settings": as_plain(dict(row.settings)),
@@ -281,9 +297,32 @@ def engine_document(row: EngineRow, *, keep: bool = False) -> dict[str, Any]:
         "looks": list(row.looks),
         "cannot_extend": row.cannot_extend,
         "restarts": row.restarts,
-        "draws": f"{contender.file_stem}.nc" if keep and row.has_draws else None,
-        "log": f"{contender.file_stem}.log" if keep and sampled else None,
     }
+
+
+_NO_DIAGNOSTICS: Final[dict[str, Any]] = dict.fromkeys(
+    (
+        "rhat_max",
+        "ess_bulk_min",
+        "ess_tail_min",
+        "ebfmi_min",
+        "divergences",
+        "max_treedepth_hits",
+    )
+) | {"notes": []}
+#: What a contender without draws has in the place of `_result_document`.
+_NO_RESULT: Final[dict[str, Any]] = {
+    "reused": False,
+    "seed": None,
+    "diagnostics": _NO_DIAGNOSTICS,
+    "settings": {},
+    "versions": {},
+    "sampled_density": None,
+    "recovery": None,
+    "looks": [],
+    "cannot_extend": "",
+    "restarts": 0,
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -323,7 +362,7 @@ def _problem(problem: Problem) -> ProblemDocument:
 
 
 def _estimates(comparison: Comparison, row: EngineRow) -> list[EstimateDocument]:
-    if row.summaries is None:
+    if not isinstance(row, EngineResult):
         return []
     return [
         EstimateDocument.model_validate(
@@ -333,11 +372,7 @@ def _estimates(comparison: Comparison, row: EngineRow) -> list[EstimateDocument]
     ]
 
 
-def _diagnostics(row: EngineRow) -> dict[str, Any]:
-    gates = row.gates
-    if gates is None:
-        empty = ("rhat_max", "ess_bulk_min", "ess_tail_min", "ebfmi_min", "divergences")
-        return dict.fromkeys((*empty, "max_treedepth_hits")) | {"notes": []}
+def _diagnostics(gates: Gates) -> dict[str, Any]:
     largest = [r for r in (gates.rhat_max, gates.rhat_node_max) if r is not None]
     return {
         "rhat_max": _known(max(largest)) if largest else None,

@@ -12,8 +12,8 @@ from nestor.agreement.holm import holm
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.estimators import as_draws
-from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.ecdf import two_sample_test
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -64,7 +64,7 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MedianInterval:
     """A median with its interval, in the metric's own unit.
 
     Parameters
@@ -130,7 +130,7 @@ def median(runs: Runs) -> float | None:
     return middle if np.isfinite(middle) else None
 
 
-def estimate(runs: Runs, label: str) -> Estimate:
+def estimate(runs: Runs, label: str) -> MedianInterval:
     """Return the median of `runs` and its interval.
 
     Parameters
@@ -142,14 +142,14 @@ def estimate(runs: Runs, label: str) -> Estimate:
     """
     n, n_censored = len(runs), sum(runs.censored)
     if not n:
-        return Estimate(None, None, None, 0, 0, None)
+        return MedianInterval(None, None, None, 0, 0, None)
     middle, low, high = median(runs), None, None
     if n >= LEAST_RUNS:
         medians = _medians(runs.ordered, _resamples(n, label))
         low, high = _ends(medians, medians)
     if middle is not None:
-        return Estimate(middle, low, high, n, n_censored, None)
-    return Estimate(None, low, high, n, n_censored, _known(float(np.median(runs.bounds))))
+        return MedianInterval(middle, low, high, n, n_censored, None)
+    return MedianInterval(None, low, high, n, n_censored, _known(float(np.median(runs.bounds))))
 
 
 def ratio(over: Runs, under: Runs, label: str) -> Ratio:

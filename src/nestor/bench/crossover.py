@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
-from nestor.bench.aggregate import group_verdict
-from nestor.bench.bootstrap import Estimate, estimate
-from nestor.bench.counting import TIMES, runs
-from nestor.bench.grouping import Group, groups, series
+from nestor.bench.bootstrap import MedianInterval, estimate
+from nestor.bench.groups import TIMES, Group, group_verdict, runs, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
-
-    from nestor.bench.grouping import SeriesKey
+    from nestor.bench.groups import SeriesKey
 
 Answer = Literal["crosses", "always", "never"]
 #: What must be the same; the chain method may differ, for a device has one that suits it.
@@ -83,19 +79,14 @@ class _Place:
     log_ratio: float
 
 
-def crossovers(table: pd.DataFrame) -> list[Crossover]:
+def crossovers(groups: Sequence[Group]) -> list[Crossover]:
     """Find for each pair of contenders on CPU and GPU from which size on the GPU reaches the target sooner.
 
     A size counts if both medians are known, or one of them and the other is censored beyond it. Groups
     that disagree count nowhere. Pairs with fewer than two such sizes are left out. Of a contender that ran
     on several numbers of cores the largest counts.
-
-    Raises
-    ------
-    DataError
-        If it is no table of benchmark results.
     """
-    curves = list(_on_most_cores(series(groups(table))).items())
+    curves = list(_on_most_cores(series(groups)).items())
     found = []
     for of_cpu, cpu in curves:
         for of_gpu, gpu in curves:
@@ -148,7 +139,7 @@ def _cross(cpu: Sequence[Group], gpu: Sequence[Group], metric: str) -> Crossover
     )
 
 
-def _times(members: Sequence[Group], metric: str) -> dict[float, Estimate]:
+def _times(members: Sequence[Group], metric: str) -> dict[float, MedianInterval]:
     return {
         group.key.sweep_value or 0.0: estimate(runs(group, metric), "")
         for group in members
@@ -156,7 +147,7 @@ def _times(members: Sequence[Group], metric: str) -> dict[float, Estimate]:
     }
 
 
-def _log_ratio(cpu: Estimate, gpu: Estimate) -> float | None:
+def _log_ratio(cpu: MedianInterval, gpu: MedianInterval) -> float | None:
     """Positive where the GPU is quicker; None where it cannot be told."""
     if cpu.value and gpu.value:
         return math.log(cpu.value / gpu.value)

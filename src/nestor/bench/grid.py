@@ -12,12 +12,12 @@ import psutil
 
 from nestor.bench.problems import data_key, level_names
 from nestor.bench.record import SCHEMA_VERSION
-from nestor.bench.scenario import FORMULATIONS, SAMPLER_SWEEPS, YARDSTICK
+from nestor.bench.scenario import FORMULATIONS, REFERENCE_RUN, SAMPLER_SWEEPS
 from nestor.engines import registry
 from nestor.engines.contender import AUTO, Contender
-from nestor.engines.cores import usable_cores
 from nestor.engines.formulation import is_formulation_word
 from nestor.engines.protocol import SamplerConfig
+from nestor.engines.support import usable_cores
 from nestor.errors import SpecError, Unsupported
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Cell:
     quick : bool
         Whether it is of the quick form.
     track : {"defaults", "matched", "yardstick"}
-        Whose settings; the yardstick is what the others are compared with.
+        Whose settings; the reference run is what the others are compared with.
     name : str
         The contender, as it was asked for if it cannot be read.
     contender : Contender or None
@@ -116,7 +116,7 @@ def cells(scenario: Scenario, *, quick: bool, cores: int | None = None) -> list[
                 for cell in _rotated(here, turn):
                     found.setdefault(cell.id, cell)
     # Last, so that a short budget goes to those that are measured.
-    return [*found.values(), *maker.yardsticks(_all_values(scenario))]
+    return [*found.values(), *maker.reference_runs(_all_values(scenario))]
 
 
 def _all_values(scenario: Scenario) -> list[Number | None]:
@@ -152,15 +152,15 @@ class _Maker:
                 for text in _texts(block):
                     yield self._cell(text, track, config, value, seed)
 
-    def yardsticks(self, values: Sequence[Number | None]) -> Iterator[Cell]:
+    def reference_runs(self, values: Sequence[Number | None]) -> Iterator[Cell]:
         if self._scenario.yardstick is None:
             return
-        # What is swept of a sampler leaves the posterior as it is: one yardstick serves all values.
+        # What is swept of a sampler leaves the posterior as it is: one reference run serves all values.
         one = self._scenario.sweep and self._scenario.sweep.parameter in SAMPLER_SWEEPS
         text = _with_formulation(self._scenario.yardstick)
         for value in values[:1] if one else values:
             seed, config = self._scenario.seeds[0], SamplerConfig()
-            yield self._cell(text, YARDSTICK, config, value, seed)
+            yield self._cell(text, REFERENCE_RUN, config, value, seed)
 
     def _cell(
         self,
@@ -223,7 +223,7 @@ def _texts(block: Block) -> Iterator[str]:
 
 
 def _with_formulation(text: str) -> str:
-    """Name the formulation of a yardstick that names none: that of a block that names none."""
+    """Name the formulation of a reference run that names none: that of a block that names none."""
     engine, _, tail = text.partition("@")
     words = [word.strip() for word in tail.split(",") if word.strip()]
     if any(word == AUTO or is_formulation_word(word) for word in words):

@@ -17,18 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from nestor.bench.aggregate import group_verdict
-from nestor.bench.columns import SKIPPED
-from nestor.bench.crossover import Crossover, crossovers
-from nestor.bench.grouping import Group, Row, groups, series
+from nestor.bench.groups import Group, Row, group_verdict, series
+from nestor.bench.table import SKIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
-
-__all__ = ["METRICS", "Crossover", "Growth", "cost", "crossovers", "growth"]
 
 #: Costs whose growth is fitted; the first is the seconds of sampling over the gradients of the kept draws.
 METRICS: Final = (
@@ -91,20 +86,13 @@ class Growth:
         return float(self.coefficient * size**self.exponent)
 
 
-def growth(table: pd.DataFrame) -> list[Growth]:
+def growth(found: Sequence[Group]) -> list[Growth]:
     """Fit each metric of each contender that ran at three sizes or more.
 
     A value that is missing or not positive has no logarithm and does not count; nor do groups that
     disagree, for a wrong answer has no cost.
-
-    Raises
-    ------
-    DataError
-        If it is no table of benchmark results.
     """
-    fits = [
-        _fit(members, metric) for members in series(groups(table)).values() for metric in METRICS
-    ]
+    fits = [_fit(members, metric) for members in series(found).values() for metric in METRICS]
     return [fit for fit in fits if fit is not None]
 
 

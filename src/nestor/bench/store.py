@@ -14,17 +14,110 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from nestor.bench.manifest import check_owner, write_manifest
 from nestor.bench.record import SCHEMA_VERSION, BenchRecord
+from nestor.bench.scenario import Scenario
 from nestor.errors import DataError
 from nestor.runner import store
 from nestor.stats.diagnostics.summaries import Summaries
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nestor.bench.scenario import Scenario
+
+
+MANIFEST: Final = "bench.json"
+_KIND: Final = "nestor benchmark"
+
+
+class ManifestDocument(BaseModel):
+    """What a results directory says of itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1]
+    kind: str
+    name: str
+    quick: bool
+    command: str
+    scenario: Scenario
+    toml: str
+
+
+def write_manifest(
+    folder: Path, scenario: Scenario, text: str, command: str, *, quick: bool
+) -> None:
+    """Say in a results directory whose results it holds."""
+    document = ManifestDocument(
+        schema_version=SCHEMA_VERSION,
+        kind=_KIND,
+        name=scenario.name,
+        quick=quick,
+        command=command,
+        scenario=scenario,
+        toml=text,
+    )
+    store.write_json(folder / MANIFEST, document.model_dump(mode="json"))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a results directory.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is of another schema.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{folder} is no results directory: it has no {MANIFEST}.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Choose another directory.") from None
+    if not isinstance(found, dict) or found.get("kind") != _KIND:
+        raise DataError(f"{path} is not the manifest of a benchmark. Choose another directory.")
+    if found.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"the results in {folder} have schema {found.get('schema_version')!r}; this nestor "
+            f"reads and writes {SCHEMA_VERSION}. Choose another directory."
+        )
+    try:
+        ManifestDocument.model_validate(found)
+    except ValidationError:
+        raise DataError(
+            f"{path} has been damaged, and says no more which scenario this is. Choose another "
+            "directory, or put the file back."
+        ) from None
+    return found
+
+
+def check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
+    """Refuse a directory that is there and holds something else than results of this scenario.
+
+    Raises
+    ------
+    DataError
+        If that is so.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"the results directory {folder} is a file. Choose another directory.")
+    if not (folder / MANIFEST).exists():
+        if any(p.name != ".lock" for p in folder.iterdir()):
+            raise DataError(
+                f"the directory {folder} is not empty and holds no benchmark. Choose another directory."
+            )
+        return
+    found = read_manifest(folder)
+    if (found.get("name"), found.get("quick")) != (scenario.name, quick):
+        form = " (quick)" if found.get("quick") else ""
+        raise DataError(
+            f"the results in {folder} are those of {found.get('name')}{form}. Choose another directory."
+        )
+
 
 TABLE: Final = "results.parquet"
 _VERDICTS: Final = "verdicts.json"
@@ -109,6 +202,11 @@ class Results:
             for leftover in folder.glob(".*"):
                 leftover.unlink()
 
+    def files(self) -> frozenset[tuple[str, int]]:
+        """The records' files with the times of their last change, in ns: unlike where any has changed."""
+        paths = self.cells.glob("*.json")
+        return frozenset((path.name, path.stat().st_mtime_ns) for path in paths)
+
     def records(self) -> dict[str, BenchRecord]:
         """Return the records by their cells' ids; what cannot be read is put into `damaged`.
 
@@ -180,20 +278,23 @@ class Results:
             self.cells / f"{record.cell.id}.json", lambda path: _write_durably(path, text)
         )
 
-    def keep_only(self, records: Iterable[str], ids: Container[str]) -> list[str]:
-        """Put aside all records but those of `ids`, into superseded/; return whose they are."""
-        gone = [cell_id for cell_id in records if cell_id not in ids]
-        for cell_id in gone:
+    def put_aside(self, ids: Iterable[str]) -> None:
+        """Move the records of cells into superseded/."""
+        for cell_id in ids:
             self._move(cell_id, self.folder, self.folder / _SUPERSEDED)
-        return gone
 
-    def bring_back(self, ids: Iterable[str]) -> None:
-        """Take records that were put aside back where there are none in their place."""
+    def bring_back(self, ids: Iterable[str]) -> dict[str, BenchRecord]:
+        """Take records that were put aside back where there are none in their place, and return them."""
+        found = {}
         for cell_id in ids:
             name = f"{cell_id}.json"
             aside = self.folder / _SUPERSEDED / "cells" / name
             if aside.exists() and not (self.cells / name).exists():
                 self._move(cell_id, self.folder / _SUPERSEDED, self.folder)
+                record = self._read(self.cells / name)
+                if record is not None:
+                    found[cell_id] = record
+        return found
 
     def retire(self, ids: Iterable[str]) -> None:
         """Put records aside for good, under other names: they are to be measured anew."""

@@ -1,14 +1,13 @@
-"""The verdict beside each speed: every run against the yardstick, or an independent engine's."""
+"""The verdict beside each speed: every run against the reference run, or an independent engine's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.run import Run
-from nestor.agreement.verdict import Verdict, judge
+from nestor.agreement.verdict import PairSide, Verdict, judge
 from nestor.bench.metrics import worst_ess
-from nestor.bench.scenario import YARDSTICK
+from nestor.bench.scenario import REFERENCE_RUN
 from nestor.engines import registry
 from nestor.errors import SpecError
 from nestor.posterior.quantities import LOG_LIKELIHOOD
@@ -61,7 +60,7 @@ def standing(
     Parameters
     ----------
     anew : bool
-        Whether to judge all again, as after a run: the yardstick may be a new one. A verdict stands where
+        Whether to judge all again, as after a run: the reference run may be a new one. A verdict stands where
         there is no longer anything to judge by.
     """
     given = {
@@ -69,7 +68,7 @@ def standing(
         for i, verdict in results.verdicts().items()
         if i in records and verdict["started"] == records[i].started
     }
-    measured = {i for i, r in records.items() if r.cell.track != YARDSTICK and _measured(r)}
+    measured = {i for i, r in records.items() if r.cell.track != REFERENCE_RUN and _measured(r)}
     if not anew and measured <= set(given):
         return given
     fresh = judge_all(results, records)
@@ -82,7 +81,7 @@ def _measured(record: BenchRecord) -> bool:
 
 def _judge_problem(results: Results, records: Sequence[BenchRecord]) -> dict[str, dict[str, Any]]:
     runs = {record.cell.id: _run(results, record) for record in records}
-    judged = [record for record in records if record.cell.track != YARDSTICK]
+    judged = [record for record in records if record.cell.track != REFERENCE_RUN]
     found = {}
     for record in judged:
         if record.status == "density_failed":
@@ -95,8 +94,10 @@ def _judge_problem(results: Results, records: Sequence[BenchRecord]) -> dict[str
     return found
 
 
-def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dict[str, Any]:
-    """Judge a run by the yardstick, or by the majority of independent implementations.
+def _judge_run(
+    run: PairSide, others: Sequence[tuple[str, PairSide]], level: float
+) -> dict[str, Any]:
+    """Judge a run by the reference run, or by the majority of independent implementations.
 
     Where two disagree and there is no third, each disagrees: nobody can say which is wrong. Where as many
     agree as disagree the run is not the odd one out.
@@ -123,7 +124,7 @@ def _judge_run(run: Run, others: Sequence[tuple[str, Run]], level: float) -> dic
     return _answer(verdict, shown.b, shown.smallest_margin, reason)
 
 
-def _alike(one: Run, other: Run) -> tuple[Run, Run]:
+def _alike(one: PairSide, other: PairSide) -> tuple[PairSide, PairSide]:
     """Compare what both runs have: records of older versions lack the log-likelihood."""
     have = [run.labels[-1:] == (LOG_LIKELIHOOD,) for run in (one, other)]
     if have[0] == have[1]:
@@ -146,9 +147,9 @@ def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -
 
 
 def _others(
-    record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, Run | None]
-) -> list[tuple[str, Run]]:
-    """By whom to judge a run: the yardstick alone; else one run of each independent contender.
+    record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, PairSide | None]
+) -> list[tuple[str, PairSide]]:
+    """By whom to judge a run: the reference run alone; else one run of each independent contender.
 
     Only runs that passed their gates will do: of a contender the one with the same seed, or else with most
     effective draws. Each comes with its model's implementation.
@@ -161,9 +162,9 @@ def _others(
         and runs[other.cell.id] is not None
         and _implementation(other) != own
     ]
-    yardsticks = [other for other in able if other.cell.track == YARDSTICK]
+    reference_runs = [other for other in able if other.cell.track == REFERENCE_RUN]
     best: dict[str, BenchRecord] = {}
-    for other in yardsticks[:1] or able:
+    for other in reference_runs[:1] or able:
         known = best.get(other.cell.contender)
         if known is None or _rank(other, record) > _rank(known, record):
             best[other.cell.contender] = other
@@ -190,7 +191,7 @@ def _implementation(record: BenchRecord) -> str:
         return name
 
 
-def _run(results: Results, record: BenchRecord) -> Run | None:
+def _run(results: Results, record: BenchRecord) -> PairSide | None:
     """A record as one side of a comparison; None without summaries."""
     stored = results.summary(record.cell.id)
     found = record.diagnostics
@@ -200,7 +201,7 @@ def _run(results: Results, record: BenchRecord) -> Run | None:
     passed = gates_of(summaries, labels, [False] * len(labels))
     passed = replace(passed, passed=found.passed, failures=tuple(found.failures))
     density, sampled, recovery = record.density, record.sampled_density, record.recovery
-    return Run(
+    return PairSide(
         name=record.cell.contender,
         labels=labels,
         summaries=summaries,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +12,17 @@ import numpy as np
 from nestor.calibration.job import LONGEST
 from nestor.calibration.ranking import SPARE, Thinned, thin
 from nestor.engines import registry
-from nestor.engines.deferred import in_memory
-from nestor.engines.protocol import Extensible, Reusable
-from nestor.errors import EngineFailed, Unsupported
-from nestor.posterior.likelihood import log_likelihood
-from nestor.posterior.quantities import Quantities
+from nestor.engines.lazy import in_memory
+from nestor.engines.protocol import Reusable
+from nestor.errors import EngineFailed
+from nestor.posterior.log_likelihood import total_log_likelihood
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner.contract import check_draws
+from nestor.runner.sampling import compile_model, sample_in_stretches
 from nestor.stats.diagnostics import chain_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from numpy.typing import NDArray
 
@@ -53,14 +53,7 @@ class Engine:
         self.reuses = isinstance(self._model, Reusable)
 
     def _compile(self, problem: Problem) -> CompiledModel:
-        contender = self._contender
-        return self._backend.compile(
-            problem,
-            contender.formulation,
-            sampler=contender.sampler,
-            device=contender.device,
-            dtype=contender.dtype,
-        )
+        return compile_model(self._backend, self._contender, problem)
 
     def near_independent(self, y: FloatArray, config: SamplerConfig, count: int) -> Thinned:
         """Sample given an outcome until `count` near-independent draws can be kept, or to the limit."""
@@ -70,13 +63,13 @@ class Engine:
             if isinstance(self._model, Reusable)
             else self._compile(problem)
         )
-        quantities = Quantities(problem)
+        quantities = ComparedQuantities(problem)
         first = max(config.draws, -(-int(SPARE * count) // config.chains))
         looks = [first * 2**k for k in range(LONGEST.bit_length())]
         with closing(self._so_far(model, replace(config, draws=first), looks)) as stretches:
             for draws in stretches:
                 values = dict(draws.values)
-                flat = quantities.flatten(values, log_likelihood(problem, values))
+                flat = quantities.flatten(values, total_log_likelihood(problem, values))
                 if not np.isfinite(flat).all():
                     raise EngineFailed("the backend returned draws that are not finite.")
                 if wrong := self._wrong_chains(problem, draws, flat):
@@ -104,7 +97,7 @@ class Engine:
         """The ranked quantities of one point, given an outcome, (n,)."""
         problem = self._design.with_outcome(y)
         values = {name: np.asarray(value)[None, None] for name, value in theta.items()}
-        flat = Quantities(problem).flatten(values, log_likelihood(problem, values))
+        flat = ComparedQuantities(problem).flatten(values, total_log_likelihood(problem, values))
         point: FloatArray = flat[0, 0]
         return point
 
@@ -112,15 +105,19 @@ class Engine:
         self, model: CompiledModel, config: SamplerConfig, looks: list[int]
     ) -> Generator[Draws]:
         """All draws up to each look: chains go on where they can, and else run again for longer."""
-        if (stretches := self._extending(model, config, looks)) is not None:
+        stretches, refusal = sample_in_stretches(
+            model, self._backend, self._contender, config, looks
+        )
+        if refusal is None:
             parts: list[Draws] = []
             for look, before, part in zip(looks, [0, *looks], stretches, strict=False):
                 parts.append(self._checked(part, config.chains, look - before))
                 yield _joined(parts)
-        else:
-            for look in looks:
-                draws = model.sample(replace(config, draws=look))
-                yield self._checked(draws, config.chains, look)
+            return
+        yield self._checked(next(stretches), config.chains, looks[0])
+        for look in looks[1:]:
+            draws = model.sample(replace(config, draws=look))
+            yield self._checked(draws, config.chains, look)
 
     def _checked(self, draws: object, chains: int, length: int) -> Draws:
         """Hold what the backend returned to the contract, all of it in memory."""
@@ -129,20 +126,6 @@ class Engine:
         if found.deferred is None:
             return found
         return check_draws(design, in_memory(found, design.variables), chains, length, dtype)
-
-    def _extending(
-        self, model: CompiledModel, config: SamplerConfig, looks: list[int]
-    ) -> Iterator[Draws] | None:
-        """Stretches of chains that go on; None where the engine says that these cannot."""
-        reasons = self._backend.capabilities().reasons
-        refused = {"extend", f"{self._contender.sampler} extend"} & set(reasons)
-        if refused or not isinstance(model, Extensible):
-            return None
-        stretches = iter(model.sample_in_looks(config, looks))
-        try:
-            return chain([next(stretches)], stretches)
-        except Unsupported:  # as these chains are run; `sample` refuses what no chains can do
-            return None
 
 
 def _joined(parts: list[Draws]) -> Draws:

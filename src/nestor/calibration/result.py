@@ -13,8 +13,8 @@ import numpy as np
 
 from nestor.calibration.judge import LEVEL, Calibrated, Judgement, judge
 from nestor.errors import DataError, Unsupported, display
-from nestor.posterior.quantities import Quantities
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.posterior.quantities import ComparedQuantities
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +73,9 @@ class Calibration:
     log: Path | None = None
 
     @cached_property
-    def quantities(self) -> Quantities:
+    def quantities(self) -> ComparedQuantities:
         """Names and groups of the ranked quantities."""
-        return Quantities(self.problem)
+        return ComparedQuantities(self.problem)
 
     @cached_property
     def ranks(self) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-from nestor.agreement.session import check_memory, read_contender
+from nestor.agreement.arguments import check_memory, read_contender
 from nestor.calibration.extremes import check_simulations
 from nestor.calibration.fits import fit_path
 from nestor.calibration.job import FIT_BLOCK, LONGEST, Around, Job, Record, Task
@@ -16,12 +16,12 @@ from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
 from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
-from nestor.data.residual import check_sigma
+from nestor.data.propriety import check_sigma
 from nestor.engines import registry
-from nestor.engines.cores import usable_cores
+from nestor.engines.support import usable_cores
 from nestor.errors import EngineFailed
 from nestor.errors.arguments import MOST_ITERATIONS, one_of, seconds, whole
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.runner import store
 from nestor.runner.contract import check_versions
 
@@ -74,7 +74,7 @@ def run_study(
     on_progress: Callable[[Progress], None],
 ) -> Calibration:
     """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     config = replace(config, chain_method=contender.chain_method, cores=1)
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)
@@ -111,7 +111,7 @@ def check_study(
     SpecError, Unsupported
         With what is wrong.
     DataError
-        If simulations are to be around the posterior, and there is none: see `nestor.data.residual`.
+        If simulations are to be around the posterior, and there is none: see `nestor.data.propriety`.
     """
     contender = one_at_a_time(read_contender(engine, problem))
     whole("simulations", simulations, least=1, most=MOST_ITERATIONS)
@@ -182,7 +182,7 @@ class _Study:
         self._folder, self._on_progress = folder, on_progress
         self.log = folder / "engine.log"
         self._reuses: bool | None = None
-        n = len(Quantities(job.problem))
+        n = len(ComparedQuantities(job.problem))
         self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
 
     def run(self) -> None:

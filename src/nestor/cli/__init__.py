@@ -16,6 +16,7 @@ from nestor.cli.demo import demo
 from nestor.cli.fit import fit
 from nestor.cli.index import index
 from nestor.cli.loo import loo
+from nestor.cli.new_backend import new_backend
 from nestor.cli.report import report
 from nestor.cli.schema import schema
 from nestor.cli.verify import verify
@@ -70,6 +71,7 @@ for _command in (
     verify,
     calibrate,
     conformance,
+    new_backend,
     report,
     schema,
 ):

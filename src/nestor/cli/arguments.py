@@ -79,13 +79,6 @@ OneEngine = Annotated[
 Margin = Annotated[
     float, typer.Option(help="Differences up to this many posterior sd (and sds' ratios) are none.")
 ]
-Joint = Annotated[
-    bool,
-    typer.Option(
-        "--joint",
-        help="Let a classifier try to tell the joint distributions apart; needs 8 chains and scikit-learn.",
-    ),
-]
 UntilVerdict = Annotated[
     int | None,
     typer.Option(

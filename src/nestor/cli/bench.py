@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from nestor.bench.plan import Plan
+    from nestor.bench.plan import BenchPlan
+    from nestor.bench.statistics import BenchStatistics
+    from nestor.bench.table import StoredResults
 
 
 class _ScenarioFirst(TyperGroup):
@@ -72,8 +74,8 @@ def run(
     Times to a target ESS are all in: compiling and warmup included, the import of an engine's libraries not.
     """
     from nestor.bench.plan import plan
-    from nestor.bench.session import check_budget
-    from nestor.bench.shipped import load_scenario
+    from nestor.bench.run import check_budget
+    from nestor.bench.scenario import load_scenario
     from nestor.views.terminal.bench import print_plan
 
     found, text = load_scenario(scenario, quick=quick)
@@ -87,50 +89,29 @@ def run(
         else:
             print_plan(planned, folder, printed)
         return
-    table = _run(
-        planned,
-        text,
-        folder,
-        quick=quick,
-        rerun=rerun,
-        device=device,
-        budget_s=budget,
-        printed=printed,
-    )
+    table = _run(planned, text, folder, budget_s=budget, printed=printed)
     if json:
         typer.echo(table.to_json(orient="records", indent=1))
     raise typer.Exit(_exit_code(table))
 
 
 def _run(
-    planned: Plan,
-    text: str,
-    folder: Path,
-    *,
-    quick: bool,
-    rerun: bool,
-    device: str | None,
-    budget_s: float | None,
-    printed: Console,
+    planned: BenchPlan, text: str, folder: Path, *, budget_s: float | None, printed: Console
 ) -> pd.DataFrame:
     """Run what was planned; print progress, tables and what was written."""
-    from nestor.bench.plan import plan
-    from nestor.bench.session import run_bench
+    from nestor.bench.run import run_bench
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.terminal.bench import print_left, print_results, print_start
     from nestor.views.terminal.bench_progress import GridProgress
 
-    scenario = planned.scenario
     print_start(planned, folder, printed)
     try:
-        listener = GridProgress(make_console(stderr=True), scenario.name, planned.estimate)
+        listener = GridProgress(make_console(stderr=True), planned.scenario.name, planned.forecast)
         with listener.bars:
-            table = run_bench(
-                scenario,
+            finished = run_bench(
+                planned,
                 text,
                 folder,
-                quick=quick,
-                rerun=rerun,
-                device=device,
                 command=shlex.join(["nestor", *sys.argv[1:]]),
                 budget_s=budget_s,
                 listener=listener,
@@ -138,30 +119,31 @@ def _run(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"What is finished is kept in {folder}: the same command"
-            f"{' without --rerun' if rerun else ''} goes on from there."
+            f"{' without --rerun' if planned.rerun else ''} goes on from there."
         ) from None
+    table = finished.table
+    statistics = BenchStatistics(table)
     if len(table):
-        print_results(table, printed)
-    left = plan(scenario, quick=quick, folder=folder, device=device)
-    print_left(left, table, printed, rerun=rerun)
+        print_results(statistics, printed)
+    print_left(finished.plan, table, printed, rerun=planned.rerun)
     if len(table):
-        _write_report(folder, printed)
+        _write_report(finished.results, statistics, printed)
     return table
 
 
-def _write_report(folder: Path, console: Console) -> None:
+def _write_report(results: StoredResults, statistics: BenchStatistics, console: Console) -> None:
     """Write pictures and the page, and print which files the results directory has."""
     from nestor.bench.store import TABLE
-    from nestor.bench.table import read_tables
     from nestor.errors import Unsupported
     from nestor.views.plots import save_bench_plots
-    from nestor.views.report import report_results
+    from nestor.views.report import write_report
+    from nestor.views.report.scenario import scenario_info
     from nestor.views.terminal.layout import Prose
 
-    names = [TABLE, "cells/"]
+    names, folder = [TABLE, "cells/"], results.folder
     writers: tuple[Callable[[], list[Path]], ...] = (
-        lambda: save_bench_plots(read_tables([folder]), folder),
-        lambda: [report_results([folder], None)],
+        lambda: save_bench_plots(statistics, folder),
+        lambda: [write_report(statistics, [scenario_info(results)], folder / "report.html")],
     )
     for write in writers:
         try:
@@ -171,7 +153,7 @@ def _write_report(folder: Path, console: Console) -> None:
     console.print(Prose(f"Written to {folder}/: {', '.join(names)}", 2))
 
 
-def _plan_json(planned: Plan) -> str:
+def _plan_json(planned: BenchPlan) -> str:
     """Return the grid as JSON: a list of cells, with the seconds that each is thought to take."""
     from json import dumps
 
@@ -185,7 +167,7 @@ def _plan_json(planned: Plan) -> str:
             "sweep_value": cell.value,
             "finished": cell.id in planned.finished,
             "skipped": cell.refusal,
-            "estimate_s": round(planned.estimate.seconds(cell), 1),
+            "estimate_s": round(planned.forecast.seconds(cell), 1),
         }
         for cell in planned.cells
     ]
@@ -194,7 +176,7 @@ def _plan_json(planned: Plan) -> str:
 
 def _exit_code(table: pd.DataFrame) -> int:
     """Return 1 if a run disagrees, 4 if none returned draws although some were tried, else 0."""
-    from nestor.bench.columns import SKIPPED
+    from nestor.bench.table import SKIPPED
 
     if (table["verdict"] == "DISAGREE").any():
         return 1
@@ -205,7 +187,7 @@ def _exit_code(table: pd.DataFrame) -> int:
 @app.command("list", cls=Once)
 def list_scenarios() -> None:
     """List the scenarios that come with nestor."""
-    from nestor.bench.shipped import load_scenario, shipped
+    from nestor.bench.scenario import load_scenario, shipped
     from nestor.views.terminal.bench import scenarios_view
 
     titles = {name: load_scenario(name)[0].title for name in shipped()}
@@ -225,6 +207,7 @@ def table(
     ] = None,
 ) -> None:
     """Print the table of results; records merged from several places are one table."""
+    from nestor.bench.statistics import BenchStatistics
     from nestor.bench.table import read_tables, write_table
     from nestor.errors import SpecError
     from nestor.views.terminal.bench import print_results
@@ -239,7 +222,7 @@ def table(
     elif csv:
         typer.echo(found.to_csv(index=False), nl=False)
     else:
-        print_results(found, make_console())
+        print_results(BenchStatistics(found), make_console())
 
 
 @app.command(cls=Once)
@@ -251,15 +234,17 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the results: time to target ESS, growth, phases, cores."""
-    from nestor.bench.table import find_results, read_tables
+    from nestor.bench.statistics import BenchStatistics
+    from nestor.bench.table import join_tables, read_results
     from nestor.errors import DataError
     from nestor.views.plots import save_bench_plots
 
-    found = read_tables(directories)
-    folder = out or find_results(directories)[0]
+    found = read_results(directories)
+    statistics = BenchStatistics(join_tables(found))
+    folder = out or found[0].folder
     if not folder.is_dir():
         raise DataError(f"the folder {folder} does not exist.")
-    for path in save_bench_plots(found, folder):
+    for path in save_bench_plots(statistics, folder):
         typer.echo(str(path))
 
 

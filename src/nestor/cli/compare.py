@@ -15,7 +15,6 @@ from nestor.cli.arguments import (
     Engines,
     Formula,
     InBatches,
-    Joint,
     Json,
     Margin,
     Missing,
@@ -52,7 +51,6 @@ def compare(
     in_batches: InBatches = False,
     sampler: SamplerOptions = SAMPLER,
     margin: Margin = 0.2,
-    joint: Joint = False,
     until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
@@ -67,7 +65,7 @@ def compare(
     from nestor.engines.contender import Contender
 
     spec, config = model.model(formula), sampler.config()
-    criteria = Criteria(margin, joint, until_verdict)
+    criteria = Criteria(margin, until_verdict)
     # Before the data are read, which may take long.
     contenders = [Contender.parse_sampler(one, spec.level_names) for one in engine or []]
     problem = make_problem(spec, data, missing, in_batches=in_batches)
@@ -120,7 +118,7 @@ def _write_pictures(comparison: Comparison, folder: Path, console: Console) -> N
     from nestor.views.terminal.layout import Prose
 
     names = ["comparison.json"]
-    names += [f"{row.contender.file_stem}.nc" for row in comparison.rows if row.has_draws]
+    names += [f"{comparison.row(name).contender.file_stem}.nc" for name in comparison.draws]
     if comparison.draws:
         try:
             with _status("drawing pictures"):

@@ -8,7 +8,6 @@ import typer
 
 from nestor.cli.arguments import (
     Engines,
-    Joint,
     Json,
     Margin,
     Out,
@@ -34,7 +33,6 @@ def demo(
     data_seed: Annotated[int, typer.Option(help="Seed of the simulated data.")] = 1,
     sampler: SamplerOptions = _SAMPLER,
     margin: Margin = 0.2,
-    joint: Joint = False,
     until_verdict: UntilVerdict = None,
     timeout: Timeout = None,
     out: Out = None,
@@ -45,7 +43,7 @@ def demo(
     from nestor.data.demo import demo_problem
     from nestor.views.terminal.layout import Prose
 
-    criteria, config = Criteria(margin, joint, until_verdict), sampler.config()
+    criteria, config = Criteria(margin, until_verdict), sampler.config()
     problem, about = demo_problem(model, data_seed)
     make_console(stderr=json).print(Prose(about))
     engines = engine or ["numba", "pymc", "numpyro"]

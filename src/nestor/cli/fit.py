@@ -44,7 +44,7 @@ def fit(
     from rich.console import Group
     from rich.text import Text
 
-    from nestor.agreement.session import check_timeout
+    from nestor.agreement.arguments import check_timeout
     from nestor.api import advice, fit_engine
     from nestor.engines.contender import Contender
     from nestor.runner import store
@@ -60,8 +60,6 @@ def fit(
     problem = make_problem(spec, data, missing, in_batches=in_batches)
     console = make_console()
     row = fit_engine(problem, contender, config, timeout=timeout, console=console)
-    assert row.summaries is not None  # noqa: S101 - it has draws
-    assert row.tree is not None  # noqa: S101
     console.print(Unpadded(engine_view([row])))
     console.print(Unpadded(summary_view(problem, row.summaries)))
     if row.status == "gates_failed":

@@ -47,7 +47,7 @@ def index(
 def _notes(formula: str, table: pd.DataFrame, missing: Literal["error", "group"]) -> list[str]:
     """Return notes on what the data do not identify, or that nestor lacks the model."""
     from nestor.data.problem import Problem
-    from nestor.data.residual import check_sigma
+    from nestor.data.propriety import check_sigma
     from nestor.errors import Unsupported
     from nestor.model.spec import ModelSpec
     from nestor.views.sentences import note_lines

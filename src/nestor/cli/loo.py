@@ -52,10 +52,9 @@ def loo(
     ] = False,
 ) -> None:
     """Estimate how well a fitted model predicts each row, or leaf, from all others."""
-    from nestor.engines.auto import not_marginalizable
+    from nestor.api import leave_one_leaf_out, leave_one_row_out, loo
+    from nestor.data.problem import not_marginalizable
     from nestor.errors import DataError, SpecError
-    from nestor.posterior.leave_one_out import loo
-    from nestor.posterior.leave_out import leave_one_leaf_out, leave_one_row_out
     from nestor.runner import store
     from nestor.views.terminal.layout import Unpadded
     from nestor.views.terminal.loo import totals_view, unreliable_view

@@ -18,6 +18,8 @@ def report(
     ] = None,
 ) -> None:
     """Write benchmark results as one self-contained HTML page."""
+    from nestor.bench.table import read_results
     from nestor.views.report import report_results
 
-    typer.echo(str(report_results(directories, out)))
+    target = directories[0] / "report.html" if out is None else out
+    typer.echo(str(report_results(read_results(directories), target)))

@@ -20,8 +20,8 @@ def schema(
     import json as json_module
 
     from nestor.agreement import schema as comparison
-    from nestor.bench import reading, record
+    from nestor.bench import record, scenario
     from nestor.model import spec
 
-    of = {"comparison": comparison, "model": spec, "bench": record, "scenario": reading}
+    of = {"comparison": comparison, "model": spec, "bench": record, "scenario": scenario}
     typer.echo(json_module.dumps(of[what].json_schema(), indent=2))

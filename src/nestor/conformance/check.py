@@ -1,4 +1,4 @@
-"""What a check is: a name, the words of what it needs, and a function that raises where it fails."""
+"""A check of the kit: a name, the words of what it needs, and a function that raises where it fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from nestor.engines.formulation import Centering, Coefficients, Formulation, Likelihood
-from nestor.engines.protocol import Capabilities, ChainMethod, Device, DType
+from nestor.engines.protocol import Capabilities, ChainMethod, Device, DType, Missing
 from nestor.model.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _is_usable(found: Capabilities) -> bool:
         return False
     reasons: object = found.reasons
     return isinstance(reasons, Mapping) and all(
-        _is_text(word) and _is_text(reason) for word, reason in reasons.items()
+        isinstance(key, Missing) and _is_text(reason) for key, reason in reasons.items()
     )
 
 
@@ -175,12 +175,8 @@ class Subject:
         return next(iter(self.offers("chain_methods")), "sequential")
 
     def reason(self, words: Iterable[str]) -> str | None:
-        """Return the reason given for what `words` need; its key is one of them, or several together."""
-        have = set(words)
-        for key, reason in self.capabilities.reasons.items():
-            if key in have or set(key.split()) <= have:
-                return reason
-        return None
+        """Return the reason given for what `words` need; its key has one of them, or several together."""
+        return self.capabilities.reason(words)
 
 
 @dataclass(frozen=True)

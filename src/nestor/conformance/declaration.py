@@ -7,15 +7,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from nestor.conformance.check import UNIVERSE, Check, NotOffered, Subject, expect
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Build, Session
 from nestor.engines import registry
-from nestor.engines.protocol import Backend, Capabilities, CompiledModel
-from nestor.runner.process import PYTHON
+from nestor.engines.protocol import Backend, Capabilities, CompiledModel, Missing
+from nestor.engines.sampler_backend import SamplerBackend
+from nestor.runner.child import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ def checks(subject: Subject) -> Iterator[Check]:
     yield Check("api", "signatures_are_the_protocols", _signatures)
     if _entry_points(subject.backend):
         yield Check("api", "name_is_the_entry_points", _registered)
-    if _importable(type(subject.backend)):
+    if any(_address(subject.backend)):
         yield Check("api", "importing_it_loads_nothing_that_it_requires", _light)
 
 
@@ -54,7 +55,7 @@ def exclusions(subject: Subject, tier: Tier) -> Iterator[Check]:
 
 def _explained(word: str) -> Callable[[Session], None]:
     def run(session: Session) -> None:
-        reason = session.subject.capabilities.reasons.get(word)
+        reason = session.subject.reason([word])
         expect(reason, f"the capabilities lack {word}, and their reasons have none for it")
         raise NotOffered(str(reason))
 
@@ -86,8 +87,11 @@ def _attributes(session: Session) -> None:
 
 
 def _constructed(session: Session) -> None:
-    kind = type(session.subject.backend)
-    expect(kind().name == session.subject.backend.name, "another instance has another name")
+    backend = session.subject.backend
+    if isinstance(backend, SamplerBackend) and not _entry_points(backend):
+        raise NotOffered("no entry point names a function that makes it")
+    made = next((point.load() for point in _entry_points(backend)), type(backend))
+    expect(made().name == backend.name, "another instance has another name")
 
 
 def _words(session: Session) -> None:
@@ -102,10 +106,10 @@ def _words(session: Session) -> None:
             expect(offered, f"{name} is empty")
     reasons: object = found.reasons
     texts = isinstance(reasons, Mapping) and all(
-        isinstance(word, str) and word and isinstance(reason, str) and reason
-        for word, reason in reasons.items()
+        isinstance(key, Missing) and isinstance(reason, str) and reason
+        for key, reason in reasons.items()
     )
-    expect(texts, f"reasons must map text to text, not be {reasons!r}")
+    expect(texts, f"reasons must map Missing(...) to text, not be {reasons!r}")
     has_chains = bool(found.chain_methods)
     expect(
         has_chains == bool(session.subject.backend.samplers),
@@ -115,13 +119,14 @@ def _words(session: Session) -> None:
 
 def _reasons(session: Session) -> None:
     found = session.subject.capabilities
-    for word, reason in found.reasons.items():
+    for key, reason in found.reasons.items():
         known = isinstance(reason, str) and reason.startswith(KINDS)
         expect(
-            known, f"the reason for {word!r} must begin with one of {', '.join(KINDS)}: {reason!r}"
+            known,
+            f"the reason for {str(key)!r} must begin with one of {', '.join(KINDS)}: {reason!r}",
         )
-        offered = [name for name in UNIVERSE if word in getattr(found, name)]
-        expect(not offered, f"a reason why {word!r} is missing, which {offered} offer")
+        offered = [name for name in UNIVERSE if key.words <= getattr(found, name)]
+        expect(not offered, f"a reason why {str(key)!r} is missing, which {offered} offer")
 
 
 def _versions(session: Session) -> None:
@@ -157,23 +162,35 @@ def _same_signature(name: str, wanted: Callable[..., Any], found: Any) -> None:
 
 
 def _registered(session: Session) -> None:
-    for name in _entry_points(session.subject.backend):
+    for point in _entry_points(session.subject.backend):
         expect(
-            name == session.subject.backend.name,
-            f"the entry point is called {name!r}, the backend {session.subject.backend.name!r}",
+            point.name == session.subject.backend.name,
+            f"the entry point is called {point.name!r}, the backend {session.subject.backend.name!r}",
         )
 
 
-def _entry_points(backend: Backend) -> list[str]:
-    """Names of the entry points that announce the backend's class."""
+def _entry_points(backend: Backend) -> list[EntryPoint]:
+    """Entry points that announce the backend's class, or a function that makes it."""
+    return [point for point in entry_points(group=registry.GROUP) if _announces(point, backend)]
+
+
+def _announces(point: EntryPoint, backend: Backend) -> bool:
+    try:
+        made = point.load()
+    except Exception:  # noqa: BLE001 - somebody else's, and broken
+        return False
+    if isinstance(backend, SamplerBackend):
+        return not isinstance(made, type) and point.name == backend.name
+    return made is type(backend)
+
+
+def _address(backend: Backend) -> tuple[str, str]:
+    """Module and name from which a fresh interpreter makes the backend; empty where it cannot."""
+    for point in _entry_points(backend):
+        return point.module, point.attr
     kind = type(backend)
-    value = f"{kind.__module__}:{kind.__qualname__}"
-    return [point.name for point in entry_points(group=registry.GROUP) if point.value == value]
-
-
-def _importable(kind: type) -> bool:
-    """Whether a fresh interpreter can import the class by its name."""
-    return kind.__module__ != "__main__" and "<locals>" not in kind.__qualname__
+    local = kind.__module__ == "__main__" or "<locals>" in kind.__qualname__
+    return ("", "") if local or kind is SamplerBackend else (kind.__module__, kind.__qualname__)
 
 
 _LIGHT = """
@@ -190,15 +207,7 @@ print("\\n" + json.dumps([name for name in backend.requires if name in loaded]))
 
 
 def _light(session: Session) -> None:
-    kind = type(session.subject.backend)
-    command = [
-        *PYTHON,
-        "-c",
-        _LIGHT,
-        json.dumps(sys.path),
-        kind.__module__,
-        kind.__qualname__,
-    ]
+    command = [*PYTHON, "-c", _LIGHT, json.dumps(sys.path), *_address(session.subject.backend)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     expect(done.returncode == 0, f"a fresh interpreter cannot import it: {done.stderr[-300:]}")
     loaded = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""What comes back from `sample`: names, shapes, precision, memory, finite values, statistics, timings."""
+"""The result of `sample`: names, shapes, precision, memory, finite values, statistics, timings."""
 
 from __future__ import annotations
 

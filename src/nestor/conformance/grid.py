@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.conformance.problems import table
 from nestor.data.demo import blog_spec
-from nestor.data.problem import Problem
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import Problem, not_marginalizable
 from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Model:
     arguments : mapping
         Further arguments of `ModelSpec.from_formula`.
     features : tuple of str
-        Words under which `Capabilities.reasons` may explain that a backend refuses the model.
+        Words of `Missing` under which `Capabilities.reasons` may explain that a backend refuses the model.
     quick : bool
         Whether it is part of the reduced kit.
     copies : int

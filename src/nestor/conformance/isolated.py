@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import queue
-import signal
-import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +13,10 @@ from nestor.conformance.kit import Progress, plan, report_of
 from nestor.conformance.report import Result
 from nestor.conformance.running import judged
 from nestor.errors import SpecError
-from nestor.runner.process import PYTHON
+from nestor.runner.child import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nestor.conformance.check import Check
     from nestor.conformance.kit import Listener, Plan
@@ -135,29 +129,29 @@ class _Tier:
             job, log = Path(folder, "job.json"), Path(folder, "log")
             job.write_text(json.dumps(self._job | {"checks": [check.id for check in checks]}))
             with log.open("wb") as stream:
-                process = subprocess.Popen(
-                    [*PYTHON, "-m", "nestor.conformance.worker", str(job)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stream,
-                    start_new_session=True,
-                )
+                child = Child("nestor.conformance.worker", [str(job)], stream)
                 try:
-                    for event in _events(process, self._end):
-                        self._heard(event)
+                    self._listen(child)
                 finally:
-                    _end(process)
+                    child.end()
             self._printed = log.read_text(encoding="utf-8", errors="replace")[-_TRACE_TAIL:]
             if self._is_over:
                 return f"the tier's {self._timeout:g} s are over"
             done = len(self._results) == len(self._checks)
-            return None if done else _death(process.returncode, self._printed)
+            return None if done else _death(child.code or 0, self._printed)
 
-    def _heard(self, event: dict[str, Any]) -> None:
-        if "result" in event:
-            self._add(Result(**event["result"]))
-        else:
-            self._tell(event["started"], None)
+    def _listen(self, child: Child) -> None:
+        """Take results until the process ends, or the tier's time is over."""
+        for event in child.events():
+            if self._is_over:
+                return
+            if event is None:
+                continue
+            if event["event"] == "result":
+                self._add(Result(**event["result"]))
+            else:
+                self._tell(event["check"], None)
+        child.wait()
 
     def _lost(self, check: Check, what: str, printed: str = "") -> None:
         if self._is_over:
@@ -173,49 +167,6 @@ class _Tier:
     def _tell(self, check: str, result: Result | None) -> None:
         number = self._before + len(self._results) + 1
         self._listener(Progress(check, number, len(self._plan.checks), result))
-
-
-def _events(process: subprocess.Popen[bytes], end: float | None) -> Iterator[dict[str, Any]]:
-    """Yield what the process says until it ends or its time is over."""
-    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        assert process.stdout is not None  # noqa: S101 - Popen was asked for a pipe
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
-            return
-        try:
-            line = lines.get(timeout=0.2)
-        except queue.Empty:
-            # Children of a dead process may hold its output open, so that its end is never read.
-            if process.poll() is None:
-                continue
-            return
-        if line is None:
-            process.wait()
-            return
-        yield json.loads(line)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and everything that it started; harmless when it has ended by itself."""
-    if process.poll() is None or hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
 
 
 def _death(code: int, printed: str) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from nestor.conformance import (
     declaration,
-    deferring,
     density,
     drawing,
     evaluation,
@@ -43,7 +42,6 @@ _MODULES = (
     seeds,
     options,
     optional,
-    deferring,
     density,
     recovery,
     posterior,
@@ -108,7 +106,7 @@ def plan(
     only: str | None = None,
     quick: bool = False,
 ) -> Plan:
-    """List the checks of a backend; the arguments are those of `run_conformance`."""
+    """List the checks of a backend; takes the arguments of `run_conformance`."""
     found = registry.get(backend).backend if isinstance(backend, str) else backend
     if unknown := [tier for tier in tiers if tier not in TIERS]:
         meant = did_you_mean(unknown[0], TIERS)

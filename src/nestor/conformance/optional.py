@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.agreement.density import density_points
-from nestor.agreement.sampled import check_sampled_density
+from nestor.agreement.sampled_density import check_sampled_density
 from nestor.conformance.check import (
     Check,
     ConformanceFailure,
@@ -22,14 +22,25 @@ from nestor.conformance.check import (
 from nestor.conformance.drawing import build, config, misshapen, well_formed
 from nestor.conformance.problems import contract
 from nestor.conformance.session import Run
-from nestor.engines.protocol import Differentiable, Extensible, Preparable, Reusable
+from nestor.engines.protocol import (
+    Differentiable,
+    Preparable,
+    Resumable,
+    Reusable,
+    SupportsLazyDraws,
+)
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from nestor.conformance.session import Session
+    from nestor.engines.optional import LazyDraws
     from nestor.engines.protocol import Draws
+
+    type Arrays = Mapping[str, NDArray[np.float64]]
 
 
 def checks(subject: Subject) -> Iterator[Check]:
@@ -41,6 +52,9 @@ def checks(subject: Subject) -> Iterator[Check]:
     yield from for_samplers(subject, {"preparing_leaves_nothing_to_compile": _prepare})
     gradient = {"the_sampled_gradient_is_the_densitys": _gradient}
     yield from for_samplers(subject, gradient, every=True)
+    yield from for_samplers(
+        subject, {"deferred_draws_are_those_in_memory": _lazy_draws}, every=True
+    )
 
 
 def _log_jacobian(session: Session, engine: Engine) -> str:
@@ -64,8 +78,8 @@ def _log_jacobian(session: Session, engine: Engine) -> str:
 
 def _looks(session: Session, engine: Engine) -> None:
     model = session.model(build(session, engine))
-    if not isinstance(model, Extensible):
-        raise Unsupported("the compiled model has no sample_in_looks")
+    if not isinstance(model, Resumable):
+        raise Unsupported("the compiled model has no sample_until")
     well_formed(session, engine)
     # Chains that all go on must all be running: side by side, where the backend can.
     methods = session.subject.offers("chain_methods")
@@ -73,7 +87,7 @@ def _looks(session: Session, engine: Engine) -> None:
     base = config(session, chain_method=method)
     whole = session.run(build(session, engine), base)
     looks = (base.draws, 2 * base.draws, 2 * base.draws + 10)
-    stretches = list(model.sample_in_looks(base, looks))
+    stretches = list(model.sample_until(base, looks))
     expect(len(stretches) == len(looks), f"{len(stretches)} looks came of {len(looks)}")
     for before, after, draws in zip((0, *looks), looks, stretches, strict=False):
         what = misshapen(contract(), _as_run(whole, draws, after - before))
@@ -83,7 +97,7 @@ def _looks(session: Session, engine: Engine) -> None:
         not np.array_equal(stretches[0].values["beta"], stretches[1].values["beta"]),
         "the second look repeats the draws of the first",
     )
-    with closing(model.sample_in_looks(base, looks[:2])) as again:  # type: ignore[type-var]
+    with closing(model.sample_until(base, looks[:2])) as again:  # type: ignore[type-var]
         _same(stretches[0], next(again), "the draws of the first look depend on the looks to come")
 
 
@@ -134,7 +148,7 @@ def _gradient(session: Session, engine: Engine) -> None:
     model = session.model(build(session, engine))
     if not isinstance(model, Differentiable):
         raise NotOffered("optional: the compiled model has no sampled_density")
-    density = model.sampled_density()
+    density = model.target_density()
     start = np.asarray(density.start)
     expect(start.shape == (density.dimension,), f"start has shape {start.shape}")
     value, gradient = density.value_and_gradient(start)
@@ -157,3 +171,57 @@ def _close(found: float, wanted: float, what: str) -> None:
         abs(found - wanted) <= 1e-8 * max(1.0, abs(wanted)),
         f"{what} is {found!r}; the reference's is {wanted!r}",
     )
+
+
+def _lazy_draws(session: Session, engine: Engine) -> str:
+    model = session.model(build(session, engine))
+    if not isinstance(model, SupportsLazyDraws):
+        raise NotOffered("optional: the compiled model has no with_lazy_draws")
+    usual = well_formed(session, engine)
+    draws = model.with_lazy_draws().sample(usual.config)
+    deferred = draws.deferred
+    if deferred is None:
+        _same_arrays(
+            usual.draws.values, draws.values, "draws of which nothing is deferred are others"
+        )
+        return "nothing is deferred"
+    lead = (usual.config.chains, usual.config.draws)
+    shapes = {name: (*lead, *v.shape) for name, v in contract().variables.items()}
+    now, later = set(draws.values), set(deferred.shapes)
+    expect(not now & later, f"both there and deferred: {', '.join(sorted(now & later))}")
+    expect(now | later == set(shapes), f"neither there nor deferred: {set(shapes) - now - later}")
+    for name in sorted(later):
+        found = tuple(deferred.shapes[name])
+        expect(found == shapes[name], f"{name} shall have shape {found}, not {shapes[name]}")
+    first = _put_together(deferred, lead)
+    _same_arrays(usual.draws.values, {**draws.values, **first}, "deferred draws are others")
+    _same_arrays(first, _put_together(deferred, lead), "making them again gives others")
+    _same_arrays(first, deferred.load(), "load() gives others than the blocks")
+    return f"deferred: {', '.join(deferred.shapes)}"
+
+
+def _put_together(deferred: LazyDraws, lead: tuple[int, int]) -> Arrays:
+    """Make all values by their blocks, each draw of each chain once."""
+    found = {name: np.full(shape, np.nan) for name, shape in deferred.shapes.items()}
+    times = np.zeros(lead, dtype=int)
+    for chain, first, values in deferred.blocks():
+        expect(set(values) == set(found), f"a block has {', '.join(values)} only")
+        count = len(next(iter(values.values())))
+        inside = 0 <= chain < lead[0] and first >= 0 and 0 < count <= lead[1] - first
+        expect(inside, f"a block of draws {first} to {first + count} of chain {chain}")
+        times[chain, first : first + count] += 1
+        for name, block in values.items():
+            wanted = (count, *found[name].shape[2:])
+            expect(
+                np.shape(block) == wanted, f"{name} has a block of {np.shape(block)}, not {wanted}"
+            )
+            found[name][chain, first : first + count] = block
+    expect((times > 0).all(), f"{np.count_nonzero(times == 0)} draws are in no block")
+    expect((times == 1).all(), f"{np.count_nonzero(times > 1)} draws are in several blocks")
+    return found
+
+
+def _same_arrays(wanted: Arrays, found: Arrays, otherwise: str) -> None:
+    expect(set(found) == set(wanted), f"{otherwise} ({', '.join(set(found) ^ set(wanted))})")
+    for name, array in found.items():
+        expect(np.array_equal(array, wanted[name]), f"{otherwise} ({name})")

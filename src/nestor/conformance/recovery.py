@@ -1,4 +1,4 @@
-"""Coefficients that were integrated out: the identity that defines the density, and what is drawn afterwards.
+"""Marginalized coefficients: the identity that defines the density, and the draws given the scales.
 
 Whatever the coefficients,
 

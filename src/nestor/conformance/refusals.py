@@ -1,4 +1,4 @@
-"""What a backend cannot do it refuses with `Unsupported` and the reason; it never does something else."""
+"""Refusals: a backend raises `Unsupported` with the reason, and never does something else instead."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Session:
         )
 
     def reference(self, problem: Problem, *, marginalized: bool = False) -> CompiledModel:
-        """Return the reference's density of a problem: the joint one, or that of the scales alone."""
+        """Return the reference's density of a problem: the joint one, or the density of the scales alone."""
         levels = problem.spec.level_names
         words = Formulation.marginalized(levels) if marginalized else Formulation.parse([], levels)
         backend = registry.get("reference").backend

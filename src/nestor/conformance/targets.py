@@ -12,8 +12,7 @@ from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
-from nestor.data.problem import Problem
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import Problem, not_marginalizable
 from nestor.errors import SpecError
 from nestor.model.priors import Prior
 from nestor.model.spec import ModelSpec
@@ -50,7 +49,7 @@ class Target:
     centering : tuple of str
         The formulations in which it can be sampled well, the quick kit's first.
     features : tuple of str
-        Words under which `Capabilities.reasons` may explain that a backend refuses it.
+        Words of `Missing` under which `Capabilities.reasons` may explain that a backend refuses it.
     one_way : bool
         Whether one formulation is enough, since what is checked does not depend on it.
     everywhere : bool

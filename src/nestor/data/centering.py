@@ -1,19 +1,19 @@
-"""Which levels' coefficients are better sampled themselves, and which ones' deviations.
+"""Which levels should be sampled centred, and which non-centred.
 
-Where the data say more of a node's coefficient than its prior does, that is where information about it
-exceeds 1/tau^2, the centred form mixes better; where they say less, the non-centred form does, and the
-centred one has a funnel. For a normal model this is exact: the rates of convergence of both forms depend on
-tau^2 times the information alone, and are equal where it is 1 (Papaspiliopoulos, Roberts and Skold 2007,
-"A general framework for the parametrization of hierarchical models", Statistical Science 22, section 2). That
-the same holds for Hamiltonian Monte Carlo is shown by Betancourt and Girolami (2013, "Hamiltonian Monte Carlo
-for hierarchical models", arXiv 1312.0906).
+Where the data inform a node's coefficient more than its prior does, that is, where their information
+exceeds 1/tau^2, the centred form mixes better. Where they inform it less, the non-centred form mixes better,
+and the centred one has a funnel. For a normal model this is exact: the rates of convergence of both forms
+depend only on tau^2 times the information, and are equal where this is 1 (Papaspiliopoulos, Roberts and Skold
+2007, "A general framework for the parametrization of hierarchical models", Statistical Science 22, section
+2). Betancourt and Girolami (2013, "Hamiltonian Monte Carlo for hierarchical models", arXiv 1312.0906) show
+the same for Hamiltonian Monte Carlo.
 
-The numbers are rough, and made in one pass up the tree, in which each node has a gaussian P, h for its
-coefficients: P = X'WX / sigma^2 in a leaf, and in a parent the sum of what its children say of it,
-P - P L (I + L P L)^-1 L P with L = diag(tau). Of an effect a node's information is that with its other
-varying effects unknown, 1 / (P^-1)_jj, and tau^2 of a level is estimated from the spread of its nodes'
-estimates about their parent's, by moments (DerSimonian and Laird 1986, "Meta-analysis in clinical trials",
-Controlled Clinical Trials 7).
+The numbers are rough. One pass up the tree gives each node a gaussian likelihood (P, h) for its coefficients:
+P = X'WX / sigma^2 in a leaf, and in a parent the sum of its children's messages,
+P - P L (I + L P L)^-1 L P with L = diag(tau). A node's information about an effect is marginal,
+1 / (P^-1)_jj: its other varying effects are unknown. tau^2 of a level is estimated by moments, from the
+spread of its nodes' estimates about their parent's (DerSimonian and Laird 1986, "Meta-analysis in clinical
+trials", Controlled Clinical Trials 7).
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ from nestor.data.statistics.leaf import from_moments
 from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.data.problem import LevelDesign, Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
-#: Part of P_jj below which what is left of it, the other effects unknown, is rounding.
-_NOTHING = 1e-9
-#: Part of the total variance that is left within leaves at least: rows that fit exactly are rounded too.
+#: Relative to P_jj: marginal information below it is rounding error.
+_NEGLIGIBLE = 1e-9
+#: Lower bound of the variance within leaves, relative to the total: rows that fit exactly are rounded too.
 _SMALLEST = 1e-12
-#: A row counts with its residual as far as so many standard deviations; the usual choice of an M-estimate.
+#: Residuals are clipped at so many standard deviations, as M-estimates usually do.
 _CLIP = 3.0
 _ROUNDS = 5
 #: Median absolute deviation of a standard normal variable.
@@ -45,12 +43,12 @@ _MAD = 0.6745
 
 
 class _Nodes(NamedTuple):
-    """What the rows of each node say of its coefficients: log density -1/2 d'P d + h'd, up to a constant.
+    """Each node's likelihood for its coefficients: log density -1/2 d'P d + h'd, up to a constant.
 
     precision : ndarray, (n, p, p)
         P.
     linear : ndarray, (n, p)
-        h, of the coefficients' difference d to those of all rows together.
+        h, where d are coefficients minus the coefficients of all rows together.
     """
 
     precision: FloatArray
@@ -58,13 +56,13 @@ class _Nodes(NamedTuple):
 
 
 def data_over_prior(problem: Problem) -> dict[str, float]:
-    """Return for each level how much more its nodes' data say than their prior does.
+    """Return for each level the ratio of its nodes' data information to their prior's.
 
     Parameters
     ----------
     problem : Problem
-        Model and data. For a Student-t outcome the rows are those of a gaussian one, with residuals
-        beyond three robust standard deviations pulled in: within a factor of two of the Fisher
+        Model and data. A Student-t outcome is treated as gaussian, with residuals beyond three robust
+        standard deviations clipped: within a factor of two of the Fisher
         information of a row, (nu + 1) / (nu + 3) / sigma^2.
 
     Returns
@@ -77,9 +75,9 @@ def data_over_prior(problem: Problem) -> dict[str, float]:
     found: dict[str, float] = {}
     gaussian = problem.spec.family == "gaussian"
     statistics = problem.statistics if gaussian else _clipped(problem)
-    nodes, pooled = _leaves(problem, statistics)
+    nodes, pooled = _leaf_likelihoods(problem, statistics)
     for k, level in reversed(list(enumerate(problem.levels))):
-        information, estimate = _alone(_varying(level, nodes))
+        information, estimate = _marginal(_varying_effects(level, nodes))
         variance = np.zeros(len(problem.effects))
         for i, j in enumerate(level.varying):
             # The root of an effect without population mean is known: it is zero.
@@ -90,12 +88,12 @@ def data_over_prior(problem: Problem) -> dict[str, float]:
             found[level.name] = float(
                 (np.median(information, axis=0) * variance[level.varying]).min()
             )
-        nodes = _parents(level, nodes, np.sqrt(variance))
+        nodes = _pass_up(level, nodes, np.sqrt(variance))
     return {level.name: found[level.name] for level in problem.levels if level.name in found}
 
 
-def _leaves(problem: Problem, statistics: LeafStatistics) -> tuple[_Nodes, FloatArray]:
-    """What each leaf says, and coefficients of all rows together, (p,); covariates taken out."""
+def _leaf_likelihoods(problem: Problem, statistics: LeafStatistics) -> tuple[_Nodes, FloatArray]:
+    """Each leaf's likelihood, and coefficients of all rows together, (p,), with covariates projected out."""
     S = statistics.residual
     gamma, *_ = np.linalg.lstsq(S[1:, 1:], S[1:, 0], rcond=None)
     contrast = np.concatenate([[1.0], -gamma])
@@ -109,7 +107,7 @@ def _leaves(problem: Problem, statistics: LeafStatistics) -> tuple[_Nodes, Float
 
 
 def _sigma2(problem: Problem, statistics: LeafStatistics, within: float, total: float) -> float:
-    """Error variance of a row, from what is left within leaves where that tells."""
+    """Error variance of a row, from residuals within leaves where these have degrees of freedom."""
     fixed = problem.priors.family["sigma"]
     if fixed.is_fixed:
         return float(fixed.value) ** 2
@@ -122,37 +120,37 @@ def _sigma2(problem: Problem, statistics: LeafStatistics, within: float, total: 
     return max(found, _SMALLEST * most) or 1.0
 
 
-def _varying(level: LevelDesign, nodes: _Nodes) -> _Nodes:
-    """What nodes say of the effects that vary at their level, the others being as all siblings have them."""
+def _varying_effects(level: LevelDesign, nodes: _Nodes) -> _Nodes:
+    """Nodes' likelihood for the effects that vary at their level, other effects pooled over siblings."""
     P, linear = nodes.precision, nodes.linear
     inherited = np.setdiff1d(np.arange(P.shape[1]), level.varying)
     if len(inherited):
-        _, parents = _alone(_parents(level, nodes, np.zeros(P.shape[1])))
+        _, parents = _marginal(_pass_up(level, nodes, np.zeros(P.shape[1])))
         linear = linear - np.einsum(
             "nij,nj->ni", P[:, :, inherited], parents[level.parent][:, inherited]
         )
     return _Nodes(P[:, level.varying][:, :, level.varying], linear[:, level.varying])
 
 
-def _alone(nodes: _Nodes) -> tuple[FloatArray, FloatArray]:
-    """Information about each effect, the others unknown, and its estimate, by elimination; both (n, p)."""
+def _marginal(nodes: _Nodes) -> tuple[FloatArray, FloatArray]:
+    """Marginal information about each effect, other effects unknown, and its estimate; both (n, p)."""
     P = nodes.precision
     n, p, _ = P.shape
     information, estimate = np.zeros((n, p)), np.zeros((n, p))
     for j in range(p):
         rest = np.concatenate([P, nodes.linear[:, :, None]], axis=2)
         for k in (k for k in range(p) if k != j):
-            known = rest[:, k, k] > _NOTHING * P[:, k, k]
+            known = rest[:, k, k] > _NEGLIGIBLE * P[:, k, k]
             scale = np.where(known, 1.0 / np.where(known, rest[:, k, k], 1.0), 0.0)
             rest -= rest[:, :, k, None] * rest[:, None, k, :] * scale[:, None, None]
-        known = rest[:, j, j] > _NOTHING * P[:, j, j]
+        known = rest[:, j, j] > _NEGLIGIBLE * P[:, j, j]
         information[:, j] = np.where(known, rest[:, j, j], 0.0)
         estimate[:, j] = np.where(known, rest[:, j, p] / np.where(known, rest[:, j, j], 1.0), 0.0)
     return information, estimate
 
 
 def _variance(level: LevelDesign, m: FloatArray, w: FloatArray, root: float | None) -> float:
-    """tau^2 of one effect at a level by moments; zero where the spread is no more than that of errors.
+    """Estimate tau^2 of one effect at a level by moments; zero if errors alone explain the spread.
 
     Parameters
     ----------
@@ -175,8 +173,8 @@ def _variance(level: LevelDesign, m: FloatArray, w: FloatArray, root: float | No
     return 0.0 if freedom <= 0 or weight <= 0 else max(0.0, spread - freedom) / weight
 
 
-def _parents(level: LevelDesign, nodes: _Nodes, tau: FloatArray) -> _Nodes:
-    """What the nodes of a level say of their parents."""
+def _pass_up(level: LevelDesign, nodes: _Nodes, tau: FloatArray) -> _Nodes:
+    """The parents' likelihood: the product of their children's messages."""
     P, p = nodes.precision, len(tau)
     both = np.concatenate([P, nodes.linear[:, :, None]], axis=2)
     M = np.eye(p) + tau[:, None] * P * tau

@@ -6,7 +6,7 @@ from typing import Literal
 
 from nestor.data import datasets
 from nestor.data.problem import Problem
-from nestor.errors import SpecError
+from nestor.errors.arguments import whole
 from nestor.model.spec import ModelSpec
 
 FORMULA = "salary ~ month_index + (month_index || degree/state/county)"
@@ -51,10 +51,9 @@ def demo_problem(model: Literal["income", "blog"], seed: int) -> tuple[Problem, 
     Raises
     ------
     SpecError
-        If the seed is negative.
+        If the seed is no whole number of at least 0.
     """
-    if seed < 0:
-        raise SpecError(f"the data's seed must not be negative, not {seed}.")
+    seed = whole("the data's seed", seed, least=0)
     if model == "blog":
         return Problem(blog_spec(), datasets.blog_income(seed=seed)), _ABOUT[model]
     return Problem(ModelSpec.from_formula(FORMULA), datasets.income(seed=seed)), _ABOUT[model]

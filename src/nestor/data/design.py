@@ -1,14 +1,15 @@
-"""What a model and a tree come to: designs of levels, canonical variables, and their coordinates."""
+"""The arrays of each level, the canonical variables, and the index of their random scalars."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nestor.errors import DataError
-from nestor.errors.text import short_repr
+from nestor.errors.text import printable, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nestor.data.index import TreeIndex
     from nestor.data.problem import Problem
     from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
 Role = Literal["population", "node", "scale", "family"]
 
@@ -58,7 +60,7 @@ class LevelDesign:
         """Number of nodes."""
         return len(self.parent)
 
-    def scale_of_nodes(self, tau: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scale_of_nodes(self, tau: FloatArray) -> FloatArray:
         """Standard deviations of each node's deviation: (..., q) or (..., n_parents, q) to (..., n, q)."""
         if self.per_parent:
             return tau[..., self.parent, :]
@@ -185,9 +187,7 @@ def coord_dims(problem: Problem) -> dict[str, str]:
     return dims
 
 
-def with_inherited(
-    problem: Problem, values: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
+def with_inherited(problem: Problem, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Fill in inherited and fixed entries of every canonical variable, (..., *shape)."""
     filled = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
     above = np.where(problem.population_mask, filled["beta"], 0.0)
@@ -199,3 +199,62 @@ def with_inherited(
         inherited[..., level.varying] = filled[name][..., level.varying]
         filled[name] = above = inherited
     return filled
+
+
+class ParameterIndex:
+    """The random scalars of a problem, flattened in the order of its variables.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        Those with a random entry.
+    variable, position : ndarray, (n,)
+        For each scalar, the variable (as a position in `variables`) and the flat position in it.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.variables = problem.random_variables
+        positions = [np.flatnonzero(v.random) for v in self.variables]
+        self.position = np.concatenate(positions)
+        self.variable = np.repeat(np.arange(len(positions)), [len(p) for p in positions])
+        self._coords = problem.coords
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Readable names, such as ``beta_county[no degree/CA/Lake, month]``."""
+        return tuple(self.label(i) for i in range(len(self)))
+
+    def label(self, i: int) -> str:
+        """Readable name of scalar `i`."""
+        variable = self.variables[int(self.variable[i])]
+        if not variable.dims:
+            return printable(variable.name)
+        where = np.unravel_index(self.position[i], variable.shape)
+        parts = (
+            printable(str(self._coords[d][j])) for d, j in zip(variable.dims, where, strict=True)
+        )
+        return f"{printable(variable.name)}[{', '.join(parts)}]"
+
+    @cached_property
+    def is_node(self) -> NDArray[np.bool_]:
+        """Which scalars are node coefficients, (n,)."""
+        by_variable = np.array([v.role == "node" for v in self.variables])
+        return by_variable[self.variable]
+
+    @cached_property
+    def is_scale(self) -> NDArray[np.bool_]:
+        """Which scalars are scales or parameters of the family, that is, not coefficients, (n,)."""
+        by_variable = np.array([v.role in ("scale", "family") for v in self.variables])
+        return by_variable[self.variable]
+
+    def flatten(self, values: Mapping[str, FloatArray]) -> FloatArray:
+        """Stack draws of the random scalars: arrays (chain, draw, *shape) to (chain, draw, n)."""
+        parts = []
+        for variable in self.variables:
+            array = np.asarray(values[variable.name], dtype=np.float64)
+            flat = array.reshape(*array.shape[:2], -1)
+            parts.append(flat if variable.random.all() else flat[..., variable.random.ravel()])
+        return np.concatenate(parts, axis=-1)

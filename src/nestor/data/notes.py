@@ -1,7 +1,7 @@
-"""Notes: what the data of a problem cannot tell, or what makes a sampler's work hard, said before it begins.
+"""Notes before sampling: what the data cannot identify, and what will make sampling hard.
 
-Nothing here is an error: the posterior is proper and can be sampled. A note says where it is the priors that
-speak, or where another model was probably meant. What cannot be sampled at all is in `nestor.data.residual`.
+A note is not an error: the posterior is proper and can be sampled. It says where the priors alone determine
+a parameter, or where another model was probably meant. Improper posteriors: see `nestor.data.propriety`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nestor.data.residual import fits_exactly
-from nestor.engines.auto import not_marginalizable
+from nestor.data.problem import not_marginalizable
+from nestor.data.propriety import fits_exactly
 from nestor.model.families import FAMILIES, PLANNED
 from nestor.model.names import INTERCEPT
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
     from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
-#: Rows that are looked at first, evenly spaced: what they contradict, all rows do.
+#: Rows that are checked first, evenly spaced: they rule out most notes quickly.
 _FIRST = 4096
 _CHUNK = 2**16
-#: Of a column's spread, what the others leave of it where it is a combination of them: single precision, in
-#: which tables are often stored, with a digit to spare.
+#: Largest residual of a collinear column, relative to its spread: single precision, in which tables are
+#: often stored, with a digit to spare.
 _COLLINEAR = 1e-6
 #: Part of sigma^2 that scales of the last level may miss of taking all of it.
 _CONFOUNDED = 1e-9
@@ -40,18 +40,18 @@ _FAR = 10.0
 
 
 def problem_notes(problem: Problem) -> tuple[str, ...]:
-    """Return what the data of a problem cannot tell, or tell only in part: a sentence each."""
+    """Return one sentence for each parameter or sum that the data do not identify, or hardly."""
     with np.errstate(
         over="ignore", under="ignore", invalid="ignore"
-    ):  # what cannot be told is not said
-        about = (_two_values, _one_row, _collinear, _constant)
+    ):  # a note that cannot be computed is left out
+        about = (_binary_outcome, _sigma_confounded, _collinear, _constant)
         return tuple(note for of in about for note in of(problem))
 
 
 # --- the outcome ------------------------------------------------------------------------------
 
 
-def _two_values(problem: Problem) -> Iterator[str]:
+def _binary_outcome(problem: Problem) -> Iterator[str]:
     values = problem.two_values
     if values is None or FAMILIES[problem.spec.family].support != "real":
         return
@@ -77,7 +77,7 @@ def _two_values(problem: Problem) -> Iterator[str]:
 
 
 def two_values(y: FloatArray) -> tuple[float, float] | None:
-    """The two values that an outcome, (N,), takes; None where there are more, or one."""
+    """The two values of an outcome, (N,); None if it has more, or only one."""
     low, high = float(y.min()), float(y.max())
     if low == high or not ((y == low) | (y == high)).all():
         return None
@@ -87,8 +87,8 @@ def two_values(y: FloatArray) -> tuple[float, float] | None:
 # --- scales of the last level, and sigma ------------------------------------------------------
 
 
-def _one_row(problem: Problem) -> Iterator[str]:
-    """Whether variances of the last level and of rows come to the same in all leaves.
+def _sigma_confounded(problem: Problem) -> Iterator[str]:
+    """Whether tau^2 of the last level and sigma^2 have the same effect on the covariance of all leaves.
 
     A leaf's rows have the covariance X diag(tau^2) X' + sigma^2 / W, so that a of the same size in all leaves
     with X diag(a) X' = 1 / W make tau^2 + s a and sigma^2 - s the same model for every s.
@@ -96,7 +96,7 @@ def _one_row(problem: Problem) -> Iterator[str]:
     if problem.priors.family["sigma"].is_fixed:
         return
     level = problem.levels[-1]
-    share = _of_sigma(problem, level.varying)
+    share = _confounding_vector(problem, level.varying)
     if share is None:
         return
     effects = [problem.effects[j] for j, a in zip(level.varying, share, strict=True) if a]
@@ -110,8 +110,8 @@ def _one_row(problem: Problem) -> Iterator[str]:
     )
 
 
-def _of_sigma(problem: Problem, varying: NDArray[np.intp]) -> FloatArray | None:
-    """A of `_one_row`, with zeros where an effect takes no part; None if there is none."""
+def _confounding_vector(problem: Problem, varying: NDArray[np.intp]) -> FloatArray | None:
+    """Solve for the vector a of `_sigma_confounded`, zero for effects not needed; None if there is none."""
     gram, right, total = np.zeros((len(varying),) * 2), np.zeros(len(varying)), 0.0
     for products, wanted in _products(problem, varying):
         gram += products.T @ products
@@ -162,7 +162,7 @@ class Spread(NamedTuple):
 
 
 def _population(problem: Problem) -> list[int]:
-    """Positions, among effects and then covariates, of what has a population coefficient."""
+    """Positions, among effects and then covariates, of terms with a population coefficient."""
     p = len(problem.effects)
     return [*np.flatnonzero(problem.population_mask), *range(p, p + len(problem.spec.covariates))]
 
@@ -187,7 +187,7 @@ def _triangle(problem: Problem, some: bool = False) -> FloatArray:
 
 
 def _triangle_of_statistics(problem: Problem) -> FloatArray:
-    """The same of rows that are not in memory, weighted; of the constant only where it is an effect."""
+    """As `_triangle`, for rows not in memory: weighted, and with the constant only if it is an effect."""
     found = problem.statistics
     p, c = found.n_effects, found.n_covariates
     values, vectors = np.linalg.eigh(found.residual[1:, 1:])
@@ -200,7 +200,7 @@ def _triangle_of_statistics(problem: Problem) -> FloatArray:
     return np.asarray(np.linalg.qr(np.hstack([one, table]), mode="r"))
 
 
-def _padded(R: FloatArray) -> FloatArray:
+def _padded_square(R: FloatArray) -> FloatArray:
     """R with as many rows as columns."""
     return np.vstack([R, np.zeros((max(0, R.shape[1] - len(R)), R.shape[1]))])
 
@@ -216,7 +216,7 @@ def spreads(problem: Problem) -> tuple[Spread, ...]:
     else:
         if INTERCEPT not in names:
             return ()
-        R = _padded(_triangle_of_statistics(problem))
+        R = _padded_square(_triangle_of_statistics(problem))
         root = abs(R[0, 0])
         means = np.sign(R[0, 0]) * R[0, 1:] / root
         pairs = [
@@ -229,7 +229,7 @@ def spreads(problem: Problem) -> tuple[Spread, ...]:
 
 
 def _collinear(problem: Problem) -> Iterator[str]:
-    """Predictors of the population part that are combinations of others, in all digits."""
+    """Predictors of the population part that are linear combinations of others."""
     if not _combinations(problem, _triangle(problem, some=True)):
         return
     for whole, parts in _combinations(problem, _triangle(problem)):
@@ -244,12 +244,12 @@ def _collinear(problem: Problem) -> Iterator[str]:
 
 
 def _combinations(problem: Problem, R: FloatArray) -> list[tuple[str, list[str]]]:
-    """Each predictor that is a combination of those before it, with their names."""
+    """Each predictor that is a combination of earlier ones, with the names of these."""
     names = _names(problem)
     chosen = [j for j in _population(problem) if names[j] != INTERCEPT]
     has_intercept = any(names[j] == INTERCEPT for j in _population(problem))
-    R = _padded(R)
-    # Below its first row all columns are less their means.
+    R = _padded_square(R)
+    # Below its first row all columns are centred.
     columns = R[1:] if has_intercept else R
     columns = columns[:, [1 + j for j in chosen]]
     norms = np.linalg.norm(columns, axis=0)
@@ -272,7 +272,7 @@ def _combinations(problem: Problem, R: FloatArray) -> list[tuple[str, list[str]]
 
 
 def _constant(problem: Problem) -> Iterator[str]:
-    """Predictors that are constant within the nodes between which their effects vary, as intercepts do."""
+    """Predictors that are constant within nodes between which their effects and the intercept vary."""
     one_row = problem.index.n_leaves == problem.n_rows
     for j, effect in enumerate(problem.effects):
         if effect == INTERCEPT:
@@ -280,7 +280,7 @@ def _constant(problem: Problem) -> Iterator[str]:
         where = [k for k in _beside_intercept(problem, j) if _constant_within(problem, k, j)]
         if not where:
             continue
-        without = _without(problem.spec, where, effect).to_formula()
+        without = _spec_without(problem.spec, where, effect).to_formula()
         names = " and every ".join(problem.levels[k].name for k in where)
         same = "has one row" if one_row and len(where) == 1 else f"has one value of {effect}"
         yield (
@@ -318,7 +318,7 @@ def _constant_within(problem: Problem, k: int, j: int) -> bool:
     return True
 
 
-def _without(spec: ModelSpec, where: Sequence[int], effect: str) -> ModelSpec:
+def _spec_without(spec: ModelSpec, where: Sequence[int], effect: str) -> ModelSpec:
     """The model in which an effect does not vary at some levels, with automatic priors."""
     from nestor.model.spec import Level, ModelSpec
 
@@ -350,7 +350,7 @@ def _without(spec: ModelSpec, where: Sequence[int], effect: str) -> ModelSpec:
 
 
 def sampling_notes(problem: Problem, formulation: Formulation) -> tuple[str, ...]:
-    """Return what will make a sampler's work hard under a formulation, a sentence each."""
+    """Return one sentence for each thing that will make sampling hard under a formulation."""
     if formulation.is_marginalized:
         return ()
     varying = {e for j, e in enumerate(problem.effects) if _beside_intercept(problem, j)}
@@ -359,7 +359,7 @@ def sampling_notes(problem: Problem, formulation: Formulation) -> tuple[str, ...
 
 
 def gate_hint(problem: Problem, formulation: Formulation) -> str:
-    """Say what may be the reason that draws do not pass the gates, and what to do; empty if nothing is known.
+    """Suggest why draws failed the gates, and what to do; empty if nothing is known.
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,7 @@ import numpy as np
 
 from nestor.data.design import (
     LevelDesign,
+    ParameterIndex,
     Role,
     Variable,
     coord_dims,
@@ -18,11 +21,9 @@ from nestor.data.design import (
     variables,
     with_inherited,
 )
-from nestor.data.fingerprint import fingerprint
 from nestor.data.index import NestedIndex, build_index
-from nestor.data.resolve import ResolvedPriors, resolve_priors
+from nestor.data.resolved_priors import ResolvedPriors, resolve_priors
 from nestor.data.rows import Rows, check_spec, check_table, refuse_two_intercepts
-from nestor.data.scalars import Scalars
 from nestor.data.statistics import LeafStatistics, leaf_statistics
 from nestor.errors import DataError, SpecError, display
 from nestor.errors.arguments import LONGEST_FORMULA, shown, whole
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.index import TreeIndex
-    from nestor.data.statistics.streaming import Streamed
+    from nestor.data.statistics.streaming import StreamedData
+    from nestor.stats.arrays import FloatArray
 
 __all__ = ["LevelDesign", "Problem", "Role", "Variable", "check_problem"]
 
 
 class Problem:
-    """A model and its data: the posterior, whole. Rows are sorted by leaf.
+    """A model and its data, which together define the posterior. Rows are sorted by leaf.
 
     Parameters
     ----------
@@ -90,12 +92,15 @@ class Problem:
         index: TreeIndex,
         priors: ResolvedPriors,
         rows: Rows | None,
-        streamed: Streamed | None,
+        streamed: StreamedData | None,
     ) -> None:
-        """Set every attribute; either rows or what is left of those that were read stand for the data."""
+        """Set every attribute; the data are `rows`, or statistics of rows that were read in batches."""
         self.spec = spec
         self.index = index
         self.levels: tuple[LevelDesign, ...] = level_designs(spec, index)
+        if not priors.effects:  # not those of another problem of this design
+            scales = {e.name: e.n_parents if e.per_parent else 1 for e in self.levels}
+            priors = replace(priors, effects=self.effects, scales=scales)
         self.priors = priors
         self._rows = rows
         self._streamed = streamed
@@ -133,7 +138,7 @@ class Problem:
         ------
         DataError
             As for a table, naming file and row group; or a file that is missing, broken or empty, or
-            whose columns have other types than those of the first file.
+            whose columns have other types than in the first file.
         Unsupported
             If the outcome is not gaussian, or a term needs all rows before the first can be used.
         """
@@ -161,7 +166,7 @@ class Problem:
         batches : iterable of pandas.DataFrame or pyarrow.Table
             The rows, in any order.
 
-        Errors are those of `from_parquet`; messages name the table by its number, from 0.
+        It raises the errors of `from_parquet`; messages name the table by its number, from 0.
         """
         from nestor.data.statistics.streaming import read_tables, stream
 
@@ -169,7 +174,7 @@ class Problem:
         return cls._of_stream(spec, stream(spec, read_tables(spec, batches), missing=missing))
 
     @classmethod
-    def _of_stream(cls, spec: ModelSpec, found: Streamed) -> Problem:
+    def _of_stream(cls, spec: ModelSpec, found: StreamedData) -> Problem:
         new = object.__new__(cls)
         new._assign(spec, found.index, found.priors, None, found)
         return new
@@ -202,27 +207,27 @@ class Problem:
         return self.rows.order
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> FloatArray:
         """Outcome, (N,)."""
         return self.rows.y
 
     @property
-    def X(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+    def X(self) -> FloatArray:  # noqa: N802 - the letter of the formulas
         """Effects, (N, p)."""
         return self.rows.X
 
     @property
-    def Z(self) -> NDArray[np.float64]:  # noqa: N802 - the letter of the formulas
+    def Z(self) -> FloatArray:  # noqa: N802 - the letter of the formulas
         """Covariates that do not vary by group, (N, c)."""
         return self.rows.Z
 
     @property
-    def offset(self) -> NDArray[np.float64] | None:
+    def offset(self) -> FloatArray | None:
         """Offset, (N,), or None."""
         return self.rows.offset
 
     @property
-    def weights(self) -> NDArray[np.float64] | None:
+    def weights(self) -> FloatArray | None:
         """Weights, (N,), or None."""
         return self.rows.weights
 
@@ -233,12 +238,12 @@ class Problem:
 
     @cached_property
     def statistics(self) -> LeafStatistics:
-        """What a gaussian likelihood needs to know of the rows; other outcomes are `Unsupported`."""
+        """Leaf statistics of a gaussian outcome; for other outcomes `Unsupported` is raised."""
         return leaf_statistics(self) if self._streamed is None else self._streamed.statistics
 
     @cached_property
     def two_values(self) -> tuple[float, float] | None:
-        """The two values that the outcome takes, if it takes no more."""
+        """The two values of the outcome, if it has exactly two."""
         if self._streamed is not None:
             return self._streamed.two_values
         from nestor.data.notes import two_values
@@ -247,17 +252,17 @@ class Problem:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What its data cannot tell, or tell only in part: a sentence each; see `nestor.data.notes`."""
+        """One sentence for each thing that its data do not identify, or hardly; see `nestor.data.notes`."""
         from nestor.data.notes import problem_notes
 
         return problem_notes(self)
 
     @cached_property
-    def without_residual(self) -> str:
-        """Why sigma cannot be estimated of these data; empty if it can: see `nestor.data.residual`."""
-        from nestor.data.residual import without_residual
+    def why_improper(self) -> str:
+        """Why the posterior of sigma is improper; empty if it is proper: see `nestor.data.propriety`."""
+        from nestor.data.propriety import why_improper
 
-        return without_residual(self)
+        return why_improper(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # An engine computes its statistics in its own process: they are part of the time it takes.
@@ -317,13 +322,11 @@ class Problem:
         return tuple(v for v in self.variables.values() if v.random.any())
 
     @cached_property
-    def scalars(self) -> Scalars:
+    def scalars(self) -> ParameterIndex:
         """The random scalars, one after another: what densities, gates and agreement look at."""
-        return Scalars(self)
+        return ParameterIndex(self)
 
-    def with_inherited(
-        self, values: Mapping[str, NDArray[np.float64]]
-    ) -> dict[str, NDArray[np.float64]]:
+    def with_inherited(self, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Return `values` with inherited and fixed entries filled in.
 
         Parameters
@@ -333,7 +336,7 @@ class Problem:
         """
         return with_inherited(self, values)
 
-    def with_outcome(self, y: NDArray[np.float64]) -> Problem:
+    def with_outcome(self, y: FloatArray) -> Problem:
         """Return the same design and priors, resolved as they are here, for another outcome.
 
         Parameters
@@ -388,7 +391,7 @@ class Problem:
 
 
 def check_problem(problem: object) -> None:
-    """Refuse what is not a `Problem`.
+    """Refuse anything that is not a `Problem`.
 
     Raises
     ------
@@ -400,3 +403,52 @@ def check_problem(problem: object) -> None:
             f"a nestor.Problem is wanted, not {type(problem).__name__}: "
             "make one by nestor.Problem(spec, table)."
         )
+
+
+def not_marginalizable(problem: Problem) -> str | None:
+    """Return why coefficients cannot be integrated out exactly, or None where they can.
+
+    Given the scales they must be jointly Gaussian with the outcome: a gaussian outcome, and Normal priors
+    of population coefficients.
+    """
+    if problem.spec.family != "gaussian":
+        return (
+            f"coefficients integrate out exactly of gaussian outcomes only, and the outcome "
+            f"{problem.spec.outcome!r} is {problem.spec.family}"
+        )
+    beta, gamma = problem.priors.beta, problem.priors.gamma
+    by_address = {f"beta[{name}]": prior for name, prior in beta.items()}
+    by_address |= {f"gamma[{name}]": prior for name, prior in gamma.items()}
+    for address, prior in by_address.items():
+        if prior.family != "Normal":
+            return (
+                f"coefficients integrate out exactly under Normal priors of population coefficients only, "
+                f"and the prior of {address} is {prior}"
+            )
+    return None
+
+
+def fingerprint(problem: Problem) -> str:
+    """Hexadecimal hash of the data, the tree and the resolved description.
+
+    Rows of one leaf count in the table's order: the same rows in another order are the same
+    posterior, with the same nodes and scalars, but sums over them round otherwise. So do rows that
+    were read in batches, whose size then counts too.
+    """
+    digest = hashlib.sha256(problem.resolved_spec.to_toml().encode())
+    for array in (*_data(problem), *(level.parent for level in problem.levels)):
+        digest.update(b"none" if array is None else repr(array.shape).encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    for level in problem.index.levels:
+        digest.update(json.dumps(list(level.paths)).encode())
+    return digest.hexdigest()
+
+
+def _data(problem: Problem) -> list[NDArray[Any] | None]:
+    """Arrays of the rows, or of the statistics where rows are not in memory."""
+    if problem.has_rows:
+        rows = problem.rows
+        return [rows.y, rows.X, rows.Z, rows.offset, rows.weights, rows.leaf]
+    found = problem.statistics
+    sums = np.array([found.sum_log_weights])
+    return [found.root, found.fit, found.residual, found.rows_per_leaf, sums]

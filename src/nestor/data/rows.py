@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.index import NestedIndex
-    from nestor.model.terms.columns import Table
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.model.terms.evaluation import Table
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,7 @@ class Rows:
 
 
 def check_spec(spec: object) -> None:
-    """Refuse what is no description."""
+    """Refuse anything that is not a `ModelSpec`."""
     if not isinstance(spec, ModelSpec):
         raise SpecError(
             f"a problem takes a ModelSpec, not {type(spec).__name__}: "
@@ -116,7 +115,7 @@ def refuse_two_intercepts(spec: ModelSpec, columns: Iterable[object]) -> None:
 
 
 def check_table(table: object) -> None:
-    """Refuse what is no table with rows."""
+    """Refuse anything that is not a table with rows."""
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
@@ -139,7 +138,7 @@ def weight_column(table: Table, name: str) -> FloatArray:
 
 
 def constant_predictor(text: str, value: float) -> DataError:
-    """Explain a predictor that has one value only."""
+    """Make the error for a predictor with only one value."""
     return DataError(
         f"predictor {text!r} is constant ({value:g} in every row), "
         "so its coefficient cannot be told from the intercept. Remove it."

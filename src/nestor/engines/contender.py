@@ -1,4 +1,4 @@
-"""What a comparison lines up: an engine, with how and where it runs."""
+"""A contender: an engine, and how and where it runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from nestor.engines import registry
+from nestor.engines.capability import refusal
 from nestor.engines.formulation import Centering, Formulation, is_formulation_word
 from nestor.engines.protocol import ChainMethod, Device, DType, SamplerConfig
 from nestor.errors import SpecError, UnknownContender, Unsupported
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nestor.data.problem import Problem
+    from nestor.engines.protocol import Backend
 
 _DEVICES: tuple[str, ...] = get_args(Device)
 _DTYPES: tuple[str, ...] = get_args(DType)
@@ -55,9 +57,10 @@ class Contender:
     chain_method : {"sequential", "parallel", "vectorized"}
         How chains are run.
     auto : bool
-        Whether the formulation is still to be chosen, by `settle`, for a problem.
+        Whether `resolve_formulation` has still to choose the formulation.
     reason : str
-        Why `settle` chose the formulation; empty where it was named, and no part of what a contender is.
+        Why `resolve_formulation` chose the formulation; empty where it was named. No part of what a
+        contender is.
     """
 
     backend: str
@@ -89,8 +92,7 @@ class Contender:
         name, colon, sampler = engine.partition(":")
         entry = registry.get(name)
         device = _one(words, _DEVICES, "cpu", text)
-        # Chains side by side on one GPU share it badly; one program for all of them is its strength.
-        method = "vectorized" if device == "gpu" else "parallel"
+        method = _usual_chain_method(entry, device)
         how = _formulation_words(words, text, levels)
         found = cls(
             backend=name,
@@ -112,7 +114,7 @@ class Contender:
             raise SpecError(f"engine {found.engine!r} evaluates densities only: it cannot sample.")
         return found
 
-    def settle(self, problem: Problem) -> Contender:
+    def resolve_formulation(self, problem: Problem) -> Contender:
         """Choose the formulation for a problem, if it is `auto`; see `nestor.engines.auto.choose`."""
         if not self.auto:
             return self
@@ -120,6 +122,24 @@ class Contender:
 
         choice = choose(problem, registry.get(self.backend).backend.capabilities())
         return replace(self, formulation=choice.formulation, auto=False, reason=choice.reason)
+
+    def refusal(
+        self, backend: Backend, problem: Problem | None = None, config: SamplerConfig | None = None
+    ) -> str | None:
+        """Say why the engine cannot run this, on a problem and with a configuration if they are given.
+
+        See `nestor.engines.capability.refusal`. A formulation that is still `auto` is not looked at.
+        """
+        return refusal(
+            backend,
+            sampler=self.sampler,
+            device=self.device,
+            dtype=self.dtype,
+            problem=problem,
+            formulation=None if self.auto else self.formulation,
+            chain_method=None if self.sampler is None else self.chain_method,
+            config=config,
+        )
 
     @property
     def engine(self) -> str:
@@ -136,8 +156,8 @@ class Contender:
         return f"{self.engine}@{','.join(words)}"
 
     @property
-    def asked(self) -> str:
-        """The name before `settle` chose the formulation; the same where it was named."""
+    def requested_name(self) -> str:
+        """The name before `resolve_formulation` chose the formulation; the same where it was named."""
         return replace(self, auto=True).name if self.reason else self.name
 
     @property
@@ -182,7 +202,7 @@ def find_contender(text: str, contenders: Sequence[Contender]) -> int:
         # What cannot be read as an engine may still fit a part of a name.
         with contextlib.suppress(SpecError, Unsupported):
             wanted = Contender.parse(text, contenders[0].formulation.levels).name
-    found = [i for i, one in enumerate(contenders) if wanted in (one.name, one.asked)]
+    found = [i for i, one in enumerate(contenders) if wanted in (one.name, one.requested_name)]
     found = found or [i for i, one in enumerate(contenders) if _fits(str(text), one)]
     if len(found) == 1:
         return found[0]
@@ -224,6 +244,16 @@ def _sampler(entry: registry.Entry, asked: str | None) -> str | None:
         meant = did_you_mean(asked, samplers)
         raise SpecError(f"engine {entry.name!r} has no sampler {asked!r}; it has {have}.{meant}")
     return asked
+
+
+def _usual_chain_method(entry: registry.Entry, device: str) -> str:
+    """The chain method where none is named: the best that the engine has."""
+    can = entry.backend.capabilities().chain_methods
+    # Chains side by side on one GPU share it badly; one program for all of them is its strength.
+    best = ("vectorized",) if device == "gpu" else ()
+    return next(
+        (m for m in (*best, "parallel", "sequential", "vectorized") if m in can), "parallel"
+    )
 
 
 def _one(words: Sequence[str], choices: Sequence[str], default: str, text: str) -> str:
@@ -270,7 +300,7 @@ def _formulation_words(words: Sequence[str], text: str, levels: Sequence[str]) -
 
 
 def _unknown(word: str, levels: Sequence[str]) -> str:
-    """Say what is wrong with a word that is none, and what to write."""
+    """Say what is wrong with an unknown word, and what to write."""
     level, equals, how = word.rpartition("=")
     if equals and level in levels:
         forms = [f"{level}={known}" for known in get_args(Centering)]
@@ -287,20 +317,6 @@ def _unknown(word: str, levels: Sequence[str]) -> str:
 
 
 def _check_capable(entry: registry.Entry, contender: Contender) -> None:
-    can = entry.backend.capabilities()
-    wanted: list[tuple[str, frozenset[str]]] = [
-        (contender.device, can.devices),
-        (contender.dtype, can.dtypes),
-    ]
-    if not contender.auto:
-        how = contender.formulation
-        wanted.append((how.coefficients, can.coefficients))
-        if not how.is_marginalized:
-            wanted.append((how.likelihood, can.likelihoods))
-            wanted += [(centering, can.centering) for centering in how.centering]
-    if contender.sampler is not None:
-        wanted.append((contender.chain_method, can.chain_methods))
-    for word, available in wanted:
-        if word not in available:
-            reason = can.reasons.get(word, "its capabilities do not include it")
-            raise Unsupported(f"engine {contender.engine!r} cannot run {word}: {reason}.")
+    found = contender.refusal(entry.backend)
+    if found is not None:
+        raise Unsupported(found)

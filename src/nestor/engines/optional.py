@@ -1,14 +1,17 @@
-"""What a backend may offer beside its contract; each offer is a protocol of its own.
+"""What a backend may offer beside its contract: six protocols, and the values that they pass.
 
-A backend that offers one has the members that it names, and nothing more is needed.
+A backend that offers one has the members that it names, and nothing more is needed. `Resumable`, `Reusable`,
+`Preparable`, `SupportsLazyDraws` and `Differentiable` are offered by compiled models, `ProcessEnvironment` by
+backends.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -22,40 +25,17 @@ if TYPE_CHECKING:
         SamplerConfig,
     )
 
-
-@runtime_checkable
-class Preparable(Protocol):
-    """A compiled model whose sampler is compiled for one configuration; optional."""
-
-    def prepare(self, config: SamplerConfig) -> None:
-        """Compile whatever ``sample(config)`` needs, so that afterwards it compiles nothing.
-
-        Raises
-        ------
-        Unsupported
-            If a setting cannot be honoured.
-        """
-        ...
+    type FloatArray = NDArray[np.float64]
 
 
 @runtime_checkable
-class Uploaded(Protocol):
-    """A compiled model that says what bringing its data to the device took; optional."""
+class Resumable(Protocol):
+    """A compiled model whose chains can go on from where they stand.
 
-    @property
-    def upload_seconds(self) -> float:
-        """Seconds, part of those of `Backend.compile`; zero where the data stay on the host."""
-        ...
-
-
-@runtime_checkable
-class Extensible(Protocol):
-    """A compiled model whose chains can go on from where they stand; optional.
-
-    A sampler that cannot says why in `Capabilities.reasons`, under "extend" or "SAMPLER extend".
+    A sampler that cannot says why in `Capabilities.reasons`: ``Missing(resuming=True)``.
     """
 
-    def sample_in_looks(
+    def sample_until(
         self,
         config: SamplerConfig,
         looks: Sequence[int],
@@ -84,59 +64,10 @@ class Extensible(Protocol):
 
 
 @runtime_checkable
-class Deferred(Protocol):
-    """Values of a run that are made block by block, when somebody wants them.
-
-    They keep few values for that, and no more than some blocks of the others at once. The seconds that
-    making them takes, copies from a device included, count as postprocess.
-    """
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of each variable, (chain, draw, *shape)."""
-        ...
-
-    def blocks(self) -> Iterator[tuple[int, int, Mapping[str, NDArray[np.float64]]]]:
-        """Make the values; the same ones each time.
-
-        Yields
-        ------
-        chain, first : int
-            Whose they are, and the number of their first draw.
-        values : mapping of str to ndarray, (draws, *shape)
-            Some draws of every variable. Together the blocks hold each draw of each chain once.
-        """
-        ...
-
-    def together(self) -> Mapping[str, NDArray[np.float64]]:
-        """All values in memory, (chain, draw, *shape); `nestor.engines.deferred.together` does it."""
-        ...
-
-
-@runtime_checkable
-class MadeOnDevice(Protocol):
-    """Deferred values that are made on a device which counts its memory; optional."""
-
-    @property
-    def device_peak_bytes(self) -> int | None:
-        """As `Draws.device_peak_bytes`, at the time of asking."""
-        ...
-
-
-@runtime_checkable
-class Deferring(Protocol):
-    """A compiled model that need not hold all draws of its nodes in memory; optional."""
-
-    def deferring(self) -> CompiledModel:
-        """Return a model of which draws come with some of their variables in `Draws.deferred`."""
-        ...
-
-
-@runtime_checkable
 class Reusable(Protocol):
-    """A compiled model that takes another outcome without being compiled again; optional."""
+    """A compiled model that takes another outcome without being compiled again."""
 
-    def with_outcome(self, y: NDArray[np.float64]) -> CompiledModel:
+    def with_outcome(self, y: FloatArray) -> CompiledModel:
         """Return the same model, priors and design for another outcome.
 
         Parameters
@@ -153,50 +84,101 @@ class Reusable(Protocol):
 
 
 @runtime_checkable
-class SampledDensity(Protocol):
-    """The function that a sampler walks on, and its gradient, on the unconstrained space.
-
-    Attributes
-    ----------
-    dimension : int
-        d, the number of unconstrained scalars.
-    start : ndarray of float64, (d,)
-        A point where value and gradient are finite.
-    """
+class Preparable(Protocol):
+    """A compiled model whose sampler is compiled for one configuration, and whose data are on a device."""
 
     @property
-    def dimension(self) -> int:
-        """d, the number of unconstrained scalars."""
+    def upload_seconds(self) -> float:
+        """Seconds of `Backend.compile` that bringing the data to the device took."""
         ...
 
-    @property
-    def start(self) -> NDArray[np.float64]:
-        """A point where value and gradient are finite, (d,)."""
-        ...
+    def prepare(self, config: SamplerConfig) -> None:
+        """Compile whatever ``sample(config)`` needs, so that afterwards it compiles nothing.
 
-    def value_and_gradient(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Evaluate on the model's device and in its precision; return when both are on the host.
-
-        Parameters
-        ----------
-        z : ndarray of float64, (d,)
-            In the sampler's own order of the scalars.
-
-        Returns
-        -------
-        value : float
-            What the sampler reports as lp.
-        gradient : ndarray of float64, (d,)
-            Its derivatives.
+        Raises
+        ------
+        Unsupported
+            If a setting cannot be honoured.
         """
         ...
 
 
 @runtime_checkable
-class Differentiable(Protocol):
-    """A compiled model that shows what its sampler walks on; optional."""
+class LazyDraws(Protocol):
+    """Draws of some variables that are made block by block when they are asked for.
 
-    def sampled_density(self) -> SampledDensity:
+    Making them counts as postprocess, copies from a device included. An attribute ``device_peak_bytes``, if
+    there is one, is read afterwards and replaces that of the draws.
+    """
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each variable, (chain, draw, *shape)."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[int, int, Mapping[str, FloatArray]]]:
+        """Make the values; the same ones each time.
+
+        Yields
+        ------
+        chain, first : int
+            The chain, and the number of the block's first draw in it.
+        values : mapping of str to ndarray, (draws, *shape)
+            Some draws of every variable. Together the blocks hold each draw of each chain once.
+        """
+        ...
+
+    def load(self) -> Mapping[str, FloatArray]:
+        """Make all values in memory, (chain, draw, *shape); `nestor.engines.lazy.load` does it."""
+        ...
+
+
+@runtime_checkable
+class SupportsLazyDraws(Protocol):
+    """A compiled model that need not hold the draws of all nodes in memory."""
+
+    def with_lazy_draws(self) -> CompiledModel:
+        """Return a model whose draws leave some variables to `Draws.deferred`, which are `LazyDraws`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TargetDensity:
+    """The function that a sampler walks on, with its gradient, on the unconstrained space.
+
+    Parameters
+    ----------
+    evaluate : callable
+        A point, (d,), in the sampler's own order of the scalars, to the value that the sampler reports as lp
+        and its derivatives, (d,). It is evaluated on the model's device and in its precision; both are on the
+        host on return.
+    start : ndarray of float64, (d,)
+        A point where value and gradient are finite.
+    to_draws : callable or None
+        Positions, (chain, draw, d), the number of the first of these draws, and the run's seed, to `Draws` of
+        which only `values`, `deferred` and the statistic ``log_jacobian`` are filled in. None where a model
+        cannot lend itself to another sampler; see `nestor.engines.sampler_backend`.
+    """
+
+    evaluate: Callable[[FloatArray], tuple[float, FloatArray]]
+    start: FloatArray
+    to_draws: Callable[[FloatArray, int, int], Draws] | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Number of unconstrained scalars, d."""
+        return len(self.start)
+
+    def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
+        """Evaluate at a point, (d,)."""
+        return self.evaluate(z)
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A compiled model that shows the density that its sampler walks on."""
+
+    def target_density(self) -> TargetDensity:
         """Compile the function, unless sampling has: evaluating it compiles nothing.
 
         Raises
@@ -208,8 +190,8 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
-class Placed(Protocol):
-    """A backend whose libraries take in what devices there are when they start; optional."""
+class ProcessEnvironment(Protocol):
+    """A backend whose libraries read environment variables when their process starts."""
 
     def device_environment(self, device: Device) -> Mapping[str, str]:
         """Environment variables of a process that runs on one device, unless the user has set them.
@@ -218,13 +200,8 @@ class Placed(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class Cached(Protocol):
-    """A backend whose libraries keep compiled code between processes; optional."""
-
     def cache_environment(self, folder: Path) -> Mapping[str, str]:
-        """Environment variables under which every such cache is used, and lives in `folder` alone.
+        """Environment variables under which compiled code is kept in `folder` alone, whatever the library.
 
         A process with them and an empty folder compiles everything; a second one with the same folder
         loads what the first one left there.
@@ -237,7 +214,7 @@ class Cached(Protocol):
         Returns
         -------
         mapping of str to str
-            To be added to a process's environment before it starts. Where a variable holds several
-            settings, those of this process's environment that are about something else are kept.
+            To be added to a process's environment before it starts; empty where nothing is kept. Where a
+            variable holds several settings, the user's others are kept.
         """
         ...

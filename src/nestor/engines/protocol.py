@@ -5,22 +5,22 @@ What a backend may offer beside them is in `nestor.engines.optional`, and can be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
+from nestor.engines.formulation import Centering, Coefficients, Likelihood
 from nestor.engines.optional import (
-    Cached,
-    Deferred,
-    Deferring,
     Differentiable,
-    Extensible,
-    Placed,
+    LazyDraws,
     Preparable,
+    ProcessEnvironment,
+    Resumable,
     Reusable,
-    SampledDensity,
-    Uploaded,
+    SupportsLazyDraws,
+    TargetDensity,
 )
+from nestor.errors import SpecError
 from nestor.errors.arguments import MOST_CHAINS, MOST_ITERATIONS, number, one_of, whole
 from nestor.errors.text import short_repr
 
@@ -33,28 +33,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
-    "Cached",
     "Capabilities",
     "ChainMethod",
     "CompiledModel",
     "DType",
-    "Deferred",
-    "Deferring",
     "Device",
     "Differentiable",
     "Draws",
-    "Extensible",
+    "LazyDraws",
     "Metric",
+    "Missing",
     "Phase",
-    "Placed",
     "Preparable",
+    "ProcessEnvironment",
     "Progress",
     "ProgressCallback",
+    "Resumable",
     "Reusable",
-    "SampledDensity",
     "SamplerConfig",
+    "SupportsLazyDraws",
+    "TargetDensity",
     "Timings",
-    "Uploaded",
 ]
 
 Device = Literal["cpu", "gpu"]
@@ -62,6 +61,80 @@ DType = Literal["float64", "float32"]
 ChainMethod = Literal["sequential", "parallel", "vectorized"]
 Metric = Literal["diagonal_draws"]
 Phase = Literal["compile", "warmup", "sampling", "postprocess"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that a backend cannot do: a key of `Capabilities.reasons`.
+
+    Several fields together mean their combination, where each is offered alone.
+
+    Parameters
+    ----------
+    family, centering, likelihood, coefficients, device, dtype, chain_method, sampler : str, optional
+        A word of the contender, or the outcome's family.
+    option : {"target_accept", "max_tree_depth", "metric", "warmup"}, optional
+        A field of `SamplerConfig` that a sampler does not have; "warmup" where it adapts nothing.
+    prior : str, optional
+        A family of priors.
+    feature : {"weights", "offset", "covariates", "parent"}, optional
+        A part of models; "parent" are scales of each parent node.
+    sampling : bool
+        Whether it is about sampling only, where densities are offered.
+    resuming : bool
+        Whether it is about chains that go on from where they stand; see `Resumable`.
+
+    Raises
+    ------
+    SpecError
+        If no field is given, or a word is unknown.
+    """
+
+    family: str | None = None
+    centering: str | None = None
+    likelihood: str | None = None
+    coefficients: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    chain_method: str | None = None
+    sampler: str | None = None
+    option: str | None = None
+    prior: str | None = None
+    feature: str | None = None
+    sampling: bool = False
+    resuming: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in _KNOWN.items():
+            if (word := getattr(self, name)) is not None:
+                one_of(f"Missing.{name}", word, known)
+        if not self.words:
+            raise SpecError("Missing() says nothing: name what is missing.")
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What must be asked for together: words of contenders, and "sampling" and "extend"."""
+        texts = {value for value in vars(self).values() if isinstance(value, str)}
+        texts |= {"sampling"} if self.sampling else set()
+        return frozenset(texts | ({"extend"} if self.resuming else set()))
+
+    def __str__(self) -> str:
+        texts = [value for value in vars(self).values() if isinstance(value, str)]
+        texts += ["sampling"] * self.sampling + ["extend"] * self.resuming
+        return " ".join(texts)
+
+
+#: Words of `Missing` whose number is known. Families of outcomes and priors may be those of a later nestor.
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "centering": get_args(Centering),
+    "likelihood": get_args(Likelihood),
+    "coefficients": get_args(Coefficients),
+    "device": get_args(Device),
+    "dtype": get_args(DType),
+    "chain_method": get_args(ChainMethod),
+    "option": ("target_accept", "max_tree_depth", "metric", "warmup"),
+    "feature": ("weights", "offset", "covariates", "parent"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +149,8 @@ class Capabilities:
         Of "centered" and "noncentered".
     devices, dtypes, chain_methods : frozenset of str
         Where it runs, in which precision, and how chains are run; the latter empty without a sampler.
-    reasons : mapping of str to str
-        For what is missing, the word and one of: not yet ours, not in the library, never; and why.
+    reasons : mapping of Missing to str
+        For what is missing, one of: not yet ours, not in the library, never; and why.
     likelihoods : frozenset of str
         Of "rows" and "statistics"; see `Formulation`.
     coefficients : frozenset of str
@@ -89,9 +162,19 @@ class Capabilities:
     devices: frozenset[str]
     dtypes: frozenset[str]
     chain_methods: frozenset[str]
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[Missing, str] = field(default_factory=dict)
     likelihoods: frozenset[str] = frozenset({"rows"})
     coefficients: frozenset[str] = frozenset({"sampled"})
+
+    def missing(self, words: Iterable[str]) -> Missing | None:
+        """Return the first key of the reasons that is about nothing but these words."""
+        asked = set(words)
+        return next((found for found in self.reasons if found.words <= asked), None)
+
+    def reason(self, words: Iterable[str]) -> str | None:
+        """Return the reason for what is missing of these words, if there is one; see `Missing.words`."""
+        found = self.missing(words)
+        return None if found is None else self.reasons[found]
 
 
 @dataclass(frozen=True)
@@ -164,7 +247,7 @@ class Timings:
 
     A sampler that knows warmup and sampling only together says so in `warmup_and_sampling`.
 
-    `upload`, data to the device, was spent when the model was compiled (see `Uploaded`), all others in
+    `upload`, data to the device, was spent when the model was compiled (see `Preparable`), all others in
     `sample`: `compile` is what is compiled there. Where chains go on, both belong to the first stretch.
 
     Where chains outnumber cores their phases overlap: wall time is then split between warmup and
@@ -208,8 +291,8 @@ class Draws:
     device_peak_bytes : int or None
         Largest memory in use on the device since the process began; None where it has no memory of its
         own, or does not report it.
-    deferred : Deferred or None
-        Makes the variables that `values` lacks; None where it lacks none.
+    deferred : LazyDraws or None
+        The variables that `values` lacks; None where it lacks none.
     """
 
     values: Mapping[str, NDArray[np.float64]]
@@ -217,7 +300,7 @@ class Draws:
     timings: Timings
     settings: Mapping[str, object]
     device_peak_bytes: int | None = None
-    deferred: Deferred | None = None
+    deferred: LazyDraws | None = None
 
     __repr__ = short_repr
 

@@ -14,7 +14,7 @@ from nestor.errors import NestorWarning, SpecError
 from nestor.errors.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 GROUP = "nestor.backends"
 
@@ -49,27 +49,28 @@ class Entry:
 
 
 def load(points: Iterable[EntryPoint]) -> dict[str, Entry]:
-    """Load backends from entry points; a broken one warns and is skipped.
-
-    Raises
-    ------
-    SpecError
-        If two distributions announce a backend of the same name.
-    """
+    """Load backends from entry points; a broken one, or several with one name, warn and are skipped."""
     found: dict[str, Entry] = {}
-    seen: dict[str, str] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     for point in sorted(points, key=lambda p: p.name):
-        origin = point.dist.name if point.dist is not None else point.value
-        if point.name in seen:
-            raise SpecError(
-                f"two installed distributions offer a backend {point.name!r}: "
-                f"{seen[point.name]} and {origin}. Uninstall one."
-            )
-        seen[point.name] = origin
-        entry = _load_one(point, origin)
+        by_name.setdefault(point.name, []).append(point)
+    for name, same in by_name.items():
+        if len(same) > 1:
+            warnings.warn(_ambiguous(name, same), NestorWarning, stacklevel=2)
+            continue
+        entry = _load_one(same[0], _origin(same[0]))
         if entry is not None:
-            found[point.name] = entry
+            found[name] = entry
     return found
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def _ambiguous(name: str, points: Sequence[EntryPoint]) -> str:
+    origins = " and ".join(_origin(point) for point in points)
+    return f"several installed distributions offer a backend {name!r}: {origins}. Uninstall all but one."
 
 
 @cache
@@ -84,11 +85,13 @@ def get(name: str) -> Entry:
     Raises
     ------
     SpecError
-        If it is unknown, or known and not installed; the message has the command that installs it.
+        If it is unknown, announced by several distributions, or known and not installed; the message has the
+        command that installs it.
     """
     known = backends()
     if name not in known:
-        raise SpecError(_unknown(name, known))
+        same = [point for point in entry_points(group=GROUP) if point.name == name]
+        raise SpecError(_ambiguous(name, same) if len(same) > 1 else _unknown(name, known))
     entry = known[name]
     if entry.missing:
         raise SpecError(
@@ -138,3 +141,5 @@ def _check(name: str, backend: object) -> None:
     found = backend.capabilities()
     if not isinstance(found, Capabilities):
         raise TypeError(f"its capabilities() are a {type(found).__name__}, not Capabilities")
+    if text := [key for key in found.reasons if isinstance(key, str)]:
+        raise TypeError(f"its reasons have the key {text[0]!r}, which is text, not Missing(...)")

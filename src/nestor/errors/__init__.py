@@ -14,7 +14,7 @@ class DataError(NestorError):
 
 
 class UnknownContender(DataError, KeyError):  # noqa: N818 - read as a statement
-    """A name means none of a comparison's contenders, or several; mappings by contender raise it."""
+    """A name fits none of a comparison's contenders, or several; mappings by contender raise it."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""  # KeyError would put quotes around it
@@ -29,8 +29,8 @@ class EngineFailed(NestorError):  # noqa: N818
 
 
 class NestorWarning(UserWarning):
-    """Something that works but that the user should know, such as a broken plug-in."""
+    """Something that works, but that the user should know about, such as a broken plug-in."""
 
 
 class ConvergenceWarning(NestorWarning):
-    """Draws did not pass the convergence gates: their summaries are not those of the posterior."""
+    """Draws did not pass the convergence gates: do not rely on their summaries."""

@@ -1,4 +1,4 @@
-"""Checks of what callers hand over: numbers, words, paths; each refusal names it and what was given."""
+"""Checks of what callers hand over. Each refusal names the argument and what was given."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from nestor.errors import DataError, NestorError, SpecError
+from nestor.errors.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ LONGEST_FORMULA: Final = 240
 
 
 def shown(value: object, width: int = 80) -> str:
-    """Write a value for a message: as Python does, but cut where it is long, and whatever it is."""
+    """Write any value for a message: as `repr` does, but shortened."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = width
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = 6
@@ -51,7 +52,7 @@ def whole(
     most: int | None = LARGEST,
     error: type[NestorError] = SpecError,
 ) -> int:
-    """Return `value` if it is a whole number from `least` to `most`, of Python's or NumPy's.
+    """Return `value` if it is an integer of Python or NumPy from `least` to `most`.
 
     Parameters
     ----------
@@ -102,13 +103,13 @@ def number(
 
 
 def is_number(value: object, kind: Any) -> TypeGuard[float]:
-    """Whether a value is a Real or an Integral; truth values, and durations among NumPy's, are none."""
+    """Whether a value is a Real or an Integral, but neither a boolean nor a NumPy duration."""
     plain = isinstance(value, kind) and not isinstance(value, bool)
     return plain and type(value).__name__ != "timedelta64"
 
 
 def _real(value: object) -> float | None:
-    """Return a finite number as a float, or None if it is none."""
+    """Return a finite number as a float, and None for anything else."""
     if not is_number(value, Real):
         return None
     try:
@@ -185,7 +186,7 @@ def one_of(
 
 
 def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> NDArray[np.float64]:
-    """Return `value` as floats of the shape that it has, finite or not; for the parameters see `whole`."""
+    """Return `value` as floats of its own shape, finite or not; for the parameters see `whole`."""
     import numpy as np
 
     try:
@@ -193,7 +194,7 @@ def floats(name: str, value: Any, *, error: type[NestorError] = SpecError) -> ND
         found = array.astype(np.float64) if array.dtype.kind in "biufO" else None
     except Exception:  # noqa: BLE001 - an object of the user's own may fail to become a number
         found = None
-    if found is None:  # text that reads as a number is text, and a date is none either
+    if found is None:  # numbers written as text, and dates, are refused
         raise error(f"{name} must be numbers, not {shown(value)}.")
     return found
 
@@ -224,3 +225,49 @@ def numbers(
     if positive and (array <= 0).any():
         raise error(f"{name} must be greater than 0.")
     return np.broadcast_to(array, shape).copy()
+
+
+_WANTED: Final[Mapping[str, str]] = {
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "names and their values",
+    "mapping_type": "names and their values",
+    "model_type": "names and their values",
+    "model_attributes_type": "names and their values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of at most 64 bits",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+}
+
+
+def pydantic_complaint(one: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value: a sentence to which the caller prepends the value's place.
+
+    Parameters
+    ----------
+    one : mapping
+        An entry of ``ValidationError.errors()``.
+    """
+    kind, given, context = one["type"], one["input"], one.get("ctx", {})
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind]}, not {shown(given)}."
+    if kind == "literal_error":
+        known = str(context["expected"])
+        words = [word.strip("'") for word in known.replace(" or ", ", ").split(", ")]
+        meant = did_you_mean(given, words) if isinstance(given, str) else ""
+        return f"must be {known}, not {shown(given)}.{meant}"
+    if kind == "missing":
+        return "is missing."
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty."
+    said = str(one["msg"]).rstrip(".")
+    if kind in ("value_error", "assertion_error"):
+        return said.partition("error, ")[2] + "."
+    return f"{said.replace('Input should', 'must')}, not {shown(given)}."

@@ -1,20 +1,16 @@
-"""How results and progress are shown from rooms that must not import the views.
+"""How results show themselves in rooms that must not import the views.
 
-``nestor/__init__.py`` names the module that draws them, `nestor.views.render`. That module is imported when
+``nestor/__init__.py`` names the module that shows them, `nestor.views.render`. That module is imported when
 something is shown for the first time, so importing nestor stays quick.
 """
 
 from __future__ import annotations
 
-import contextlib
 from importlib import import_module
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from rich.console import RenderableType
 
 
@@ -27,10 +23,6 @@ class Renderer(Protocol):
 
     def terminal(self, shown: Any) -> RenderableType:
         """Return an object as what rich prints."""
-        ...
-
-    def progress_bar(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Show a bar on standard error, which the function that it yields moves."""
         ...
 
 
@@ -65,19 +57,3 @@ def text(shown: Any, width: int = 120) -> str:
     console = Console(file=stream, width=width, highlight=False, emoji=False, color_system=None)
     console.print(terminal(shown))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-
-
-@contextlib.contextmanager
-def progress_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show how much of `total` is done, if `show`, in a terminal or a notebook.
-
-    Yields
-    ------
-    callable
-        To be called with the number that is done.
-    """
-    if not show:
-        yield lambda done: None  # noqa: ARG005 - nobody looks
-        return
-    with _renderer().progress_bar(what, total) as advance:
-        yield advance

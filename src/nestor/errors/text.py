@@ -1,4 +1,4 @@
-"""Text for people: results of thousands of numbers in one line, and labels that control no terminal."""
+"""Text for people: short representations, printable labels, lists, suggestions of names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_NAME = 200
 
 
 def short_repr(self: Any) -> str:
-    """Name a dataclass and its fields; of what is long, how much there is. To be a class's ``__repr__``."""
+    """A dataclass's ``__repr__`` that names the fields, and gives only the size of long ones."""
     parts = (f"{f.name}={_short(getattr(self, f.name))}" for f in fields(self) if f.repr)
     return f"{type(self).__name__}({', '.join(parts)})"
 
@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """Return a text of at most `most` characters: of a longer one, its beginning and its end."""
+    """Return at most `most` characters of a text: the beginning and the end of a longer one."""
     if len(text) <= most:
         return text
     first = (most - 3) // 2
@@ -51,19 +51,19 @@ def shortened(text: str, most: int = 60) -> str:
 
 
 def listed(items: Sequence[str], most: int = 10) -> str:
-    """Join items by commas: of more than `most`, the first ones and the last."""
+    """Join items by commas; from more than `most`, keep the first ones and the last."""
     if len(items) > most:
         items = [*items[: most - 2], "...", items[-1]]
     return ", ".join(items)
 
 
 def did_you_mean(name: object, known: Iterable[object], most: int = 1) -> str:
-    """Return " Did you mean 'month'?", with a blank before it, or nothing where no known name is like it.
+    """Return " Did you mean 'month'?", with a leading blank, or "" where no known name is similar.
 
     Parameters
     ----------
     name : object
-        What was written; upper and lower case are not told apart.
+        The name as written; case is ignored.
     known : iterable
         What there is, the better first where two are alike.
     most : int

@@ -1,1 +1,1 @@
-"""What a model says: formula, terms, families, priors. Knows no data."""
+"""The description of a model: formula, terms, families, priors. It knows no data."""

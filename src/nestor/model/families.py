@@ -46,7 +46,7 @@ FAMILIES: Mapping[str, Family] = {
     )
 }
 
-#: Families of the design that are not implemented yet: named, so that the message can say so.
+#: Families that are planned but not implemented, so that a message can say so.
 PLANNED = ("bernoulli", "binomial", "poisson", "negative_binomial", "gamma", "beta")
 
 #: What other libraries call them.
@@ -64,7 +64,7 @@ def family(name: str) -> Family:
     Raises
     ------
     SpecError
-        If there is no such family, with the list of those that there are.
+        If there is no such family; the message lists the known ones.
     """
     if name in FAMILIES:
         return FAMILIES[name]

@@ -1,4 +1,4 @@
-"""Names: those that mean something, and those that a level may not take."""
+"""Names with a meaning of their own, and names that a level may not have."""
 
 from __future__ import annotations
 

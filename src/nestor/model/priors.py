@@ -1,4 +1,4 @@
-"""Prior families: one definition of each, in SciPy's terms, that every backend is checked against."""
+"""Prior families, each defined once by a SciPy distribution that every backend is checked against."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _named(name: str) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _half_student_t() -> rv_continuous:
-    """Student's t about zero, folded onto the positive numbers, which SciPy lacks.
+    """Student's t folded onto the positive numbers, which SciPy lacks.
 
     Its density is twice the symmetric one (Gelman 2006, Bayesian Analysis 1(3)), and zero at zero itself:
     the support is open.
@@ -270,7 +270,7 @@ class Prior:
             raise SpecError(f"{self}: its numbers are too extreme for double precision.")
 
     def _is_representable(self, values: dict[str, float]) -> bool:
-        """Whether what the density is computed from is finite and not zero, too."""
+        """Whether the intermediate numbers of the density are finite and not zero, too."""
         if self.family == "Uniform":
             return math.isfinite(values["upper"] - values["lower"])
         if self.family == "LogNormal":

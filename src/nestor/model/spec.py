@@ -1,4 +1,4 @@
-"""WHAT is the posterior: a validated description of the model that knows no data."""
+"""The description of a model, validated: it knows no data and no engine."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from nestor.errors import SpecError, display
-from nestor.errors.arguments import LONGEST_FORMULA, shown
-from nestor.errors.complaints import complaint
+from nestor.errors import SpecError, Unsupported, display
+from nestor.errors.arguments import LONGEST_FORMULA, pydantic_complaint, shown
 from nestor.errors.text import did_you_mean
-from nestor.model.addresses import addresses, check_prior
-from nestor.model.families import family as _family
-from nestor.model.names import INTERCEPT
+from nestor.model.families import family
+from nestor.model.names import INTERCEPT, RESERVED, underscored
 from nestor.model.priors import Prior
-from nestor.model.spec_checks import check_effects, check_names, check_order, check_terms
 from nestor.model.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nestor.model.terms import Term
 
 Scale = Literal["level", "parent"]
 #: Text, and no bytes that pydantic would read as such.
@@ -60,7 +59,9 @@ class _Frozen(BaseModel):
                 meant = did_you_mean(first["loc"][-1], type(self).model_fields)
                 raise SpecError(f"model description: unknown key {where!r}.{meant}") from None
             colon = "" if first["type"] == "missing" else ":"
-            raise SpecError(f"model description, {where}{colon} {complaint(first)}") from None
+            raise SpecError(
+                f"model description, {where}{colon} {pydantic_complaint(first)}"
+            ) from None
 
 
 class Level(_Frozen):
@@ -71,7 +72,7 @@ class Level(_Frozen):
     name : str
         The table's column that labels the level's nodes.
     effects : tuple of str
-        The effects that vary between the nodes of this level; the others inherit the parent's value.
+        The effects that vary between the nodes of this level; other effects inherit the parent's value.
     scale : {"level", "parent"}
         One group-level standard deviation per effect for the whole level, or one for each parent node.
     correlated : bool
@@ -91,7 +92,7 @@ class Level(_Frozen):
 
 
 class ModelSpec(_Frozen):
-    """A nested hierarchical model, whatever the data and whoever computes it.
+    """A nested hierarchical model, independent of data and engine.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class ModelSpec(_Frozen):
     effects : tuple of str
         Terms whose coefficients vary at one level or more; ``"Intercept"`` is the constant.
     zero_mean : tuple of str
-        Those effects whose population coefficient is fixed at zero (they stand in the group part only).
+        Effects whose population coefficient is fixed at zero (they stand in the group part only).
     covariates : tuple of str
         Terms whose coefficients do not vary (``gamma``).
     family : str
@@ -123,7 +124,7 @@ class ModelSpec(_Frozen):
         For correlated effects.
     """
 
-    __slots__ = ("_names_constant",)  # beside the fields, of which comparisons and files are made
+    __slots__ = ("_names_constant",)  # no field, so that comparisons and files ignore it
 
     outcome: Text = Field(min_length=1)
     levels: tuple[Level, ...] = Field(min_length=1)
@@ -137,13 +138,13 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _family(self.family)
-        check_effects(self)
-        check_order(self)
-        check_terms(self)
-        check_names(self)
+        family(self.family)
+        _check_effects(self)
+        _check_order(self)
+        _check_terms(self)
+        _check_names(self)
         for address, prior in self.priors.items():
-            check_prior(self, address, prior)
+            _check_prior(self, address, prior)
         return self
 
     @property
@@ -227,7 +228,7 @@ class ModelSpec(_Frozen):
 
     @property
     def names_constant(self) -> bool:
-        """Whether it was read from a formula with the bare word Intercept, which may be a column's name, too.
+        """Whether its formula had the bare word Intercept, which may also be a column's name.
 
         That is no part of the model: equal models may differ in it, and copies and files do not have it.
         """
@@ -304,7 +305,7 @@ class ModelSpec(_Frozen):
         effect : str, optional
             The effect or covariate, for variables that have several.
         """
-        for address in addresses(variable, effect):
+        for address in _addresses(variable, effect):
             if address in self.priors:
                 return self.priors[address]
         return None
@@ -359,3 +360,180 @@ def _scales(scale: Scale | Mapping[str, Scale], names: Sequence[str]) -> dict[st
             f"scale names unknown levels {unknown}; the levels are {list(names)}.{meant}"
         )
     return {name: scale.get(name, "level") for name in names}
+
+
+# --- contradictions that a description must not have ------------------------------------------
+
+
+def _check_effects(spec: ModelSpec) -> None:
+    """Refuse effects that contradict each other or the levels."""
+    for what, terms in (("effects", spec.effects), ("covariates", spec.covariates)):
+        if repeated := sorted({t for t in terms if terms.count(t) > 1}):
+            raise SpecError(f"{what} are given twice: {repeated}.")
+    if both := sorted(set(spec.effects) & set(spec.covariates)):
+        raise SpecError(f"{both} cannot both vary by group and be a covariate that does not.")
+    if unknown := [e for e in spec.zero_mean if e not in spec.effects]:
+        raise SpecError(f"zero_mean names {unknown}, which are not among the effects.")
+    for level in spec.levels:
+        _check_level(spec, level)
+    varying = {effect for level in spec.levels for effect in level.effects}
+    if idle := [e for e in spec.effects if e not in varying]:
+        raise SpecError(f"{idle} vary at no level: make them covariates.")
+    if not spec.levels[-1].effects:
+        raise SpecError(
+            f"nothing varies at the last level, {spec.levels[-1].name!r}: leave it out."
+        )
+
+
+def _check_order(spec: ModelSpec) -> None:
+    """Refuse orders that no formula gives: one model has one description."""
+    first = {e: k for k, level in reversed([*enumerate(spec.levels, 1)]) for e in level.effects}
+    effects = sorted(
+        spec.effects, key=lambda e: (e != INTERCEPT, first[e] if e in spec.zero_mean else 0)
+    )
+    wanted = {
+        "effects": (spec.effects, tuple(effects)),
+        "zero_mean": (spec.zero_mean, tuple(e for e in effects if e in spec.zero_mean)),
+        "covariates": (
+            spec.covariates,
+            tuple(sorted(spec.covariates, key=lambda c: c != INTERCEPT)),
+        ),
+    }
+    for what, (found, right) in wanted.items():
+        if found != right:
+            raise SpecError(
+                f"{what} must stand as {list(right)}, not {list(found)}: the intercept first, and "
+                "effects of mean zero last, from the level down at which they first vary."
+            )
+
+
+def _check_terms(spec: ModelSpec) -> None:
+    """Refuse terms that are not canonical text, and an outcome that explains itself."""
+    outcome = _term("outcome", spec.outcome)
+    if len(outcome.factors) != 1:
+        raise SpecError(f"the outcome is one column or a transform of one, not {spec.outcome!r}.")
+    column = outcome.columns[0]
+    for text in (*spec.effects, *spec.covariates):
+        if column in _term("term", text).columns:
+            raise SpecError(f"the outcome {column!r} is also a predictor, in {text}.")
+    if column in spec.level_names:
+        raise SpecError(f"column {column!r} is both the outcome and a level.")
+    for what, name in (("offset", spec.offset), ("weights", spec.weights)):
+        if name is not None and (name in ("", column) or "`" in name):
+            raise SpecError(f"{name!r} cannot be the column of {what}.")
+
+
+def _term(what: str, text: str) -> Term:
+    from nestor.model.terms import parse_term
+
+    try:
+        term = parse_term(text)
+    except SpecError as error:
+        raise SpecError(f"{what} {shown(text)}: {error}") from None
+    if term.name != text:
+        raise SpecError(f"{what} {shown(text)} is written {shown(term.name)}.")
+    return term
+
+
+def _check_level(spec: ModelSpec, level: Level) -> None:
+    if unknown := [e for e in level.effects if e not in spec.effects]:
+        meant = did_you_mean(unknown[0], spec.effects)
+        raise SpecError(f"level {level.name!r} names unknown effects {unknown}.{meant}")
+    if list(level.effects) != [e for e in spec.effects if e in level.effects]:
+        raise SpecError(
+            f"level {level.name!r} lists its effects as {list(level.effects)}; "
+            f"they must stand once each and in the model's order, {list(spec.effects)}."
+        )
+    if level.correlated and len(level.effects) < 2:
+        raise SpecError(f"level {level.name!r} has too few effects to be correlated.")
+    if level.correlated:
+        raise _correlated(spec)
+
+
+def _correlated(spec: ModelSpec) -> Unsupported:
+    """Explain that correlated effects are not supported, and write the group terms without them."""
+    from nestor.model.formula import ParsedLevel
+    from nestor.model.formula.parts import bars_by_level
+
+    given = [ParsedLevel(level.name, level.effects, level.correlated) for level in spec.levels]
+    single = [ParsedLevel(level.name, level.effects, False) for level in spec.levels]
+    alike = set(bars_by_level(single))
+    found = [bar for bar in bars_by_level(given) if bar not in alike]
+    return Unsupported(
+        f"correlated effects, {' and '.join(found)}, are not supported yet; for independent ones "
+        f"write {' + '.join(bars_by_level(single))}."
+    )
+
+
+def _check_names(spec: ModelSpec) -> None:
+    """Refuse names that would collide with a dimension, coordinate or variable of the draws."""
+    taken = dict.fromkeys((*RESERVED, *family(spec.family).parameters), "a reserved name")
+    for k, name in enumerate(spec.level_names):
+        if name == "." or set("/`\0") & set(name):
+            raise SpecError(
+                f"level {name!r}: a level's name may not contain '/', a backquote or a null "
+                "character, or be '.'. Rename the column."
+            )
+        uses = {name: f"level {name!r}", f"{name}_label": f"labels of level {name!r}"}
+        uses |= {f"{p}_{name}": f"variable {p}_{name}" for p in ("beta", "tau", "corr", "effect")}
+        uses |= {key: f"{key} of the data" for key in (f"parent_of_{name}", f"{name}_of_row")}
+        uses |= {
+            key: f"prior {key}" for key in (f"tau_{name}[{e}]" for e in spec.levels[k].effects)
+        }
+        uses |= {f"{a}_of_{name}": f"coordinate {a}_of_{name}" for a in spec.level_names[:k]}
+        for used, what in uses.items():
+            key = underscored(used)
+            if key in taken:
+                raise SpecError(
+                    f"level {name!r} cannot be used: its name {key!r} is taken by {taken[key]}. "
+                    "Rename the column."
+                )
+            taken[key] = what
+    if spec.outcome in ("row", f"{spec.level_names[-1]}_of_row"):
+        raise SpecError(f"the outcome cannot be called {spec.outcome!r}: rename the column.")
+
+
+# --- addresses of priors: what ``tau_state[month]`` covers ------------------------------------
+
+
+def _addresses(variable: str, effect: str | None) -> list[str]:
+    """Addresses that cover a variable's entry, the most specific first."""
+    names = [variable]
+    if variable.startswith("tau_"):
+        names.append("tau")
+    found = []
+    for name in names:
+        if effect is not None:
+            found.append(f"{name}[{effect}]")
+        found.append(name)
+    return found
+
+
+def known_addresses(spec: ModelSpec) -> list[str]:
+    """Every address that covers something in this model."""
+    known = [f"beta[{e}]" for e in spec.effects if e not in spec.zero_mean]
+    known = ["beta", *known] if known else []
+    if spec.covariates:
+        known += ["gamma", *(f"gamma[{c}]" for c in spec.covariates)]
+    known += ["tau", *(f"tau[{e}]" for e in spec.effects)]
+    for level in spec.levels:
+        if level.effects:
+            known += [f"tau_{level.name}", *(f"tau_{level.name}[{e}]" for e in level.effects)]
+    return known + list(family(spec.family).parameters)
+
+
+def _check_prior(spec: ModelSpec, address: str, prior: Prior) -> None:
+    """Refuse a prior of something that the model lacks, or with the wrong support."""
+    known = known_addresses(spec)
+    if address not in known:
+        meant = did_you_mean(address, known)
+        raise SpecError(
+            f"no prior can be set on {address!r}.{meant} This model has: {', '.join(known)}."
+        )
+    if prior.is_fixed and address not in family(spec.family).parameters:
+        raise SpecError(f"{address} cannot be fixed at {prior.value:g}: give it a distribution.")
+    if prior.is_fixed and prior.value <= 0:
+        raise SpecError(f"{address} must be greater than 0, not {prior.value:g}.")
+    scale_like = not address.startswith(("beta", "gamma"))
+    if scale_like and not prior.is_positive:
+        raise SpecError(f"the prior of {address}, {prior}, must lie on positive numbers.")

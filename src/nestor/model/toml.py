@@ -1,4 +1,4 @@
-"""TOML files that users write: read within bounds, so that none can exhaust memory, stack or time."""
+"""TOML files that users write, read within bounds of length, depth and size of numbers."""
 
 from __future__ import annotations
 

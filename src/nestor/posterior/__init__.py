@@ -1,1 +1,1 @@
-"""What draws say: compared quantities, likelihood, leave-one-out, moments, provenance."""
+"""Quantities computed from draws: log-likelihood, leave-one-out, moments, summaries, provenance."""

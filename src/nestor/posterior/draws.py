@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import xarray as xr
-    from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def check_draws(fit: object) -> None:
-    """Refuse what is no tree of draws.
+    """Refuse anything that is not a tree of draws.
 
     Raises
     ------
@@ -34,7 +32,7 @@ def check_draws(fit: object) -> None:
         )
 
 
-def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str, FloatArray]:
+def read_draws(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str, FloatArray]:
     """Return the draws of some canonical variables.
 
     Parameters
@@ -53,7 +51,7 @@ def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str,
     Raises
     ------
     DataError
-        If there are no draws of one of them, or they are of another model or other nodes.
+        If draws of a variable are missing, or belong to another model or other nodes.
     """
     check_draws(fit)
     posterior = fit["posterior"].dataset
@@ -79,10 +77,10 @@ def drawn(problem: Problem, fit: xr.DataTree, names: Iterable[str]) -> dict[str,
     return found
 
 
-def family_drawn(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
+def read_family_draws(problem: Problem, fit: xr.DataTree) -> dict[str, FloatArray]:
     """Return the draws of the family's parameters, (chain, draw); known values are repeated."""
     fixed = {n: p.value for n, p in problem.priors.family.items() if p.is_fixed}
-    found = drawn(problem, fit, [n for n in problem.priors.family if n not in fixed])
+    found = read_draws(problem, fit, [n for n in problem.priors.family if n not in fixed])
     sizes = fit["posterior"].sizes
     lead = sizes["chain"], sizes["draw"]
     return found | {name: np.full(lead, value) for name, value in fixed.items()}

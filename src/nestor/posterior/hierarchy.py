@@ -1,4 +1,4 @@
-"""What draws say of the hierarchy: labels and ancestors, deviations from parents, the population."""
+"""The hierarchy in draws: labels and ancestors, deviations from parents, population coefficients."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def population(fit: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     DataError
-        If `fit` is not what `fit` returns: what it lacks is named; or its model has no such term.
+        If `fit` is not the result of `nestor.fit`: the message names what is missing. Or if its model has
+        no such term.
 
     Examples
     --------
@@ -209,7 +210,7 @@ def _variable(posterior: xr.Dataset, name: str) -> xr.Variable:
 
 
 def _parents(fit: xr.DataTree, level: str, above: str) -> np.ndarray[Any, Any]:
-    """Where each node's parent stands among the draws: by its path, since draws may be a selection."""
+    """Position of each node's parent among the draws, found by path because draws may be a selection."""
     posterior, name = fit["posterior"].dataset, underscored(f"{above}_of_{level}")
     stored = fit["constant_data"].dataset if "constant_data" in fit.children else {}
     if name not in stored:

@@ -1,7 +1,8 @@
-"""Leave-one-out cross-validation: from log densities at draws to expected log predictive densities."""
+"""Leave-one-out cross-validation of rows and of leaves."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,39 +10,39 @@ import numpy as np
 
 from nestor.errors import DataError
 from nestor.errors.arguments import number
-from nestor.errors.display import progress_bar
-from nestor.posterior.draws import drawn
-from nestor.posterior.pointwise import log_likelihood
-from nestor.posterior.same_posterior import check_same_posterior
+from nestor.posterior.draws import read_draws, read_family_draws
+from nestor.posterior.log_likelihood import log_likelihood
+from nestor.posterior.message_passing import Predictive
+from nestor.posterior.progress import no_progress
+from nestor.posterior.provenance import check_same_posterior
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import xarray as xr
     from arviz_stats.utils import ELPDDataLOO
-    from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.posterior.progress import Progress
+    from nestor.stats.arrays import FloatArray
 
 #: Smoothing fits a tail of a fifth of the draws, at least five of them.
-_FEWEST = 25
+_MIN_DRAWS = 25
 
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOut:
-    """Expected log predictive densities of what was left out, one unit (row or leaf) at a time.
+    """Expected log predictive densities of units (rows or leaves), each predicted from all the others.
 
     Parameters
     ----------
     elpd_i : DataArray, (unit,)
         Log predictive density of each unit given all others, in nats.
     p_i : DataArray, (unit,)
-        By how much the fit to all data says more of it.
+        How much higher its log density is under the fit to all data.
     pareto_k : DataArray, (unit,)
-        Shape of the importance weights' tail: above `good_k` they do not suffice. Minus infinity where
-        all weights are the same.
+        Shape of the importance weights' tail: above `good_k` the estimate is unreliable. Minus infinity
+        where all weights are equal.
     n_samples : int
         Draws in all.
     """
@@ -78,7 +79,7 @@ class LeaveOneOut:
         return self.pareto_k[(self.pareto_k.values > self.good_k) | np.isnan(self.pareto_k.values)]
 
     def to_arviz(self) -> ELPDDataLOO:
-        """Return what `arviz_stats.compare` and ArviZ's plots take."""
+        """Return the object that `arviz_stats.compare` and ArviZ's plots take."""
         from arviz_stats.utils import ELPDDataLOO
 
         return ELPDDataLOO(
@@ -108,65 +109,36 @@ def loo(
     *,
     chunk: int | None = None,
     reff: float | None = None,
-    progress: bool = False,
+    progress: Progress = no_progress,
 ) -> LeaveOneOut:
-    """Leave-one-out cross-validation of rows by Pareto-smoothed importance sampling.
-
-    The numbers are those of `arviz_stats.loo`, whose smoothing it uses, but rows come in chunks, so that
-    memory does not grow with rows times draws. The predictive density of a row is given its own leaf's
-    coefficients, which the leaf's other rows inform: for new leaves see `leave_one_leaf_out`.
+    """Leave rows out by Pareto-smoothed importance sampling.
 
     Parameters
     ----------
-    problem : Problem
-        Model and data of the fit, with rows.
-    fit : DataTree
-        As `nestor.fit` returns it, of at least 25 draws.
-    chunk : int, optional
-        Rows at a time; by default as many as 64 MB hold.
-    reff : float, optional
-        Effective draws over draws; by default, as in ArviZ, its mean over all entries of the posterior.
-    progress : bool
-        Whether to show progress on standard error.
-
-    Returns
-    -------
-    LeaveOneOut
-        Of rows, labelled as in the fit's observed_data.
-
-    Raises
-    ------
-    SpecError
-        If `problem` is none, `chunk` is no positive whole number, or `reff` no positive number.
-    DataError
-        If draws are missing, too few, of another posterior (other data or another model, which is
-        compared with what the fit stored), or give a row no finite density, or if the rows are not in
-        memory.
-
-    Notes
-    -----
-    Vehtari, Gelman and Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao and Gabry
-    (2024), JMLR 25.
+    problem, fit, chunk, reff
+        See `nestor.loo`, as for errors.
+    progress : Progress
+        Shows how many rows are done.
     """
     check_same_posterior(problem, fit)
     if reff is not None:
         reff = number("reff", reff, above=0.0)
     parts = log_likelihood(problem, fit, chunk=chunk)
-    # Scales have no part in the density of rows, but tell another model's draws.
-    drawn(problem, fit, problem.variables)
+    # Scales are not needed for the density of rows, but reading them recognizes another model's draws.
+    read_draws(problem, fit, problem.variables)
     if reff is None:
         reff = relative_efficiency(fit, [str(name) for name in fit["posterior"].data_vars])
-    with progress_bar("leaving out rows", problem.n_rows, show=progress) as advance:
+    with progress("leaving out rows", problem.n_rows) as advance:
         done, found = 0, []
         for part in parts:
-            found.append(smoothed(part, reff))
+            found.append(psis_loo(part, reff))
             done += part.sizes["row"]
             advance(done)
-    return joined(found)
+    return concatenate(found)
 
 
-def smoothed(log_density: xr.DataArray, reff: float) -> LeaveOneOut:
-    """Leave-one-out of units whose log density given the other units is known at draws given all units.
+def psis_loo(log_density: xr.DataArray, reff: float) -> LeaveOneOut:
+    """Leave units out by Pareto-smoothed importance sampling of draws given all units.
 
     As p(theta | y_-i) is proportional to p(theta | y) / p(y_i | y_-i, theta), the weights are
     exp(-log_density), smoothed.
@@ -201,8 +173,8 @@ def smoothed(log_density: xr.DataArray, reff: float) -> LeaveOneOut:
     return LeaveOneOut(elpd_i, p_i, pareto_k, samples)
 
 
-def joined(parts: Iterable[LeaveOneOut]) -> LeaveOneOut:
-    """Put chunks of units together, of the same draws."""
+def concatenate(parts: Iterable[LeaveOneOut]) -> LeaveOneOut:
+    """Join the results of several chunks of units, computed from the same draws."""
     import xarray as xr
 
     parts = list(parts)
@@ -215,7 +187,7 @@ def joined(parts: Iterable[LeaveOneOut]) -> LeaveOneOut:
 
 
 def relative_efficiency(fit: xr.DataTree, names: list[str]) -> float:
-    """Effective draws over draws, its mean over all entries of some variables; 1 for a single chain."""
+    """Mean ratio of effective draws to draws, over all entries of some variables; 1 for a single chain."""
     import arviz_stats  # noqa: F401 - gives datasets the accessor
 
     posterior = fit["posterior"].dataset
@@ -228,9 +200,9 @@ def relative_efficiency(fit: xr.DataTree, names: list[str]) -> float:
 
 
 def _check(log_density: xr.DataArray, samples: int) -> None:
-    if samples < _FEWEST:
+    if samples < _MIN_DRAWS:
         raise DataError(
-            f"smoothing importance weights takes at least {_FEWEST} draws; there are {samples}."
+            f"smoothing importance weights takes at least {_MIN_DRAWS} draws; there are {samples}."
         )
     bad = ~np.isfinite(log_density.values).all(axis=(0, 1))
     if bad.any():
@@ -240,3 +212,112 @@ def _check(log_density: xr.DataArray, samples: int) -> None:
             f"{int(bad.sum())} of {unit!r} have draws without a finite log density, the first of them "
             f"{first}: the draws are not of this posterior, or an engine failed."
         )
+
+
+#: Numbers that are held in memory, 256 MB; more of them go to a temporary file.
+_IN_MEMORY = 2**25
+#: Numbers that are smoothed at a time, 32 MB.
+_PSIS_CHUNK = 2**22
+
+
+def leave_one_leaf_out(
+    problem: Problem, fit: xr.DataTree, *, progress: Progress = no_progress
+) -> LeaveOneOut:
+    """Leave leaves out, exactly given the scales.
+
+    Parameters
+    ----------
+    problem, fit
+        See `nestor.leave_one_leaf_out`, as for errors.
+    progress : Progress
+        Shows how many draws, then leaves, are done.
+    """
+    check_same_posterior(problem, fit)
+    leaf = problem.index.levels[-1]
+    predictive = Predictive.of_leaves(problem)
+    coords = {leaf.name: (leaf.name, leaf.paths)}
+    density = _log_density(problem, fit, predictive, coords, progress=progress)
+    return _psis_loo_in_chunks(problem, fit, density, progress=progress)
+
+
+def leave_one_row_out(
+    problem: Problem, fit: xr.DataTree, *, progress: Progress = no_progress
+) -> LeaveOneOut:
+    """Leave rows out, exactly given the scales.
+
+    Parameters
+    ----------
+    problem, fit
+        See `nestor.leave_one_row_out`, as for errors.
+    progress : Progress
+        Shows how many draws, then rows, are done.
+    """
+    from nestor.runner.datatree import row_coords
+
+    check_same_posterior(problem, fit)
+    predictive = Predictive.of_rows(problem)
+    density = _log_density(problem, fit, predictive, row_coords(problem), progress=progress)
+    return _psis_loo_in_chunks(problem, fit, density, progress=progress)
+
+
+def _log_density(
+    problem: Problem,
+    fit: xr.DataTree,
+    predictive: Predictive,
+    coords: Mapping[str, tuple[str, object]],
+    *,
+    progress: Progress,
+) -> xr.DataArray:
+    """Log density of each unit given all others at each draw of the scales, (chain, draw, unit).
+
+    It is in memory up to 256 MB, else in a temporary file that goes with the array.
+    """
+    import xarray as xr
+
+    names = [v.name for v in problem.variables.values() if v.role == "scale"]
+    scales = read_draws(problem, fit, names) | read_family_draws(problem, fit)
+    lead = scales["sigma"].shape
+    flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in scales.items()}
+    unit = next(iter(coords))
+    what = f"densities of each {unit} given the others"
+    with progress(what, lead[0] * lead[1]) as advance:
+        found = _evaluate_in_batches(predictive, flat, advance)
+    sampled = {name: fit["posterior"][name].values for name in ("chain", "draw")}
+    array = found.reshape(*lead, found.shape[1])
+    return xr.DataArray(array, dims=("chain", "draw", unit), coords=sampled | dict(coords))
+
+
+def _psis_loo_in_chunks(
+    problem: Problem, fit: xr.DataTree, density: xr.DataArray, *, progress: Progress
+) -> LeaveOneOut:
+    names = [v.name for v in problem.variables.values() if v.role in ("scale", "family")]
+    reff = relative_efficiency(fit, names)
+    width = max(1, _PSIS_CHUNK // (density.shape[0] * density.shape[1]))
+    total, found = density.shape[2], []
+    what = f"importance weights of each {density.dims[2]}"
+    with progress(what, total) as advance:
+        for start in range(0, total, width):
+            found.append(psis_loo(density[:, :, start : start + width], reff))
+            advance(min(start + width, total))
+    return concatenate(found)
+
+
+def _evaluate_in_batches(
+    predictive: Predictive, scales: dict[str, FloatArray], advance: Callable[[int], None]
+) -> FloatArray:
+    """Log densities of all units at each of S sets of scales, in batches: (S, units)."""
+    total = len(scales["sigma"])
+    found = _allocate(total, predictive.n_units)
+    for start in range(0, total, predictive.batch):
+        part = slice(start, start + predictive.batch)
+        found[part] = predictive.log_density({n: a[part] for n, a in scales.items()}).T
+        advance(min(part.stop, total))
+    return found
+
+
+def _allocate(rows: int, columns: int) -> FloatArray:
+    if rows * columns <= _IN_MEMORY:
+        return np.empty((rows, columns))
+    # The file has no name and goes when the array does.
+    with tempfile.TemporaryFile(prefix="nestor-") as stream:
+        return np.memmap(stream, dtype=np.float64, mode="w+", shape=(rows, columns))

@@ -1,4 +1,4 @@
-"""What is compared between contenders: every random scalar of a problem, and the log-likelihood."""
+"""The quantities compared between contenders: every random scalar of a problem, and the log-likelihood."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
 
 LOG_LIKELIHOOD = "log_likelihood"
 _GROUPS = {"population": "population", "scale": "scales", "family": "family"}
 
 
-class Quantities:
+class ComparedQuantities:
     """The compared quantities of a problem: its scalars in their order, then the log-likelihood.
 
     The log-likelihood sees joint errors that every marginal hides (Modrak et al. 2023, "Simulation-based
@@ -38,7 +39,7 @@ class Quantities:
 
     @property
     def n_scalars(self) -> int:
-        """How many of them, from the first on, are scalars of the posterior."""
+        """Number of scalars of the posterior; they come first."""
         return len(self._problem.scalars)
 
     @cached_property
@@ -60,9 +61,9 @@ class Quantities:
 
     def flatten(
         self,
-        values: Mapping[str, NDArray[np.float64]],
-        log_likelihood: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+        values: Mapping[str, FloatArray],
+        log_likelihood: FloatArray,
+    ) -> FloatArray:
         """Draws of all quantities, (chain, draw, n).
 
         Parameters
@@ -70,7 +71,7 @@ class Quantities:
         values : mapping of str to ndarray, (chain, draw, *shape)
             The canonical variables.
         log_likelihood : ndarray, (chain, draw)
-            See `nestor.posterior.likelihood.log_likelihood`.
+            See `nestor.posterior.log_likelihood.total_log_likelihood`.
         """
         scalars = self._problem.scalars.flatten(values)
         return np.concatenate([scalars, log_likelihood[..., None]], axis=2)

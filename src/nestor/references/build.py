@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.measure import posterior_of
-from nestor.agreement.run import Run
-from nestor.agreement.session import read_contender
-from nestor.agreement.verdict import Verdict, judge
+from nestor.agreement.arguments import read_contender
+from nestor.agreement.density import ReferenceDensity
+from nestor.agreement.engine_result import EngineFailure
+from nestor.agreement.pipeline import run_engine
+from nestor.agreement.verdict import PairSide, Verdict, judge
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import DataError, EngineFailed
-from nestor.posterior.likelihood import log_likelihood
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references.posterior import REQUIREMENTS, Posterior
 from nestor.references.problems import NAMES, problem
-from nestor.runner import engine
+from nestor.runner.datatree import posterior_of, stats_of
 from nestor.runner.store import write_json
 from nestor.stats.diagnostics import gates, summaries
+from nestor.stats.diagnostics.estimators import bfmi
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import NDArray
 
+    from nestor.agreement.engine_result import EngineResult
     from nestor.data.problem import Problem
-    from nestor.engines.contender import Contender
     from nestor.stats.diagnostics import Gates, Summaries
 
     type FloatArray = NDArray[np.float64]
@@ -64,82 +65,86 @@ def build(name: str) -> Posterior:
         If the sources do not agree.
     """
     of = problem(name)
-    sources = [_source(of, text) for text in engines_for(of.spec.family)]
-    runs = [run for run, _ in sources]
+    one, other = (_source(of, text) for text in engines_for(of.spec.family))
     margin = REQUIREMENTS["margin"]
-    pair = judge(runs[0], runs[1], margin=margin, sd_margin=margin)
+    pair = judge(one.side, other.side, margin=margin, sd_margin=margin)
     if pair.verdict is not Verdict.AGREE:
         raise DataError(f"{name}: {pair.verdict.value}: {'; '.join(pair.reasons)}")
-    one, other = runs[0].summaries, runs[1].summaries
-    assert one is not None  # noqa: S101 - both have been judged
-    assert other is not None  # noqa: S101 - likewise
+    a, b = one.summaries, other.summaries
     return Posterior(
         name=name,
         fingerprint=of.fingerprint,
-        labels=Quantities(of).labels,
-        estimate=(one.estimate + other.estimate) / 2,
-        mcse=np.hypot(one.mcse, other.mcse) / 2,
-        ess=one.ess + other.ess,
-        sources=[record for _, record in sources],
+        labels=ComparedQuantities(of).labels,
+        estimate=(a.estimate + b.estimate) / 2,
+        mcse=np.hypot(a.mcse, b.mcse) / 2,
+        ess=a.ess + b.ess,
+        sources=[one.record, other.record],
         agreement={"verdict": pair.verdict.value, "smallest_margin": pair.smallest_margin},
     )
 
 
-def _source(of: Problem, text: str) -> tuple[Run, dict[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """One engine's thinned draws that meet the requirements."""
+
+    side: PairSide
+    summaries: Summaries
+    record: dict[str, Any]
+
+
+def _source(of: Problem, text: str) -> _Source:
     """Sample with one engine, thinning until neighbouring draws are nearly independent."""
     exact = text.startswith("reference:exact")
     contender = read_contender(text, of)
+    quantities, reference = ComparedQuantities(of), ReferenceDensity(of)
     for thin in (1,) if exact else THINNING:
         config = contender.config(
             SamplerConfig(CHAINS, WARMUP, KEPT * thin, SEED, None if exact else TARGET_ACCEPT)
         )
         with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-            outcome, tree = engine.sample(of, contender, config, Path(folder) / "log")
-        if tree is None:
-            raise EngineFailed(f"{text}: {outcome.message}")
-        draws = _quantities(of, tree)[:, thin - 1 :: thin]
+            result = run_engine(of, contender, config, Path(folder) / "log", reference=reference)
+        # Gates that fail before thinning are no obstacle: those of the thinned draws are asked.
+        if isinstance(result, EngineFailure) or result.status == "density_failed":
+            raise EngineFailed(f"{text}: {result.message}")
+        flat = quantities.flatten(posterior_of(of, result.tree), result.log_likelihood)
+        draws = flat[:, thin - 1 :: thin]
         found = summaries(draws)
-        checked = _gates(of, draws, found, tree)
-        record = _record(contender, tree, thin, draws, found, checked)
+        checked = _gates(of, draws, found, result)
+        record = _record(result, thin, draws, found, checked)
         if not (unmet := _unmet(record)):
-            run = Run(contender.name, Quantities(of).labels, found, checked, True, sampled_ok=True)
-            return run, record
+            sampled = result.sampled_density
+            side = PairSide(
+                contender.name,
+                quantities.labels,
+                found,
+                checked,
+                density_ok=True,
+                sampled_ok=None if sampled is None else sampled.same,
+            )
+            return _Source(side, found, record)
     raise EngineFailed(f"{text} does not meet the requirements: {', '.join(unmet)}")
 
 
-def _quantities(of: Problem, tree: xr.DataTree) -> FloatArray:
-    values = posterior_of(of, tree)
-    return Quantities(of).flatten(values, log_likelihood(of, values))
-
-
-def _gates(of: Problem, draws: FloatArray, found: Summaries, tree: xr.DataTree) -> Gates:
-    stats = tree["sample_stats"]
-    quantities = Quantities(of)
+def _gates(of: Problem, draws: FloatArray, found: Summaries, result: EngineResult) -> Gates:
+    quantities = ComparedQuantities(of)
     return gates(
         draws,
         quantities.labels,
         quantities.is_node,
         energy=None,
-        diverging=stats["diverging"].to_numpy()[:, : draws.shape[1]],
+        diverging=stats_of(result.tree)["diverging"][:, : draws.shape[1]],
         summary=found,
     )
 
 
 def _record(
-    contender: Contender,
-    tree: xr.DataTree,
-    thin: int,
-    draws: FloatArray,
-    found: Summaries,
-    checked: Gates,
+    result: EngineResult, thin: int, draws: FloatArray, found: Summaries, checked: Gates
 ) -> dict[str, Any]:
-    from nestor.stats.diagnostics.estimators import bfmi
-
-    stats = tree["sample_stats"]
-    energies = stats["energy"].to_numpy() if "energy" in stats else None
+    stats = stats_of(result.tree)
+    energies = stats.get("energy")
     return {
-        "engine": contender.name,
-        "versions": engine.read_attr(tree, "versions"),
+        "engine": result.name,
+        "versions": dict(result.versions),
         "chains": draws.shape[0],
         "draws": int(draws.shape[0] * draws.shape[1]),
         "thinned_by": thin,
@@ -148,7 +153,7 @@ def _record(
         "rhat_max": round(float(found.rhat.max()), 5),
         "lag1_max": round(float(np.abs(_lag1(draws)).max()), 4),
         "ebfmi_min": None if energies is None else round(float(bfmi(energies).min()), 3),
-        "divergences": int(stats["diverging"].to_numpy().sum()),
+        "divergences": int(stats["diverging"].sum()),
         "gates_passed": checked.passed,
     }
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.run import Run
+from nestor.agreement.verdict import PairSide
 from nestor.errors import DataError
 from nestor.errors.text import short_repr
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.stats.diagnostics.gates import Gates
 from nestor.stats.diagnostics.summaries import QUANTITIES, Summaries
 
@@ -67,7 +67,7 @@ class Posterior:
 
     __repr__ = short_repr
 
-    def run(self) -> Run:
+    def side(self) -> PairSide:
         """Return the posterior as one side of a comparison."""
         n = len(self.labels)
         nan = np.full(n, np.nan)
@@ -85,7 +85,7 @@ class Posterior:
         )
         passed = Gates(True, (), (), None, None, None, None, None, None, None, None)
         name = f"reference posterior of {self.name}"
-        return Run(name, self.labels, summaries, passed, density_ok=True, sampled_ok=True)
+        return PairSide(name, self.labels, summaries, passed, density_ok=True, sampled_ok=True)
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that this posterior does not belong to.
@@ -95,7 +95,10 @@ class Posterior:
         DataError
             If data, tree, description or scalars differ.
         """
-        if problem.fingerprint != self.fingerprint or Quantities(problem).labels != self.labels:
+        if (
+            problem.fingerprint != self.fingerprint
+            or ComparedQuantities(problem).labels != self.labels
+        ):
             raise DataError(
                 f"the reference posterior {self.name!r} belongs to another problem (other data, formula "
                 "or priors) than the one given."

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from nestor.agreement.arguments import check_memory, check_timeout, read_contender
 from nestor.agreement.criteria import Criteria
+from nestor.agreement.density import ReferenceDensity
 from nestor.agreement.events import Listener, ignore
-from nestor.agreement.lineup import Lineup
-from nestor.agreement.pairing import Pairing
+from nestor.agreement.pair_judge import PairJudge
+from nestor.agreement.pipeline import run_engine
 from nestor.agreement.schema import engine_document, environment
-from nestor.agreement.session import check_memory, check_timeout, read_contender
 from nestor.agreement.verdict import PairResult, Verdict, judge
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors import SpecError
-from nestor.posterior.quantities import Quantities
+from nestor.posterior.quantities import ComparedQuantities
 from nestor.references.posterior import load
 from nestor.references.problems import NAMES, problem
 from nestor.runner import store
@@ -25,7 +25,7 @@ from nestor.runner import store
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.agreement.comparison import EngineRow
+    from nestor.agreement.engine_result import EngineRow
     from nestor.engines.contender import Contender
 
 #: Twice the draws of a comparison: one run has to show equivalence with a posterior known almost exactly.
@@ -40,7 +40,7 @@ class Score:
     ----------
     problem : str
         Its name.
-    row : EngineRow
+    row : EngineResult or EngineFailure
         What became of the engine.
     pair : PairResult or None
         Its verdict against the reference posterior; None where the engine does not support the problem.
@@ -179,20 +179,25 @@ def _score(
 ) -> Score:
     of, criteria = problem(name), Criteria()
     with store.scratch_folder() as (folder, logs):
-        lineup = Lineup(of, config, criteria, folder, timeout, listener, keep=False)
-        with closing(lineup):
-            lineup.check_density(contender)
-            lineup.sample(contender)
-        logs.update(lineup.failed_logs)
-    row = lineup.rows[contender.name]
+        log = folder / f"{contender.file_stem}.log"
+        row = run_engine(
+            of,
+            contender,
+            contender.config(config),
+            log,
+            reference=ReferenceDensity(of),
+            timeout=timeout,
+            listener=listener,
+        )
+        if str(log) in row.message:
+            logs.add(log)
     if row.status == "unsupported":
         return Score(name, row, None)
-    run = Pairing(of, criteria).run(row, lineup.checks)
     pair = judge(
-        run,
-        load(name).run(),
+        PairJudge(of, criteria).side(row),
+        load(name).side(),
         margin=criteria.margin,
         sd_margin=criteria.margin,
-        groups=Quantities(of).groups,
+        groups=ComparedQuantities(of).groups,
     )
     return Score(name, row, pair)

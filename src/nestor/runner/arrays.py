@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from nestor.engines.protocol import Deferred
+    from nestor.engines.protocol import LazyDraws
 
     type Array = np.ndarray[Any, Any]
 
@@ -40,7 +40,7 @@ def write(draws: Draws, path: Path) -> None:
 
 
 def write_deferred(
-    deferred: Deferred,
+    deferred: LazyDraws,
     path: Path,
     check: Callable[[str, Array, int, int], None] = lambda *_: None,
 ) -> None:
@@ -50,7 +50,7 @@ def write_deferred(
 
     Parameters
     ----------
-    deferred : Deferred
+    deferred : LazyDraws
         Makes the values.
     path : Path
         Where `write` puts what is in memory.

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nestor.engines.optional import Deferred
+from nestor.engines.optional import LazyDraws
 from nestor.engines.protocol import Draws, Timings
 from nestor.errors import EngineFailed
+from nestor.errors.arguments import LARGEST, is_number
 from nestor.errors.text import printable
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def _values(problem: Problem, draws: Draws, lead: Shape) -> dict[str, NDArray[np
 
 
 def _deferred_shapes(deferred: object) -> dict[str, Shape]:
-    if not isinstance(deferred, Deferred):
+    if not isinstance(deferred, LazyDraws):
         raise EngineFailed(
             f"the backend deferred draws to a {_kind(deferred)}, which makes no blocks."
         )
@@ -470,8 +471,7 @@ def _bytes(found: object) -> int | None:
 
 def _is_count(found: object) -> bool:
     """Whether this is a whole number of at least 0 that 64 bits hold."""
-    whole = isinstance(found, Integral) and not isinstance(found, bool | np.bool_)
-    return whole and 0 <= int(found) < 2**63  # type: ignore[call-overload]
+    return is_number(found, Integral) and 0 <= int(found) <= LARGEST
 
 
 def _is_word(found: object) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nestor.model.names import underscored
-from nestor.stats.diagnostics.plain import as_plain
+from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,3 +196,17 @@ def read_statistics(tree: xr.DataTree) -> LeafStatistics | None:
     if not all(name in stored for name in names):
         return None
     return LeafStatistics(**{name: np.asarray(stored[name].values) for name in names})
+
+
+def posterior_of(problem: Problem, tree: xr.DataTree) -> dict[str, NDArray[np.float64]]:
+    """Return the draws of every canonical variable, (chain, draw, *shape)."""
+    posterior = tree["posterior"].dataset
+    return {
+        name: np.asarray(posterior[name].variable.transpose("chain", "draw", *variable.dims).data)
+        for name, variable in problem.variables.items()
+    }
+
+
+def stats_of(tree: xr.DataTree) -> dict[str, NDArray[Any]]:
+    """Return the sampler's statistics that it reports, (chain, draw)."""
+    return {str(name): a.to_numpy() for name, a in tree["sample_stats"].data_vars.items()}

@@ -13,7 +13,7 @@ from nestor.runner import arrays
 from nestor.runner.datatree import to_datatree
 from nestor.runner.job import Job, Outcome
 from nestor.runner.limits import Limits
-from nestor.runner.process import Listener, Running, run
+from nestor.runner.process import JobProcess, Listener, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def evaluate(
     log_densities : list of float or None
         One per point; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, points=tuple(points))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -73,7 +73,7 @@ def prepare(
     Outcome
         ``result["timings"]`` has import_s, upload_s, compile_s and total_s; all other phases are None.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config, prepare_only=True)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         return run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -103,7 +103,7 @@ def sample(
     tree : DataTree or None
         The draws with names; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config)
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         outcome = run(job, Path(folder), log, timeout=timeout, listener=listener, limits=limits)
@@ -113,7 +113,7 @@ def sample(
     return outcome, to_datatree(problem, draws, _attrs(problem, contender, config, outcome))
 
 
-def sample_in_looks(
+def sample_until(
     problem: Problem,
     contender: Contender,
     config: SamplerConfig,
@@ -140,18 +140,18 @@ def sample_in_looks(
     tree : DataTree or None
         All draws so far, timings added up; None if it did not end well.
     """
-    contender = contender.settle(problem)
+    contender = contender.resolve_formulation(problem)
     job = Job(problem, contender, config, looks=tuple(looks))
     parts: list[Draws] = []
     results: list[dict[str, object]] = []
     with (
         tempfile.TemporaryDirectory(prefix="nestor-") as folder,
-        Running(
+        JobProcess(
             job, Path(folder), log, timeout=timeout, listener=listener, limits=limits
-        ) as running,
+        ) as process,
     ):
         for look in looks:
-            outcome = running.advance()
+            outcome = process.advance()
             if outcome.arrays is None:
                 yield outcome, None
                 return
@@ -161,7 +161,7 @@ def sample_in_looks(
             so_far = replace(config, draws=look)
             attrs = _attrs(problem, contender, so_far, total)
             yield total, to_datatree(problem, arrays.joined(parts, Path(folder)), attrs)
-            if not running.resting:
+            if not process.resting:
                 return
 
 

@@ -7,9 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError, Unsupported
+from nestor.errors.arguments import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+#: By these, numerical libraries size their thread pools.
+_THREAD_VARIABLES = (
+    "MKL_NUM_THREADS",
+    "NPROC",  # what XLA reads
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,8 @@ class Limits:
             not self.cpus or len(set(self.cpus)) < len(self.cpus) or min(self.cpus) < 0
         ):
             raise SpecError(f"cpus must be different numbers of cores, not {self.cpus!r}.")
-        if self.memory_bytes is not None and self.memory_bytes < 1:
-            raise SpecError(f"memory_bytes must be at least 1, not {self.memory_bytes!r}.")
+        if self.memory_bytes is not None:
+            whole("memory_bytes", self.memory_bytes, least=1)
 
     def require_cpus(self) -> None:
         """Refuse cores that cannot be had, before a worker is started.
@@ -62,3 +75,16 @@ class Limits:
             raise Unsupported(
                 f"this process may not use the cores {missing}; it may use {sorted(usable)}."
             )
+
+
+def thread_environment(n: int) -> dict[str, str]:
+    """Return variables that give every library a pool of `n` threads.
+
+    Raises
+    ------
+    SpecError
+        If `n` is less than one.
+    """
+    if n < 1:
+        raise SpecError(f"a library needs at least one thread, not {n}.")
+    return dict.fromkeys(_THREAD_VARIABLES, str(n))

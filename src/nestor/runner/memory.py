@@ -1,4 +1,4 @@
-"""Memory of a process tree while it runs."""
+"""Memory: of a process tree while it runs, and of the machine."""
 
 from __future__ import annotations
 
@@ -55,3 +55,8 @@ def _process_bytes(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except (psutil.Error, OSError):
         return 0
+
+
+def memory_text(size: int) -> str:
+    """Bytes in words, such as 3.2 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,46 +1,33 @@
-"""Start a worker, listen to it, and end it: one engine in its own process."""
+"""One engine's job in a child process: started, listened to within its limits, and ended."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import pickle
-import queue
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nestor.engines import registry
-from nestor.engines.optional import Placed
+from nestor.engines.optional import ProcessEnvironment
 from nestor.errors import EngineFailed
+from nestor.runner.child import Child
 from nestor.runner.contract import check_environment
-from nestor.runner.ending import Ending
 from nestor.runner.job import Outcome
 from nestor.runner.limits import Limits
-from nestor.runner.memory import tree_bytes
+from nestor.runner.memory import machine_bytes, memory_text, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from nestor.runner.job import Job
+    from nestor.runner.job import Job, Status
 
 Listener = Callable[[dict[str, Any]], None]
 
-#: An interpreter that imports what is installed, and nothing that happens to lie in the folder where it is
-#: started: a user's ``random.py`` or ``pymc.py`` beside the data would take the place of the library. What
-#: PYTHONPATH names it still finds; what it starts by `multiprocessing` inherits this.
-PYTHON = (sys.executable, "-P")
-
-_POLL_SECONDS = 0.1
 _MEMORY_SECONDS = 0.25
-_GRACE_SECONDS = 5.0
 _NO_LIMITS = Limits()
+_BY_KIND: dict[str, Status] = {"Unsupported": "unsupported", "MemoryError": "out_of_memory"}
 
 
 def run(
@@ -79,12 +66,12 @@ def run(
     Unsupported
         If the limits name cores that cannot be had.
     """
-    with Running(job, folder, log, timeout=timeout, listener=listener, limits=limits) as running:
-        return running.advance()
+    with JobProcess(job, folder, log, timeout=timeout, listener=listener, limits=limits) as process:
+        return process.advance()
 
 
-class Running:
-    """A job in a fresh interpreter, which rests after each look; a context manager that ends it.
+class JobProcess:
+    """A job in a child process, which rests after each look; a context manager that ends it.
 
     Parameters
     ----------
@@ -113,19 +100,27 @@ class Running:
         job_file, self._result = folder / "job.pickle", folder / "draws.npz"
         with job_file.open("wb") as stream:
             pickle.dump(job, stream)
-        self._log, self._timeout = log, timeout
+        self._log, self._timeout, self._limits = log, timeout, limits
         self._listener = listener or (lambda _: None)
         self._log_stream = log.open("ab")
-        command = [*PYTHON, "-m", "nestor.runner.worker", str(job_file), str(self._result)]
-        command += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
-        self._refused, self.resting = "", False
-        self._worker: _Worker | None = None
+        self._begin = time.monotonic()
+        self._peak_bytes, self._timed_out = 0, False
+        self._refused, self.resting = Outcome("failed"), False
+        self._child: Child | None = None
+        backend = registry.get(job.contender.backend).backend
+        if refusal := job.contender.refusal(backend, job.problem, job.config):
+            self._refused = Outcome("unsupported", refusal)
+            return
         try:
             environment = _environment(job, limits)
         except EngineFailed as error:
-            self._refused = str(error)
+            self._refused = Outcome("failed", str(error))
             return
-        self._worker = _Worker(command, self._log_stream, environment, limits.memory_bytes)
+        arguments = [str(job_file), str(self._result)]
+        arguments += [] if limits.cpus is None else [",".join(map(str, limits.cpus))]
+        self._child = Child(
+            "nestor.runner.worker", arguments, self._log_stream, environment=environment
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -135,36 +130,106 @@ class Running:
 
     def advance(self) -> Outcome:
         """Wait until the worker ends, or rests for a look (`resting` tells which); wake it if it rests."""
-        if self._worker is None:
+        child = self._child
+        if child is None:
             self.end()
-            return Outcome("failed", self._refused)
+            return self._refused
         if self.resting:
             self._result.unlink(missing_ok=True)
-            self._worker.wake()
+            self._begin = time.monotonic()
+            child.send("go on")
         final = None
         try:
-            final = self._worker.listen(self._listener, self._timeout)
+            final = self._listen(child)
         finally:
             self.resting = final is not None and final["event"] == "look"
             if not self.resting:
                 self.end()
-        return self._ending(self._worker, final).outcome(self._result, self._log)
+        return self._outcome(final, child.code)
 
-    def _ending(self, worker: _Worker, final: dict[str, Any] | None) -> Ending:
-        return Ending(
-            final=final,
-            seconds=time.monotonic() - worker.begin,
-            peak_bytes=worker.peak_bytes,
-            code=worker.process.returncode,
-            timeout=self._timeout if worker.timed_out else None,
-            memory_limit=worker.memory_limit if worker.grew_too_large else None,
-        )
+    def _listen(self, child: Child) -> dict[str, Any] | None:
+        """Pass events on until the worker has ended or rests; return its last word, if it had one."""
+        final: dict[str, Any] | None = None
+        measured = 0.0
+        for event in child.events():
+            now = time.monotonic()
+            if now - measured > _MEMORY_SECONDS:
+                self._peak_bytes = max(self._peak_bytes, tree_bytes(child.pid))
+                measured = now
+                if self._grew_too_large:
+                    return None
+            if self._timeout is not None and now - self._begin > self._timeout:
+                self._timed_out = True
+                return None
+            if event is None:
+                continue
+            if event["event"] == "look":
+                return event
+            if event["event"] in ("done", "error"):
+                final = event
+            else:
+                self._listener(event)
+        child.wait()
+        return final
+
+    @property
+    def _grew_too_large(self) -> bool:
+        limit = self._limits.memory_bytes
+        return limit is not None and self._peak_bytes > limit
 
     def end(self) -> None:
         """End the worker, wherever it stands."""
-        if self._worker is not None:
-            self._worker.end()
+        if self._child is not None:
+            self._child.end()
         self._log_stream.close()
+
+    def _outcome(self, final: dict[str, Any] | None, code: int | None) -> Outcome:
+        """Say what became of the job, from the worker's last word or from how it died."""
+        seconds, peak_bytes = time.monotonic() - self._begin, self._peak_bytes or None
+        if final is not None and final["event"] in ("done", "look"):
+            fields = {key: value for key, value in final.items() if key != "event"}
+            arrays = self._result if self._result.exists() else None
+            return Outcome("ok", "", fields, arrays, peak_bytes, seconds)
+        status, message = self._failure(final, code, seconds)
+        if status != "unsupported":  # a refusal says it all, and leaves nothing in a log
+            message = f"{message.rstrip('.')}. Its log: {self._log}"
+        return Outcome(status, message, peak_bytes=peak_bytes, seconds=seconds)
+
+    def _failure(
+        self, final: dict[str, Any] | None, code: int | None, seconds: float
+    ) -> tuple[Status, str]:
+        if self._timed_out:
+            return "timeout", f"stopped after {self._timeout:g} s"
+        if self._grew_too_large:
+            limit = memory_text(self._limits.memory_bytes or 0)
+            return (
+                "out_of_memory",
+                f"stopped at {memory_text(self._peak_bytes)}: its limit is {limit}",
+            )
+        if final is not None:
+            return _BY_KIND.get(final.get("kind", ""), "failed"), f"{final['message']}"
+        return death(code, seconds, self._peak_bytes)
+
+
+def death(code: int | None, seconds: float, peak_bytes: int) -> tuple[Status, str]:
+    """Say how a worker died that left no word.
+
+    Parameters
+    ----------
+    code : int or None
+        Its exit code, minus a signal's number.
+    seconds : float
+        Since it was started, or woken.
+    peak_bytes : int
+        Largest memory of its process tree; 0 if it could not be measured.
+    """
+    if code is None or code >= 0:
+        return "failed", f"ended with exit code {code} after {seconds:.0f} s without a result"
+    size = f" at {memory_text(peak_bytes)}" if peak_bytes else ""
+    text = f"killed by signal {-code} after {seconds:.0f} s{size}"
+    if -code == signal.SIGKILL and peak_bytes > machine_bytes() / 2:
+        return "out_of_memory", f"{text}: probably out of memory"
+    return "failed", text
 
 
 def _environment(job: Job, limits: Limits) -> dict[str, str]:
@@ -172,107 +237,7 @@ def _environment(job: Job, limits: Limits) -> dict[str, str]:
     backend = registry.get(job.contender.backend).backend
     device = job.contender.device
     ours = {}
-    if isinstance(backend, Placed):
+    if isinstance(backend, ProcessEnvironment):
         who = f"device_environment() of the backend {job.contender.backend}"
         ours = check_environment(lambda: backend.device_environment(device), who)
     return {**ours, **os.environ, "PYTHONUNBUFFERED": "1", **limits.environment}
-
-
-class _Worker:
-    """A worker process with a thread that reads its events."""
-
-    def __init__(
-        self,
-        command: list[str],
-        log: IO[bytes],
-        environment: Mapping[str, str],
-        memory_limit: int | None,
-    ) -> None:
-        self.begin = time.monotonic()
-        self.peak_bytes = 0
-        self.memory_limit = memory_limit
-        self.timed_out = False
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            env=environment,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None  # noqa: S101 - Popen was asked for a pipe
-        for line in self.process.stdout:
-            with contextlib.suppress(ValueError):  # a line that is not ours says nothing
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    self._events.put(event)
-        self._events.put(None)
-
-    @property
-    def grew_too_large(self) -> bool:
-        """Whether its memory has passed its limit."""
-        return self.memory_limit is not None and self.peak_bytes > self.memory_limit
-
-    def listen(self, listener: Listener, timeout: float | None) -> dict[str, Any] | None:
-        """Pass events on until the worker has ended or rests; return its last word, if it had one."""
-        final: dict[str, Any] | None = None
-        measured = 0.0
-        while True:
-            now = time.monotonic()
-            if now - measured > _MEMORY_SECONDS:
-                self.peak_bytes = max(self.peak_bytes, tree_bytes(self.process.pid))
-                measured = now
-                if self.grew_too_large:
-                    return None
-            if timeout is not None and now - self.begin > timeout:
-                self.timed_out = True
-                return None
-            try:
-                event = self._events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                # A dead worker's children may hold its output open, so that its end is never read.
-                if self.process.poll() is None:
-                    continue
-                event = None
-            if event is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(_GRACE_SECONDS)
-                return final
-            if event.get("event") in ("done", "error"):
-                final = event
-            elif event.get("event") == "look":
-                return event
-            else:
-                listener(event)
-
-    def wake(self) -> None:
-        """Let a worker that rests for a look go on."""
-        assert self.process.stdin is not None  # noqa: S101 - Popen was asked for a pipe
-        self.begin = time.monotonic()
-        with contextlib.suppress(OSError):  # it has died while it rested: `listen` finds out
-            self.process.stdin.write(b"go on\n")
-            self.process.stdin.flush()
-
-    def end(self) -> None:
-        """End the worker and everything that it started; harmless when it has ended by itself."""
-        _kill_group(self.process.pid)
-        self.process.wait()
-        self._reader.join(_GRACE_SECONDS)
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-
-def _kill_group(pid: int) -> None:
-    """Kill the process group that `pid` leads: the worker and its children."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(pid, signal.SIGKILL)
-        else:
-            os.kill(pid, signal.SIGTERM)

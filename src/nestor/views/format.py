@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
     from nestor.bench.crossover import Crossover
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.groups import GroupKey
 
 MISSING: Final = "-"
 ELLIPSIS: Final = "…"
@@ -131,7 +131,9 @@ def counted(n: int, noun: str) -> str:
 # --- benchmarks ------------------------------------------------------------------------------
 
 
-def median_text(found: Estimate, write: Callable[[float], str], *, bound: bool = False) -> str:
+def median_text(
+    found: MedianInterval, write: Callable[[float], str], *, bound: bool = False
+) -> str:
     """A median: ``≤`` marks an upper bound, ``>`` what it is only known to exceed."""
     if found.value is not None:
         return f"{'≤ ' if bound else ''}{write(found.value)}"

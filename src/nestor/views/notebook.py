@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nestor.calibration import Calibration
     from nestor.data.index import TreeIndex
     from nestor.data.problem import Problem
-    from nestor.data.resolve import ResolvedPriors
+    from nestor.data.resolved_priors import ResolvedPriors
     from nestor.model.spec import ModelSpec
     from nestor.views.report.markup import Content
 

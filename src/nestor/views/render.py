@@ -10,17 +10,16 @@ from nestor.agreement.verdict import PairResult
 from nestor.calibration.result import Calibration
 from nestor.data.index import TreeIndex
 from nestor.data.problem import Problem
-from nestor.data.resolve import ResolvedPriors
+from nestor.data.resolved_priors import ResolvedPriors
 from nestor.model.spec import ModelSpec
 from nestor.views import notebook
 from nestor.views.terminal.calibration import calibration_view
 from nestor.views.terminal.comparison import comparison_view
-from nestor.views.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["html", "progress_bar", "terminal"]
+__all__ = ["html", "terminal"]
 
 
 @singledispatch

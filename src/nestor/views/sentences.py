@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nestor.agreement.comparison import estimates
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.verdict import Verdict
 from nestor.calibration.judge import Calibrated
 from nestor.data.notes import sampling_notes
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nestor.agreement.comparison import Comparison
-    from nestor.agreement.joint import JointResult
     from nestor.agreement.shape import ShapeResult
     from nestor.agreement.verdict import PairResult
     from nestor.calibration import Calibration
     from nestor.data.index import TreeIndex
-    from nestor.data.index.summary import IndexSummary
+    from nestor.data.index.tree import IndexSummary
     from nestor.data.problem import Problem
-    from nestor.data.resolve import ResolvedPriors
+    from nestor.data.resolved_priors import ResolvedPriors
     from nestor.engines.contender import Contender
     from nestor.model.priors import Prior
 
@@ -40,7 +40,7 @@ def estimate_rows(comparison: Comparison) -> dict[str, dict[str, tuple[str, ...]
     """Return each engine's estimates of all quantities but the nodes' coefficients, as text."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for row in comparison.rows:
-        if row.summaries is not None:
+        if isinstance(row, EngineResult):
             for one in estimates(comparison.quantities, row.summaries):
                 figures = tuple(estimate(one[name], one[f"mcse_{name}"]) for name in _ESTIMATED)
                 found.setdefault(one["quantity"], {})[row.name] = figures
@@ -163,7 +163,7 @@ def chosen_lines(contenders: Iterable[Contender]) -> list[str]:
     lines = []
     for contender in contenders:
         if contender.reason:
-            line = f"{contender.asked}: {contender.formulation} ({contender.reason})"
+            line = f"{contender.requested_name}: {contender.formulation} ({contender.reason})"
             can = registry.get(contender.backend).backend.capabilities()
             if not contender.formulation.is_marginalized and len(can.centering) > 1:
                 line += "; the word centered or noncentered overrides it"
@@ -185,8 +185,6 @@ def pair_sentences(pair: PairResult, comparison: Comparison) -> Iterator[str]:
         yield f"Detectable, negligible: {_some(pair.negligible)}."
     if pair.shape is not None and pair.shape.n_tests:
         yield _shape_sentence(pair.shape)
-    if pair.joint is not None:
-        yield _joint_sentence(pair.joint)
     yield from (sentence(note) for note in pair.notes)
     yield independence(pair, comparison)
 
@@ -197,7 +195,8 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
     if budget is None:
         return
     rows = [row for row in comparison.rows if row.name in (pair.a, pair.b)]
-    for row in rows:
+    results = [row for row in rows if isinstance(row, EngineResult)]
+    for row in results:
         if row.cannot_extend:
             why = row.cannot_extend.removeprefix("never: ").rstrip(".")
             anew = ""
@@ -205,7 +204,7 @@ def _why_no_further(pair: PairResult, comparison: Comparison) -> Iterator[str]:
                 draws = count(row.looks[-1])
                 anew = f"; it was started anew {_times(row.restarts)}, at last with {draws} draws"
             yield f"The chains of {row.name} cannot go on: {why}{anew}."
-    used = [row.name for row in rows if budget in row.looks]
+    used = [row.name for row in results if budget in row.looks]
     if len(used) == len(rows):
         yield f"The budget of {count(budget)} draws per chain is used up."
     elif used:
@@ -223,14 +222,6 @@ def _shape_sentence(shape: ShapeResult) -> str:
     return (
         f"Rank ECDFs leave their simultaneous band for {found} quantities "
         f"(smallest adjusted p {number(shape.p_min or 0.0)})."
-    )
-
-
-def _joint_sentence(joint: JointResult) -> str:
-    return (
-        f"A classifier on all quantities together is right about {joint.accuracy:.0%} of the draws "
-        f"(p = {number(joint.p_value)}, {count(joint.n_permutations)} permutations of chains). "
-        f"R-hat over both runs' chains is at most {joint.rhat:.3f}, which is no test."
     )
 
 

@@ -70,6 +70,9 @@ class Caching(Exact):
     def cache_environment(self, folder):
         return {"NESTOR_FAKE_CACHE": str(folder)}
 
+    def device_environment(self, device):
+        return {}
+
     def model(self, problem, reference):
         folder = Path(os.environ["NESTOR_FAKE_CACHE"])
         folder.mkdir(parents=True, exist_ok=True)

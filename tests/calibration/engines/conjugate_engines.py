@@ -207,7 +207,7 @@ class ExtendingModel(StickyModel):
     def sample(self, config, on_progress=None):
         raise NotImplementedError
 
-    def sample_in_looks(self, config, looks, on_progress=None):
+    def sample_until(self, config, looks, on_progress=None):
         whole = super().sample(replace(config, draws=looks[-1]))
         for start, stop in zip([0, *looks], looks, strict=False):
             values = {name: v[:, start:stop] for name, v in whole.values.items()}
@@ -225,7 +225,7 @@ class Refusing(Conjugate):
 
 
 class RefusingModel(StickyModel):
-    def sample_in_looks(self, config, looks, on_progress=None):
+    def sample_until(self, config, looks, on_progress=None):
         raise Unsupported("only parallel chains can go on.")
         yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nestor.data.datasets.plan import generator
+from nestor.data.datasets.tree_design import generator
 from nestor.errors import DataError
 from nestor.errors.arguments import number
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from nestor.data.datasets.places import COUNTIES, DEGREES
-from nestor.data.datasets.plan import generator
 from nestor.data.datasets.simulate import Simulated
+from nestor.data.datasets.tree_design import generator
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.stats.arrays import FloatArray
 
 FORMULA = "salary ~ month_index + (month_index || degree/state/county)"
 
@@ -42,7 +47,7 @@ def income(seed: int = 0) -> pd.DataFrame:
     return simulate_income(seed).table
 
 
-def income_truth(seed: int = 0) -> dict[str, Array]:
+def income_truth(seed: int = 0) -> dict[str, FloatArray]:
     """Return the canonical variables that `income` of the same seed was drawn from."""
     return simulate_income(seed).truth
 
@@ -136,7 +141,7 @@ def _choose_counties(
     return parent, chosen[np.lexsort((chosen, parent))]
 
 
-def _degree_coefficients(degrees: NDArray[np.str_], random: np.random.Generator) -> Array:
+def _degree_coefficients(degrees: NDArray[np.str_], random: np.random.Generator) -> FloatArray:
     z = random.standard_normal((len(degrees), 2))
     z = (z - z.mean(axis=0)) / z.std(axis=0, ddof=1)
     # a permutation of exchangeable nodes, so the model holds all the same
@@ -146,6 +151,41 @@ def _degree_coefficients(degrees: NDArray[np.str_], random: np.random.Generator)
 
 
 def _children(
-    above: Array, parent: NDArray[np.intp], tau: tuple[float, float], random: np.random.Generator
-) -> Array:
+    above: FloatArray,
+    parent: NDArray[np.intp],
+    tau: tuple[float, float],
+    random: np.random.Generator,
+) -> FloatArray:
     return above[parent] + np.array(tau) * random.standard_normal((len(parent), 2))
+
+
+#: from the least schooling to the most
+DEGREES = (
+    "no degree",
+    "high school",
+    "certificate",
+    "apprenticeship",
+    "some college",
+    "associate",
+    "bachelor",
+    "postbaccalaureate",
+    "master",
+    "specialist",
+    "professional",
+    "doctorate",
+)
+
+COUNTIES: Mapping[str, tuple[str, ...]] = {
+    "CA": ("Lake", "Orange", "Riverside", "Los Angeles", "San Diego", "Alameda", "Sacramento"),
+    "CO": ("Lake", "Jefferson", "Washington", "Jackson", "Denver", "Boulder", "El Paso"),
+    "FL": ("Lake", "Orange", "Jefferson", "Washington", "Jackson", "Polk", "Miami-Dade"),
+    "GA": ("Jefferson", "Washington", "Jackson", "Polk", "Fulton", "DeKalb", "Cobb"),
+    "IL": ("Lake", "Cook", "Jefferson", "Washington", "Jackson", "DuPage", "Will"),
+    "IN": ("Lake", "Orange", "Jefferson", "Washington", "Jackson", "Marion", "Monroe"),
+    "NY": ("Orange", "Jefferson", "Washington", "Kings", "Queens", "Erie", "Monroe"),
+    "OH": ("Lake", "Jefferson", "Washington", "Jackson", "Franklin", "Cuyahoga", "Hamilton"),
+    "OR": ("Lake", "Jefferson", "Washington", "Jackson", "Polk", "Multnomah", "Lane"),
+    "TN": ("Lake", "Jefferson", "Washington", "Jackson", "Polk", "Shelby", "Davidson"),
+    "TX": ("Orange", "Jefferson", "Washington", "Jackson", "Polk", "Harris", "Travis"),
+    "WI": ("Jefferson", "Washington", "Jackson", "Polk", "Dane", "Milwaukee", "Brown"),
+}

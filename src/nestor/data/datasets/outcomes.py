@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Array = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 Link = Literal["identity", "logit", "log"]
 
 #: NumPy's Poisson draws fail beyond a mean of about 2 ** 63; this stays well inside
@@ -21,8 +21,8 @@ _LARGEST_LOG_MEAN = 30.0
 
 
 @dataclass(frozen=True)
-class Given:
-    """What an outcome is drawn from; arrays are (n_rows,).
+class OutcomeInputs:
+    """Inputs of an outcome's distribution; arrays are (n_rows,).
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class Given:
         The family's parameters.
     """
 
-    eta: Array
-    size: Array
+    eta: FloatArray
+    size: FloatArray
     parameters: Mapping[str, float]
 
 
@@ -47,10 +47,10 @@ class Outcome:
     link: Link
     parameters: tuple[str, ...]
     extra: Literal["weight", "trials", "exposure"] | None
-    draw: Callable[[Given, np.random.Generator], Array]
+    draw: Callable[[OutcomeInputs, np.random.Generator], FloatArray]
 
 
-def draw_outcome(family: str, given: Given, random: np.random.Generator) -> Array:
+def draw_outcome(family: str, given: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     """Draw y of `family`, (n_rows,).
 
     Raises
@@ -69,50 +69,50 @@ def draw_outcome(family: str, given: Given, random: np.random.Generator) -> Arra
     return outcome.draw(given, random)
 
 
-def _gaussian(g: Given, random: np.random.Generator) -> Array:
+def _gaussian(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     scale = g.parameters["sigma"] / np.sqrt(g.size)
     return g.eta + scale * random.standard_normal(g.eta.shape)
 
 
-def _student_t(g: Given, random: np.random.Generator) -> Array:
+def _student_t(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     scale = g.parameters["sigma"] / np.sqrt(g.size)
     return g.eta + scale * random.standard_t(g.parameters["nu"], g.eta.shape)
 
 
-def _bernoulli(g: Given, random: np.random.Generator) -> Array:
+def _bernoulli(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return (random.random(g.eta.shape) < _expit(g.eta)).astype(np.float64)
 
 
-def _binomial(g: Given, random: np.random.Generator) -> Array:
+def _binomial(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return random.binomial(g.size.astype(np.int64), _expit(g.eta)).astype(np.float64)
 
 
-def _poisson(g: Given, random: np.random.Generator) -> Array:
+def _poisson(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     return random.poisson(g.size * np.exp(g.eta)).astype(np.float64)
 
 
-def _negative_binomial(g: Given, random: np.random.Generator) -> Array:
+def _negative_binomial(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     """Poisson, its mean times a Gamma(alpha, rate alpha): variance m + m^2 / alpha."""
     alpha = g.parameters["alpha"]
     multiplier = random.gamma(alpha, 1.0 / alpha, g.eta.shape)
     return random.poisson(g.size * np.exp(g.eta) * multiplier).astype(np.float64)
 
 
-def _gamma(g: Given, random: np.random.Generator) -> Array:
+def _gamma(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     alpha = g.parameters["alpha"]
     y = random.gamma(alpha, np.exp(g.eta) / alpha)
     # a small shape underflows to 0, which is outside the support
     return np.maximum(y, np.finfo(np.float64).tiny)
 
 
-def _beta(g: Given, random: np.random.Generator) -> Array:
+def _beta(g: OutcomeInputs, random: np.random.Generator) -> FloatArray:
     mean, phi = _expit(g.eta), g.parameters["phi"]
     y = random.beta(np.maximum(mean * phi, 1e-300), np.maximum((1.0 - mean) * phi, 1e-300))
     # the open interval: floating point rounds values near its ends onto them
     return np.clip(y, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
 
 
-def _expit(eta: Array) -> Array:
+def _expit(eta: FloatArray) -> FloatArray:
     return 0.5 * (1.0 + np.tanh(0.5 * eta))
 
 

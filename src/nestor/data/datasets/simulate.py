@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
-from nestor.data.datasets.plan import Plan, check_simulation, generator
-from nestor.data.datasets.rows import draw_rows
-from nestor.data.datasets.tree import Shape, ancestors, grow, labels
+from nestor.data.datasets.outcomes import COUNTS, OUTCOMES, OutcomeInputs, draw_outcome
+from nestor.data.datasets.tree_design import TreeDesign, check_simulation, generator
+from nestor.errors import DataError
 from nestor.errors.text import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Array = NDArray[np.float64]
+    from numpy.typing import ArrayLike, NDArray
+
+    from nestor.data.datasets.tree_design import TreeDesign
+    from nestor.stats.arrays import FloatArray
 
 #: sd of the logarithm of a parent's scales about the level's, where ``scale="parent"``
 PARENT_LOG_SD = 0.5
@@ -51,7 +53,7 @@ class Simulated:
     """
 
     table: pd.DataFrame
-    truth: dict[str, Array]
+    truth: dict[str, FloatArray]
     formula: str
     arguments: dict[str, str]
     effects: tuple[str, ...]
@@ -96,12 +98,12 @@ def simulate_tree(
     Parameters
     ----------
     depth : int, optional
-        Number of levels, at least 1; 2 unless `levels` or `branching` tells.
+        Number of levels, at least 1; 2 unless `levels` or `branching` says otherwise.
     branching : int or sequence of int
         Children of a node (the mean number, if imbalanced): for all levels or for each, the root's
         first.
     rows_per_leaf : int, optional
-        Mean number of rows of a leaf; 10 unless told. Excludes `rows`.
+        Mean number of rows of a leaf; 10 by default. Excludes `rows`.
     rows : int, optional
         Number of rows in all, exactly; at least the number of leaves.
     imbalance : float
@@ -115,7 +117,7 @@ def simulate_tree(
     covariates : int
         Number of predictors z1.. ~ Normal(0, 1) whose coefficients gamma do not vary.
     varying : array_like of bool, (depth, p), optional
-        Which effects vary on which level; all unless told. Others inherit the parent's value. Each
+        Which effects vary on which level; all by default. Others inherit the parent's value. Each
         level and each effect needs at least one.
     family : str
         gaussian, student_t, bernoulli, binomial, poisson, negative_binomial, gamma or beta: see
@@ -130,12 +132,12 @@ def simulate_tree(
     tau : float or array_like, (depth,) or (depth, p)
         Group-level standard deviations, > 0; entries of effects that do not vary are unused.
     gamma : float or array_like, (covariates,), optional
-        Coefficients of the covariates; 0.5 unless told.
+        Coefficients of the covariates; 0.5 by default.
     sigma, nu, alpha, phi : float, optional
-        The family's parameters, > 0; 1, 4, 2 and 10 unless told. Refused where the family has no
+        The family's parameters, > 0; 1, 4, 2 and 10 by default. Refused where the family has no
         such parameter.
     trials : int, optional
-        For binomial: each row's number of trials is uniform on 1 to `trials`; 10 unless told.
+        For binomial: each row's number of trials is uniform on 1 to `trials`; 10 by default.
     weights : bool
         For gaussian and student_t: whether rows have weights, uniform on 0.5 to 2.
     exposure : bool
@@ -143,7 +145,7 @@ def simulate_tree(
     offset : bool
         Whether rows have an offset, Normal(0, 0.5), added to the linear predictor.
     levels : sequence of str, optional
-        Names of the levels; level1, level2, ... unless told.
+        Names of the levels; level1, level2, ... by default.
     reuse_labels : bool
         Whether labels start again under every parent, as county names do, or are unique on their
         level.
@@ -200,9 +202,11 @@ def simulate_tree(
     )
 
 
-def _coefficients(plan: Plan, shape: Shape, random: np.random.Generator) -> dict[str, Array]:
+def _coefficients(
+    plan: TreeDesign, shape: Shape, random: np.random.Generator
+) -> dict[str, FloatArray]:
     """Draw every node's coefficients from the root down."""
-    truth: dict[str, Array] = {"beta": plan.beta}
+    truth: dict[str, FloatArray] = {"beta": plan.beta}
     above = plan.beta[None, :]
     for k, (name, parent) in enumerate(zip(plan.levels, shape.parents, strict=True)):
         varying = plan.varying[k]
@@ -225,7 +229,7 @@ def _coefficients(plan: Plan, shape: Shape, random: np.random.Generator) -> dict
 
 
 def _labels(
-    plan: Plan, shape: Shape, leaf: NDArray[np.intp], *, reused: bool
+    plan: TreeDesign, shape: Shape, leaf: NDArray[np.intp], *, reused: bool
 ) -> dict[str, pd.Series]:
     columns = {}
     nodes = ancestors(shape.parents, leaf)
@@ -241,3 +245,164 @@ def _arguments(family: str, scale: str, extras: Mapping[str, int]) -> dict[str, 
         arguments["scale"] = scale
     names = {"weight": "weights", "trials": "trials", "exposure": "exposure"}
     return arguments | {names[e]: e for e in extras if e in names}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Nodes of a tree, in path order.
+
+    Parameters
+    ----------
+    parents : tuple of ndarray of intp, one per level, each (n_nodes,)
+        Each node's parent on the level above; zeros on the first level. Non-decreasing.
+    rows : ndarray of intp, (n_leaves,)
+        Rows of each leaf, at least 1.
+    """
+
+    parents: tuple[NDArray[np.intp], ...]
+    rows: NDArray[np.intp]
+
+
+def grow(
+    branching: tuple[int, ...], rows: int, imbalance: float, random: np.random.Generator
+) -> Shape:
+    """Grow a tree with ``prod(branching[:k])`` nodes on level k and `rows` rows in all.
+
+    Children and rows are shared out by `apportion`.
+    """
+    parents = []
+    n_parents = 1
+    for children in branching:
+        counts = apportion(n_parents * children, n_parents, imbalance, random)
+        parents.append(np.repeat(np.arange(n_parents), counts))
+        n_parents *= children
+    return Shape(tuple(parents), apportion(rows, n_parents, imbalance, random))
+
+
+def apportion(
+    total: int, n: int, imbalance: float, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """Distribute `total` rows over `n` leaves: one each, the rest by Zipf's law.
+
+    The taker of rank r gets a share proportional to r ** -imbalance of the rest, rounded by largest
+    remainder; ranks are a random permutation. With imbalance 0 no two takers differ by more than
+    one.
+
+    Returns
+    -------
+    ndarray of intp, (n,)
+        All >= 1, with sum `total`.
+    """
+    share = np.arange(1, n + 1, dtype=np.float64) ** -imbalance
+    exact = (total - n) * (share / share.sum())
+    counts = np.floor(exact).astype(np.intp)
+    left = total - n - int(counts.sum())
+    largest_first = np.argsort(counts - exact, kind="stable")
+    counts[largest_first[:left]] += 1
+    return np.asarray(1 + counts[random.permutation(n)], dtype=np.intp)
+
+
+def ancestors(
+    parents: tuple[NDArray[np.intp], ...], leaf: NDArray[np.intp]
+) -> list[NDArray[np.intp]]:
+    """Return the node of each row on every level, from the top down, given its leaf."""
+    nodes = [leaf]
+    for parent in reversed(parents[1:]):
+        nodes.append(parent[nodes[-1]])
+    return nodes[::-1]
+
+
+def labels(parent: NDArray[np.intp], prefix: str, *, reused: bool) -> pd.Series:
+    """Label the nodes of one level so that path order is the nodes' own order.
+
+    Parameters
+    ----------
+    parent : ndarray of intp, (n_nodes,)
+        Non-decreasing.
+    prefix : str
+        What each label starts with; a number padded with zeros follows.
+    reused : bool
+        Whether numbers start again under every parent, or are unique on the level.
+
+    Returns
+    -------
+    pandas.Series of str, (n_nodes,)
+    """
+    numbers = np.arange(len(parent))
+    if reused:
+        numbers -= np.searchsorted(parent, parent)
+    width = len(str(numbers.max() + 1))
+    padded = np.strings.zfill(np.arange(1, numbers.max() + 2).astype(str), width)
+    return pd.Series(np.strings.add(prefix, padded).tolist()).take(numbers)
+
+
+_OFFSET_SD = 0.5
+_LOG_EXPOSURE_SD = 0.5
+_WEIGHTS = (0.5, 2.0)
+
+
+def draw_rows(
+    plan: TreeDesign,
+    coefficients: FloatArray,
+    leaf: NDArray[np.intp],
+    extras: Mapping[str, int],
+    family: str,
+    parameters: Mapping[str, float],
+    random: np.random.Generator,
+) -> dict[str, Any]:
+    """Draw the table's columns other than the levels: predictors, extra columns and y, each (N,).
+
+    Parameters
+    ----------
+    plan : TreeDesign
+        What to simulate.
+    coefficients : ndarray, (n_leaves, p)
+        Of the leaves.
+    leaf : ndarray of intp, (N,)
+        The leaf of each row.
+    extras : mapping of str to int
+        Names of the extra columns: weight, trials, exposure, offset. The value for trials is their
+        largest number.
+    family : str
+        A name from `OUTCOMES`.
+    parameters : mapping of str to float
+        The family's parameters.
+    random : numpy.random.Generator
+        Source of randomness.
+
+    Raises
+    ------
+    DataError
+        If the outcomes are too large to draw.
+    """
+    n, c = len(leaf), len(plan.gamma)
+    columns: dict[str, Any] = {}
+    eta = np.zeros(n)
+    for j, effect in enumerate(plan.effects):
+        x = np.ones(n) if effect == "Intercept" else random.standard_normal(n)
+        eta += x * coefficients[leaf, j]
+        columns[effect] = x
+    columns.pop("Intercept", None)
+    for j in range(c):
+        columns[f"z{j + 1}"] = random.standard_normal(n)
+        eta += plan.gamma[j] * columns[f"z{j + 1}"]
+    columns |= {name: _extra(name, most, n, random) for name, most in extras.items()}
+    eta += columns.get("offset", 0.0)
+    size = columns.get(OUTCOMES[family].extra or "", np.ones(n))
+    y = draw_outcome(
+        family, OutcomeInputs(eta, np.asarray(size, dtype=np.float64), parameters), random
+    )
+    if not np.isfinite(y).all():
+        raise DataError(f"the outcomes of {family} are not all finite: make beta or tau smaller.")
+    columns["y"] = y.astype(np.int64) if family in COUNTS else y
+    return columns
+
+
+def _extra(name: str, most: int, n: int, random: np.random.Generator) -> NDArray[Any]:
+    if name == "weight":
+        return random.uniform(*_WEIGHTS, n)
+    if name == "trials":
+        return random.integers(1, most, n, endpoint=True)
+    if name == "exposure":
+        return np.exp(_LOG_EXPOSURE_SD * random.standard_normal(n))
+    return _OFFSET_SD * random.standard_normal(n)

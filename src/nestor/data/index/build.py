@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nestor.data.index.columns import Column, encode
-from nestor.data.index.labels import MISSING_LABEL
-from nestor.data.index.ranks import Integers, fits_table, narrow, recode, sorted_rows
+from nestor.data.index.columns import (
+    Column,
+    Integers,
+    encode,
+    fits_table,
+    narrow,
+    recode,
+    sorted_rows,
+)
 from nestor.data.index.spelling import refuse_respelt
-from nestor.data.index.tree import LevelIndex, NestedIndex
+from nestor.data.index.tree import MISSING_LABEL, LevelIndex, NestedIndex
 from nestor.errors import DataError, SpecError
 from nestor.errors.arguments import shown
-from nestor.model.terms.columns import no_column
-from nestor.model.terms.syntax import MOST_LEVELS
+from nestor.model.terms.evaluation import no_column
+from nestor.model.terms.parse import MOST_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +67,7 @@ def build_index(
         `levels` is empty, repeats a name or uses a reserved one; `missing` is not a known choice.
     DataError
         The table is empty or lacks a column; keys are missing; or a column's labels have no one
-        type, so that they could neither be ordered nor told apart in print.
+        type, so that they cannot be ordered or distinguished in print.
     """
     check_levels(levels)
     if not isinstance(missing, str) or missing not in ("error", "group"):
@@ -84,7 +90,7 @@ def build_index(
 
 
 def check_levels(levels: Sequence[str]) -> None:
-    """Refuse levels that are none, repeated or reserved."""
+    """Refuse level names that are empty, repeated or reserved."""
     several = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
     if not several or np.ndim(levels) != 1 or not all(isinstance(name, str) for name in levels):
         raise SpecError(f"levels must be a list of column names, top down; found {shown(levels)}.")
@@ -171,7 +177,7 @@ def leaves(columns: Sequence[Column]) -> tuple[Integers, list[Integers]]:
 def _distinct(
     key: Integers, size: int, paths: Sequence[Integers], widths: Sequence[int]
 ) -> tuple[Integers, list[Integers]]:
-    """Number the distinct keys, and extend `paths` by the digits that the keys end in."""
+    """Number the distinct keys, and extend `paths` by their last digits."""
     node, found = recode(key, size)
     codes = []
     for width in reversed(widths):
@@ -183,7 +189,7 @@ def _distinct(
 def _nodes(
     levels: Sequence[str], columns: Sequence[Column], paths: Sequence[Integers]
 ) -> tuple[LevelIndex, ...]:
-    """Read the nodes of every level off the leaves' paths, which stand in order."""
+    """Derive the nodes of every level from the leaves' sorted paths."""
     nodes: list[LevelIndex] = []
     above = np.zeros(len(paths[0]), dtype=np.intp)  # each leaf's node on the level above
     first = np.arange(len(above)) == 0  # whether the leaf is the first one under its node

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import sparse
 
-from nestor.data.index.labels import as_text
-from nestor.data.index.ranks import Integers, fits_table, ranked, ranks, recode
-from nestor.data.index.text import encode_text, sorted_text
+from nestor.data.index.tree import as_text
 from nestor.errors import DataError, NestorError
 from nestor.errors.arguments import shown
 
@@ -24,6 +24,9 @@ _TIME_KINDS = frozenset(
     {"date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"}
 )
 _LABEL_KINDS = _NUMBER_KINDS | _TIME_KINDS | {"interval", "empty"}
+
+
+type Integers = NDArray[np.signedinteger[Any]]
 
 
 class Column(NamedTuple):
@@ -40,7 +43,7 @@ def encode(series: pd.Series[Any], name: str) -> Column:
     Raises
     ------
     DataError
-        The labels have no one type, so could neither be ordered nor told apart in print; or they
+        The labels have no common type, so cannot be ordered or distinguished in print; or they
         are no text that a file can hold.
     """
     try:
@@ -186,7 +189,7 @@ def _encode_others(series: pd.Series[Any], name: str, kind: str) -> Column:
 
 
 def _plain_labels(uniques: Any) -> pd.Index[Any]:
-    """Bring labels of nullable, Arrow and object columns to the type of a plain column."""
+    """Convert labels of nullable, Arrow and object columns to a plain column's type."""
     plain = getattr(uniques.dtype, "numpy_dtype", uniques.dtype)
     kind = getattr(plain, "kind", "O")
     if kind in "biu":
@@ -240,3 +243,135 @@ def _refuse_twins(distinct: pd.Index[Any], name: str) -> None:
     if (twin := text[text.duplicated()]).size:
         raise DataError(f"column {name!r} has different labels that both print as {twin.iloc[0]!r};"
                         " make them text that tells them apart.")  # fmt: skip
+
+
+# Looking rows up among known labels is faster than finding the labels, while they are few.
+_SAMPLE = 4096
+_FEW_LABELS = 256
+_ROWS_PER_SAMPLED = 16
+
+
+def encode_text(series: pd.Series[Any]) -> tuple[Integers, pd.Index[Any]]:
+    """Code a column of one of pandas' types for text.
+
+    Returns
+    -------
+    codes, distinct
+        Shape (N,), -1 where the key is missing; the labels in order of code points.
+    """
+    values = pa.array(series.array).cast(pa.large_string())
+    return _looked_up(values) or _found(values)
+
+
+def sorted_text(text: Any) -> tuple[NDArray[np.uint64], pd.Index[Any]]:
+    """Sort distinct labels by Arrow, whose byte order of UTF-8 is the order of code points.
+
+    Returns
+    -------
+    order, distinct
+        ``distinct`` is ``text[order]``.
+    """
+    order = pc.sort_indices(text)
+    return order.to_numpy(), pd.Index(text.take(order).to_pylist(), dtype=object)
+
+
+def _found(values: Any) -> tuple[Integers, pd.Index[Any]]:
+    """Code any column."""
+    encoded = values.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    order, distinct = sorted_text(encoded.dictionary)
+    codes = pc.take(pa.array(ranks(order)), encoded.indices, boundscheck=False)
+    return _filled(codes), distinct
+
+
+def _looked_up(values: Any) -> tuple[Integers, pd.Index[Any]] | None:
+    """Code a long column by the labels of a sample of rows; None if the sample misses a label."""
+    if len(values) < _ROWS_PER_SAMPLED * _SAMPLE:
+        return None
+    rows = np.linspace(0, len(values) - 1, _SAMPLE).astype(np.int64)
+    labels = values.take(pa.array(rows)).unique().drop_null()
+    if len(labels) > _FEW_LABELS:
+        return None
+    labels = labels.take(pc.sort_indices(labels))
+    codes = pc.index_in(values, value_set=labels)
+    if codes.null_count > values.null_count:  # a label was not in the sample
+        return None
+    return _filled(codes), pd.Index(labels.to_pylist(), dtype=object)
+
+
+def _filled(codes: Any) -> Integers:
+    if isinstance(codes, pa.ChunkedArray):
+        codes = codes.combine_chunks()
+    return np.asarray(codes.fill_null(-1).to_numpy())
+
+
+# A lookup table over all possible keys beats hashing while it has at most this many entries a row.
+TABLE_ENTRIES_PER_ROW = 4
+
+
+def fits_table(size: int, rows: int) -> bool:
+    """Whether a lookup table over `size` possible keys is worth its memory."""
+    return size <= TABLE_ENTRIES_PER_ROW * rows
+
+
+def narrow(n: int) -> type[np.int32 | np.int64]:
+    """Return the smallest type that counts to `n`; half the width is half the memory traffic."""
+    return np.int32 if n <= np.iinfo(np.int32).max else np.int64
+
+
+def recode(keys: Integers, size: int) -> tuple[Integers, Integers]:
+    """Give numbers to the distinct keys, all in [0, size), in ascending order.
+
+    Returns
+    -------
+    codes, found
+        ``found[codes]`` equals `keys`; `found` ascends.
+    """
+    if not fits_table(size, len(keys)):
+        return ranked(*pd.factorize(keys))
+    seen = np.zeros(size, dtype=np.bool_)
+    seen[keys.astype(np.intp, copy=False)] = True
+    found = np.flatnonzero(seen)
+    lookup = np.zeros(size, dtype=narrow(size))
+    lookup[found] = np.arange(len(found))
+    return take(lookup, keys), found
+
+
+def take(lookup: Integers, codes: Integers) -> Integers:
+    """Return ``lookup[codes]``; codes must not be negative.
+
+    Arrow reads narrow codes as they are, where NumPy widens them first.
+    """
+    taken = pc.take(pa.array(lookup), pa.array(codes), boundscheck=False)
+    return cast("Integers", taken.to_numpy())
+
+
+def ranked(codes: Integers, values: Any) -> tuple[Integers, Any]:
+    """Sort distinct values and point the codes to their new places; -1 stays."""
+    order = values.argsort()
+    return ranks(order, missing=True).take(codes), values[order]
+
+
+def ranks(order: NDArray[Any], *, missing: bool = False) -> Integers:
+    """Return the place of each value in a sorting order; with a last entry that serves code -1."""
+    lookup = np.full(len(order) + missing, -1, dtype=narrow(len(order)))
+    lookup[order] = np.arange(len(order))
+    return lookup
+
+
+def sorted_rows(leaf: Integers, n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the stable order of rows by leaf, and the rows per leaf.
+
+    A counting sort, linear in rows and leaves: transposing the sparse matrix that has row i's one
+    entry in column ``leaf[i]`` is just that, and several times faster than NumPy's stable sort of
+    wide integers.
+    """
+    rows = len(leaf)
+    if (leaf[1:] >= leaf[:-1]).all():
+        return np.arange(rows, dtype=np.intp), np.bincount(leaf, minlength=n)
+    small = narrow(rows)
+    ones = np.ones(rows, dtype=np.int8)
+    entries = (ones, leaf.astype(small, copy=False), np.arange(rows + 1, dtype=small))
+    by_leaf = sparse.csr_array(entries, shape=(rows, n)).tocsc()
+    return by_leaf.indices.astype(np.intp), np.diff(by_leaf.indptr).astype(np.intp)

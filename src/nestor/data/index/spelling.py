@@ -1,4 +1,4 @@
-"""Labels as a text file spells them, and what pandas' guess of a column's type would make of them."""
+"""Labels as a text file spells them, and how pandas' guess of a column's type would change them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTE = "nestor_respelt"
 def as_labels(text: pd.Series[Any]) -> pd.Series[Any]:
     """Return labels as numbers or truth values if all are plainly spelt, else as they are.
 
-    Two labels are never made one. The order of plain numbers is then that of numbers.
+    Two labels never become one. Plain numbers are then ordered as numbers.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _is_plain_number(word: str) -> bool:
 
 
 def may_change_labels(guess: pd.Series[Any]) -> bool:
-    """Whether a column, as pandas guessed it, could be one of labels that are spelt otherwise."""
+    """Whether a column whose type pandas guessed could hold labels that the file spells differently."""
     if guess.dtype.kind != "f":
         # Objects are truth values with gaps.
         return guess.dtype == object or guess.dtype.kind in "biu" or lost_gaps(guess)
@@ -90,7 +90,7 @@ def may_change_labels(guess: pd.Series[Any]) -> bool:
 
 
 def lost_gaps(guess: pd.Series[Any]) -> bool:
-    """Whether words for a missing value stand in a column of text, where they should be missing.
+    """Whether a text column holds words for a missing value that should have become missing.
 
     pandas 3.1 leaves them there beside whole numbers of 64 bits without a sign.
     """
@@ -100,7 +100,7 @@ def lost_gaps(guess: pd.Series[Any]) -> bool:
 def note_respelt(
     table: pd.DataFrame, texts: Mapping[str, pd.Series[Any]], source: str
 ) -> pd.DataFrame:
-    """Note in a table which columns would be other labels than their file's; see `refuse_respelt`.
+    """Record in a table which columns' labels differ from their file's spelling; see `refuse_respelt`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def note_respelt(
 
 
 def _changed(labels: pd.Series[Any], text: pd.Series[Any], guess: pd.Series[Any]) -> list[str]:
-    """Return two spellings that the guess makes one label of, or one that it changes, or none."""
+    """Return two spellings that the guess merges into one label, or one that it changes, or none."""
     if labels is not text and not _is_rounded(labels, guess):
         return []
     pairs = pd.DataFrame({"text": text.astype(object), "value": guess}).dropna()
@@ -141,7 +141,7 @@ def _is_rounded(labels: pd.Series[Any], guess: pd.Series[Any]) -> bool:
 
 
 def refuse_respelt(table: pd.DataFrame, levels: Sequence[str]) -> None:
-    """Refuse levels whose labels in the file became other ones when their type was guessed.
+    """Refuse levels whose labels changed when pandas guessed the column's type.
 
     Raises
     ------

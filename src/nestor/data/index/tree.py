@@ -4,19 +4,72 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nestor.data.index.labels import MISSING_LABEL, as_text, escaped
-from nestor.data.index.summary import IndexSummary, LevelSummary, ReusedLabels
 from nestor.errors import SpecError, display
 from nestor.errors.arguments import shown
 from nestor.errors.text import did_you_mean, listed, printable, shortened
 
-type Codes = NDArray[np.intp]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from nestor.stats.arrays import IntArray
+
+MISSING_LABEL = "(missing)"
+"""Label of the node that ``missing="group"`` makes of rows without a key."""
+
+
+def as_text(labels: pd.Index[Any]) -> NDArray[np.object_]:
+    """Print labels; floats that are all whole numbers print as such, as after a CSV's gaps."""
+    if labels.dtype.kind == "f":
+        values = labels.to_numpy()
+        if (np.abs(values) < 2**53).all() and (values == np.floor(values)).all():
+            values = values.astype(np.int64)
+        return values.astype(str).astype(object)  # the shortest text that reads back the same
+    return np.asarray(labels.astype(str), dtype=object)
+
+
+def escaped(text: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Put a backslash before every backslash and slash."""
+    series = pd.Series(text, dtype=object).str
+    escaped = series.replace("\\", "\\\\", regex=False).str.replace("/", "\\/", regex=False)
+    return np.asarray(escaped, dtype=object)
+
+
+@dataclass(frozen=True)
+class ReusedLabels:
+    """Labels of one level that occur under more than one parent, so name several nodes."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """Size of one level; ``children_per_parent`` is the mean over the nodes of the level above."""
+
+    name: str
+    nodes: int
+    children_per_parent: float
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """Summary of an index before fitting: counts of rows, levels from the top down."""
+
+    rows: int
+    levels: tuple[LevelSummary, ...]
+    min_rows_per_leaf: int
+    max_rows_per_leaf: int
+    single_row_leaves: int
+    reused_labels: Mapping[str, ReusedLabels]
+
 
 _SHOWN = 3
 
@@ -42,8 +95,8 @@ class LevelIndex:
     """
 
     name: str
-    parent: Codes
-    code: Codes
+    parent: IntArray
+    code: IntArray
     distinct: pd.Index[Any]
     above: LevelIndex | None = field(repr=False)
 
@@ -80,7 +133,7 @@ class LevelIndex:
         return cast("NDArray[np.object_]", self.above.paths[self.parent] + "/" + own)
 
     def _texts(self) -> NDArray[np.object_]:
-        """Return the distinct labels as text, and the one of missing keys."""
+        """Return the distinct labels as text, including the label of missing keys."""
         return np.append(as_text(self.distinct), np.array([MISSING_LABEL], dtype=object))
 
 
@@ -97,7 +150,7 @@ class TreeIndex:
     """
 
     levels: tuple[LevelIndex, ...]
-    rows_per_leaf: Codes
+    rows_per_leaf: IntArray
 
     def __repr__(self) -> str:
         nodes = [f"{level.n:,} {shortened(printable(level.name))}" for level in self.levels]
@@ -122,7 +175,7 @@ class TreeIndex:
         return tuple(level.name for level in self.levels)
 
     @cached_property
-    def starts(self) -> Codes:
+    def starts(self) -> IntArray:
         """Shape (n_leaves + 1,): leaf v has the sorted rows ``starts[v]:starts[v + 1]``."""
         return np.concatenate([[0], np.cumsum(self.rows_per_leaf)]).astype(np.intp)
 
@@ -140,7 +193,7 @@ class TreeIndex:
             raise SpecError(f"there is no level {level!r}; the levels are {known}.{meant}")
         return self.names.index(level)
 
-    def ancestor(self, level: str, of: str) -> Codes:
+    def ancestor(self, level: str, of: str) -> IntArray:
         """Return each node's ancestor on a level further up.
 
         Parameters
@@ -148,11 +201,11 @@ class TreeIndex:
         level
             Where the ancestors stand; `of` itself is allowed and gives each node.
         of
-            The level whose nodes are asked about, n of them.
+            The level of the n nodes.
 
         Returns
         -------
-        Codes
+        IntArray
             Shape (n,), non-decreasing.
 
         Raises
@@ -163,7 +216,7 @@ class TreeIndex:
         top, bottom = self.depth(level), self.depth(of)
         if top > bottom:
             raise SpecError(f"level {level!r} lies below {of!r} and holds no ancestors of it.")
-        nodes: Codes = np.arange(self.levels[bottom].n, dtype=np.intp)
+        nodes: IntArray = np.arange(self.levels[bottom].n, dtype=np.intp)
         for below in reversed(self.levels[top + 1 : bottom + 1]):
             nodes = below.parent[nodes]
         return nodes
@@ -213,5 +266,5 @@ class NestedIndex(TreeIndex):
         Shape (N,), non-decreasing: the leaf of each *sorted* row.
     """
 
-    order: Codes
-    leaf: Codes
+    order: IntArray
+    leaf: IntArray

@@ -1,13 +1,13 @@
-"""Leaf statistics: all that a gaussian likelihood needs to know of the rows of each leaf.
+"""Leaf statistics: the sufficient statistics of a gaussian likelihood, leaf by leaf.
 
-With X, y and Z the effects, the outcome less its offset and the covariates of one leaf, W its weights, let
+With X, y and Z the effects, the outcome minus its offset and the covariates of one leaf, W its weights, let
 m_y and M_z be weighted least-squares coefficients of y and of Z on X in that leaf, and U a square root,
 U'U = X'WX. What remains of y and Z is orthogonal to X, so that for any coefficients
 
     sum_i w_i (y_i - x_i' beta - z_i' gamma)^2
         = (1, -gamma)' S (1, -gamma) + sum over leaves |U (m_y - M_z gamma - beta)|^2,
 
-S being the cross-products of the remainders, summed over all leaves. This is the textbook decomposition of
+where S are the cross-products of the remainders, summed over leaves. This is the textbook decomposition of
 a residual sum of squares; unlike the equivalent A = X'WX, b = X'Wy, c = y'Wy it has no differences of large
 numbers, and stays exact where sigma is small beside the outcome.
 """
@@ -21,34 +21,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestor.data.statistics.least_squares import negligible, semidefinite_root, solve_root
-from nestor.data.statistics.magnitude import refuse_infinite, refuse_magnitude
-from nestor.data.statistics.sorted_rows import cut, sorted_moments
-from nestor.errors import Unsupported
+from nestor.data.statistics.moments import cut_leaves, sorted_moments
+from nestor.errors import DataError, Unsupported
 from nestor.errors.text import short_repr
 from nestor.model.names import INTERCEPT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
     from nestor.data.statistics.moments import Moments
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.model.spec import ModelSpec
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)
 class LeafStatistics:
-    """What a gaussian likelihood needs to know of N rows in n leaves; p effects, c covariates.
+    """Sufficient statistics of N rows in n leaves for a gaussian likelihood; p effects, c covariates.
 
     Parameters
     ----------
     root : ndarray, (n, p, p)
         U of the module's formulas: ``root[v].T @ root[v]`` is X'WX. A row of zeros for each direction in
-        which a leaf says nothing (fewer rows than effects, a constant predictor). It is triangular if the
-        intercept comes first or there is none.
+        which a leaf has no information (fewer rows than effects, a constant predictor). It is triangular if
+        the intercept comes first or there is none.
     fit : ndarray, (n, p, 1 + c)
-        Least-squares coefficients of the outcome less its offset, m_y, then of each covariate, M_z. In a
-        direction in which a leaf says nothing, those of all rows together.
+        Least-squares coefficients of the outcome minus its offset, m_y, then of each covariate, M_z. In a
+        direction in which a leaf has no information, the coefficients of all rows together.
     residual : ndarray, (1 + c, 1 + c)
         S: cross-products of what remains, the outcome first.
     rows_per_leaf : ndarray of int64, (n,)
@@ -137,7 +138,7 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
     y = rows.y if rows.offset is None else rows.y - rows.offset
     slopes = _slopes(effects)
     columns = [*(rows.X[:, j] for j in slopes), y, *rows.Z.T]
-    pieces, owner = cut(problem.index.starts)
+    pieces, owner = cut_leaves(problem.index.starts)
     found = sorted_moments(
         columns,
         rows.weights,
@@ -152,15 +153,17 @@ def leaf_statistics(problem: Problem) -> LeafStatistics:
         root, fit = solve(moments, effects)
         residual = found.residual
         if len(pieces) > len(problem.index.starts):
-            residual = residual + _between(*solve(found.moments, effects), fit[_leaf_of(owner)])
+            residual = residual + _between_pieces(
+                *solve(found.moments, effects), fit[_leaf_of(owner)]
+            )
     refuse_infinite(root, fit, residual)
     return LeafStatistics(root, fit, residual, moments.rows, moments.log_weights)
 
 
-def _between(root: FloatArray, fit: FloatArray, of_leaf: FloatArray) -> FloatArray:
-    """What the fits of a leaf's pieces leave less of its rows than the leaf's own fit does, (m, m).
+def _between_pieces(root: FloatArray, fit: FloatArray, of_leaf: FloatArray) -> FloatArray:
+    """Between-piece sum of squares, (m, m), added to the pooled within-piece residual.
 
-    By the formula of the module, for the rows of a piece: nothing is lost by subtracting large sums.
+    It is the module's formula for the rows of a piece, and needs no difference of large sums.
     """
     apart = root @ (fit - of_leaf)
     return np.asarray(np.einsum("npi,npj->ij", apart, apart))
@@ -172,10 +175,10 @@ def _leaf_of(owner: NDArray[np.intp]) -> NDArray[np.intp]:
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
 def from_moments(moments: Moments, effects: tuple[str, ...]) -> LeafStatistics:
-    """Leaf statistics from moments of the columns (slopes, outcome less offset, covariates).
+    """Leaf statistics from moments of the columns (slopes, outcome minus offset, covariates).
 
-    What remains of the outcome is a difference here: its rounding is 2^-53 of the outcome's variance in
-    leaves over that of the remainders, which is nothing unless they are a millionth of the outcome.
+    Residuals are a difference here. Their relative rounding error is 2^-53 times the outcome's variance
+    within leaves over the residual variance: negligible unless residuals are a millionth of the outcome.
     """
     root, fit = solve(moments, effects)
     q = len(_slopes(effects))
@@ -229,3 +232,63 @@ def _pooled_slopes(moments: Moments, q: int) -> FloatArray:
     if q == 0:
         return np.zeros((0, moments.cross.shape[0]))
     return pooled_fit(within[:, :q, :q], within[:, :q, q:])
+
+
+#: Smallest mean of squares: squares of deviations 256 times smaller are still normal numbers.
+_SMALLEST = float(np.finfo(np.float64).tiny) * 2**16
+
+
+def refuse_magnitude(
+    spec: ModelSpec,
+    terms: Sequence[str | None],
+    moments: Moments,
+    all_zero: Callable[[int], bool],
+) -> None:
+    """Refuse columns whose moments overflow, or underflow to zero.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The description, for the name of the weights.
+    terms : sequence of d str or None
+        Names of the columns; None is the outcome.
+    moments : Moments
+        Of d columns in n leaves.
+    all_zero : callable
+        Whether a column, by its number, is zero in every row.
+
+    Raises
+    ------
+    DataError
+        If the sum of weights, or of a column's weighted squares, is too large or too small.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        weight = moments.weight.sum()
+        about_mean = np.einsum("iin->in", moments.cross)
+        squares = (about_mean + moments.weight * moments.mean**2).sum(axis=1)
+    smallest = _SMALLEST * int(moments.rows.sum())
+    if not smallest <= weight < np.inf:
+        raise _refusal(f"weights column {spec.weights!r}", weight, "sum", "column")
+    what = "column" if spec.weights is None else "column or the weights"
+    for j, term in enumerate(terms):
+        if smallest <= squares[j] < np.inf or (squares[j] == 0 and all_zero(j)):
+            continue
+        name = "the outcome" if term is None else f"predictor {term!r}"
+        raise _refusal(name, squares[j], "sum of squares", what)
+
+
+def _refusal(name: str, found: float, what: str, scaled: str) -> DataError:
+    size = "small" if found < 1 else "large"
+    return DataError(
+        f"{name} is too {size} for its {what} to be held in double precision ({found:g}). "
+        f"Rescale the {scaled}."
+    )
+
+
+def refuse_infinite(*arrays: np.ndarray) -> None:
+    """Refuse leaf statistics that are not finite although the sums behind them are."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise DataError(
+            "a leaf's least-squares coefficients are too large for double precision: there the "
+            "outcome is too large for predictors that are too small. Rescale the columns."
+        )

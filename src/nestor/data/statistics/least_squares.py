@@ -1,4 +1,4 @@
-"""Least squares in many leaves at once, where some of them say nothing in some directions."""
+"""Least squares in many leaves at once, some of which are rank-deficient."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
 def negligible(weight: FloatArray, mean: FloatArray) -> FloatArray:
-    """Sums of squares that are only what rounding of a constant predictor's mean left.
+    """Bound below which a sum of squares is the rounding error of a constant predictor's mean.
 
     Shapes (n,) and (q, n) to (q, n).
     """
@@ -23,7 +22,7 @@ def negligible(weight: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def semidefinite_root(S: FloatArray, nothing: FloatArray) -> FloatArray:
-    """Upper U of U'U = S, (q, q, n); a row of zeros where no more than `nothing`, (q, n), is left."""
+    """Upper U of U'U = S, (q, q, n); a row of zeros where a pivot is at most `nothing`, (q, n)."""
     q = len(S)
     U = np.zeros_like(S)
     for j in range(q):

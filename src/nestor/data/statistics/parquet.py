@@ -13,10 +13,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nestor.data.index.growing import refuse_labels
+from nestor.data.index.growing_tree import refuse_labels
 from nestor.data.rows import refuse_two_intercepts
-from nestor.data.statistics.columns import missing_columns, number_columns, refuse_spec, refuse_type
-from nestor.data.statistics.streaming import Batch
+from nestor.data.statistics.streaming import (
+    Batch,
+    missing_columns,
+    number_columns,
+    refuse_spec,
+    refuse_type,
+)
 from nestor.errors import DataError
 from nestor.errors.arguments import path as as_path
 from nestor.errors.arguments import whole
@@ -34,7 +39,7 @@ _MOST_OTHERS = 1000
 
 @dataclass(frozen=True)
 class _File:
-    """A file that has been looked at.
+    """A file whose schema has been read.
 
     Parameters
     ----------
@@ -69,14 +74,14 @@ def read_parquet(
     batch_rows: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Batch]:
-    """Look at all files, then read the columns that a description needs.
+    """Check the schemas of all files, then read the columns that a description needs.
 
     Parameters
     ----------
     spec : ModelSpec
         The description.
     path : path or sequence of paths
-        A file, files, or a folder of files ``*.parquet``, of which those are left out whose own name or
+        A file, files, or a folder of files ``*.parquet``, without those whose own name or
         folder begins with "." or "_".
     batch_rows : int
         Rows of a batch, at most.
@@ -160,7 +165,7 @@ def _files(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a data set, without what writers leave beside them, as `pyarrow.dataset` does.
+    """Yield the files of a data set, without hidden files and markers, as `pyarrow.dataset` does.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
     """
     others = 0
     for here, folders, files in os.walk(folder, onerror=_refuse_folder):
-        # In place: what is left out is not walked into. Spark gives folders the names of files.
+        # In place: os.walk then skips the other folders. Spark gives folders the names of files.
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in files:
             if name.startswith((".", "_")):
@@ -227,7 +232,7 @@ def _check(
 
 
 def _hint(file: _File, wanted: Sequence[str]) -> str:
-    """Say where a column is that a file lacks, if its values are in the names of folders."""
+    """Say that a column missing in a file has its values in the names of folders, if so."""
     for name in wanted:
         folder = next((p for p in file.path.parts[:-1] if p.startswith(f"{name}=")), None)
         if folder is not None and name not in file.schema.names:

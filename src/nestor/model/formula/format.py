@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nestor.errors import SpecError
-from nestor.model.formula.bars import bar, bars_by_effect, bars_by_level, summed
 from nestor.model.formula.parse import parse_formula
+from nestor.model.formula.parts import bar, bars_by_effect, bars_by_level, summed
 from nestor.model.terms import INTERCEPT, quoted
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def format_formula(parsed: ParsedFormula) -> str:
 
 
 def _order_of_mention(parsed: ParsedFormula) -> list[str]:
-    """Merge the orders of the fixed part and of all levels into one; empty where they disagree."""
+    """Merge the effects' orders in the fixed part and in all levels; empty if they contradict each other."""
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for effects in (parsed.population, *(level.effects for level in parsed.levels)):
         for effect in effects:

@@ -1,7 +1,6 @@
 """Terms of a formula: products of columns and transforms, parsed from text, evaluated on a table."""
 
-from nestor.model.terms.columns import numeric_column
-from nestor.model.terms.evaluation import evaluate, is_constant
+from nestor.model.terms.evaluation import evaluate, is_constant, numeric_column
 from nestor.model.terms.parse import parse_term
 from nestor.model.terms.term import (
     INTERCEPT,

@@ -1,4 +1,4 @@
-"""What a term is: a product of columns, transforms and powers, with one canonical text."""
+"""Terms: products of columns, transforms and powers, with one canonical text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Convergence and precision of Markov chain draws, for thousands of scalars at once.
 
 Every function takes draws of shape (chain, draw, scalar) and returns one number per scalar.
-The definitions are those of ArviZ (`arviz_stats`), which follow Vehtari, Gelman, Simpson,
+The definitions are ArviZ's (`arviz_stats`), which follow Vehtari, Gelman, Simpson,
 Carpenter and Buerkner, "Rank-normalization, folding, and localization" (Bayesian Analysis,
 2021). They are computed here because ArviZ visits the scalars one by one.
 

@@ -1,10 +1,15 @@
 """Effective sample size from autocovariances, for many scalars at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft
 
-type FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from nestor.stats.arrays import FloatArray
+
 
 #: Lags computed from products before a transform computes them all, which costs as much as forty.
 _FIRST_LAGS = (8, 24)
@@ -17,7 +22,7 @@ def mean_autocovariance(centred: FloatArray) -> FloatArray:
     Parameters
     ----------
     centred
-        Chains less their means, shape (scalar, chain, draw).
+        Chains minus their means, shape (scalar, chain, draw).
 
     Returns
     -------
@@ -40,12 +45,12 @@ def mean_autocovariance(centred: FloatArray) -> FloatArray:
 
 
 def first_autocovariances(centred: FloatArray, n_lag: int) -> FloatArray:
-    """Autocovariance at the first lags, as `mean_autocovariance`, from the products themselves.
+    """Autocovariance at the first lags, as in `mean_autocovariance`, from direct products.
 
     Parameters
     ----------
     centred
-        Chains less their means, shape (scalar, chain, draw).
+        Chains minus their means, shape (scalar, chain, draw).
     n_lag
         How many lags, at most the number of draws.
 
@@ -135,7 +140,7 @@ def effective_size(chains: FloatArray) -> FloatArray:
 def _times(centred: FloatArray, between: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the autocorrelation time and the variance within chains, each of shape (scalar,).
 
-    The sum ends within a few lags in chains that mix: every lag is computed for the others only.
+    In chains that mix the sum ends within a few lags: all lags are computed for the other scalars only.
     """
     n_scalar, _, n_draw = centred.shape
     time, variance = np.empty(n_scalar), np.empty(n_scalar)

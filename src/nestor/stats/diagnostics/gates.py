@@ -1,21 +1,31 @@
-"""The gates: what a run must show before its numbers are compared with anything."""
+"""The convergence gates that a run must pass before its numbers are compared."""
+
+from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nestor.errors import DataError
-from nestor.stats.diagnostics.chains import energy_slope, out_of_order, repeated_draws, step_sizes
+from nestor.stats.diagnostics.chain_checks import (
+    energy_slope,
+    out_of_order,
+    repeated_draws,
+    step_sizes,
+)
 from nestor.stats.diagnostics.estimators import as_draws, bfmi
-from nestor.stats.diagnostics.plain import as_plain
 from nestor.stats.diagnostics.summaries import Summaries, summaries
+from nestor.stats.plain import as_plain
 
-type FloatArray = NDArray[np.float64]
-type BoolArray = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from nestor.stats.arrays import BoolArray, FloatArray
+
 
 RHAT_BOUND = 1.01
 # With thousands of coefficients the largest R-hat of perfect chains passes 1.01 by chance.
@@ -51,7 +61,7 @@ class Gates:
     failures
         One sentence per failed gate, naming the worst scalar or chain.
     notes
-        What was not available or is reported without being a failure.
+        Checks that were not possible, and facts that are no failure.
     rhat_max
         Largest R-hat of population, scale and family scalars.
     rhat_node_max, rhat_node_p99
@@ -104,7 +114,7 @@ class Gates:
         return f"Gates(failed: {'; '.join(self.failures[:2])}{more})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data; what is not a finite number is None."""
+        """Return the result as plain data; numbers that are not finite become None."""
         plain: dict[str, Any] = as_plain(self)
         return plain
 
@@ -149,7 +159,7 @@ def gates(
     step_size
         Of each trajectory, shape (chain, draw), or None if the sampler does not report it.
     settings
-        The sampler's; see `nestor.stats.diagnostics.chains.step_sizes`.
+        The sampler's; see `nestor.stats.diagnostics.chain_checks.step_sizes`.
     dtype
         In which the sampler computed: "float64" or "float32".
 
@@ -190,14 +200,14 @@ def chain_failures(
     is_scale: ArrayLike | None,
     dtype: str,
 ) -> list[tuple[str, str]]:
-    """Say why draws are no chains as a sampler leaves them; see `nestor.stats.diagnostics.chains`.
+    """Say why draws are not genuine chains; see `nestor.stats.diagnostics.chain_checks`.
 
     Parameters
     ----------
     draws
         Shape (chain, draw, scalar).
     stats
-        Of energy, lp, diverging and step_size those that the sampler reports, shape (chain, draw).
+        The ones of energy, lp, diverging and step_size that the sampler reports, shape (chain, draw).
     settings, is_scale, dtype
         As in `gates`.
 
@@ -232,7 +242,7 @@ def gates_of(
     diverging: ArrayLike | None = None,
     saturated: ArrayLike | None = None,
 ) -> Gates:
-    """Check one run as `gates` does, from summaries that are there already.
+    """Check one run as `gates` does, from existing summaries.
 
     Draws that repeat, energies out of order and step sizes cannot be seen in summaries; only `gates`
     finds them.
@@ -293,7 +303,7 @@ def _named_gate(name: str, sentences: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _missing_notes(stats: Mapping[str, NDArray[Any]]) -> Iterator[str]:
-    """What was not checked of a sampler with trajectories; one without has no energies, which is said."""
+    """Notes on checks that were skipped because a Hamiltonian sampler does not report lp or step sizes."""
     if "energy" not in stats:
         return
     if "lp" not in stats:
@@ -378,7 +388,7 @@ def _ess_failures(kind: str, ess: FloatArray, labels: list[str]) -> Iterator[str
 
 
 def _capped(summary: Summaries) -> Iterator[str]:
-    """Say that even the smallest bulk ESS is as large as its estimator can make it, n log10 n."""
+    """Note that even the smallest bulk ESS is at its estimator's upper bound, n log10 n."""
     # Chains are split into halves, without a middle draw.
     size = 2 * summary.n_chain * (summary.n_draw // 2)
     if size < 2 or not summary.ess_bulk.size:
@@ -400,7 +410,7 @@ def _ebfmi_failures(ebfmi: FloatArray) -> Iterator[str]:
 
 
 def _identical_chains(draws: NDArray[Any]) -> Iterator[str]:
-    """Name each chain that repeats an earlier one, with the first that it repeats."""
+    """Report each chain that is a copy of an earlier one, with the first such chain."""
     if 0 in draws.shape:
         return
     first: dict[bytes, int] = {}
@@ -414,7 +424,7 @@ def _identical_chains(draws: NDArray[Any]) -> Iterator[str]:
 
 
 def _worst(values: FloatArray) -> int | None:
-    """Position of the largest value, nan set aside; None if there is none."""
+    """Position of the largest value, ignoring nan; None if all are nan."""
     known = ~np.isnan(values)
     return int(np.argmax(np.where(known, values, -np.inf))) if known.any() else None
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.estimators import as_draws, over_scalars
 
 if TYPE_CHECKING:
-    from nestor.stats.diagnostics.block import Block
+    from numpy.typing import ArrayLike, NDArray
 
-type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+    from nestor.stats.diagnostics.estimators import Block
+
 
 PROBS = (0.05, 0.5, 0.95)
 QUANTITIES = ("mean", "sd", "q05", "q50", "q95")
@@ -22,7 +23,7 @@ QUANTITIES = ("mean", "sd", "q05", "q50", "q95")
 
 @dataclass(frozen=True, eq=False)
 class Summaries:
-    """What is compared between contenders, and the gates' inputs, for every scalar.
+    """Estimates with Monte Carlo errors, and the gates' inputs, for every scalar.
 
     Parameters
     ----------

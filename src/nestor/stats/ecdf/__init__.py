@@ -6,7 +6,7 @@ applications in goodness-of-fit evaluation and multiple sample comparison", Stat
 can be corrected.
 """
 
-from nestor.stats.ecdf.table import Band
+from nestor.stats.ecdf.null_distribution import Band
 from nestor.stats.ecdf.two_sample import (
     TwoSampleTest,
     ecdf_difference,

@@ -10,22 +10,22 @@ import numpy as np
 from scipy.special import gammaln
 
 from nestor.errors import DataError
-from nestor.stats.ecdf.table import (
+from nestor.stats.ecdf.null_distribution import (
     REACH,
     TIE,
     Band,
     NullTable,
     check_level,
+    columns_inside,
     grid_over,
-    inside,
     log_two_sided,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
+    from nestor.stats.arrays import FloatArray, IntArray
+
 
 _GRID_PART = 170  # columns of the table followed together
 _BLOCK_VALUES = 400_000  # pooled values per block: a few arrays of these stay near the processor
@@ -44,7 +44,7 @@ class TwoSampleTest:
     p_values
         Of each quantity, uncorrected, shape (quantity,).
     difference
-        Where it is largest, the ECDF of a less that of b, shape (quantity,).
+        The largest difference of the two ECDFs, a minus b, with its sign, shape (quantity,).
     at
         Fraction of the pooled sample at which that is, shape (quantity,).
     """
@@ -57,8 +57,8 @@ class TwoSampleTest:
 
 
 @dataclass(frozen=True, eq=False)
-class _Law:
-    """Of the number of a's among the first m pooled values, m = 0 .. 2n.
+class _NullDistribution:
+    """Null distribution of the number of a's among the first m pooled values, m = 0 .. 2n.
 
     `log_pointwise` (m, window) holds counts `first` (m,) and following.
     """
@@ -69,7 +69,7 @@ class _Law:
 
 
 def two_sample_test(a: ArrayLike, b: ArrayLike) -> TwoSampleTest:
-    """Test whether two samples come from one distribution, each quantity for itself.
+    """Test whether two samples come from one distribution, separately for each quantity.
 
     Along the pooled order, the number of a's among the first m values is hypergeometric if there is
     no difference. The p-value is the probability that the smallest of the pointwise two-sided
@@ -109,7 +109,7 @@ def two_sample_test(a: ArrayLike, b: ArrayLike) -> TwoSampleTest:
 
 
 def two_sample_band(n: int, level: float) -> Band:
-    """Band that the difference of two ECDFs leaves with a probability of at most the level.
+    """Simultaneous band for the difference of two ECDFs: left with a probability of at most the level.
 
     It leaves the band exactly if `two_sample_test` finds a p-value of at most the level.
 
@@ -123,7 +123,7 @@ def two_sample_band(n: int, level: float) -> Band:
     Returns
     -------
     Band
-        Points m / 2n for m = 0 .. 2n, and the bounds of the ECDF of a less that of b there.
+        Points m / 2n for m = 0 .. 2n, and the bounds of the difference of ECDFs, a minus b, there.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def two_sample_band(n: int, level: float) -> Band:
         raise DataError("there are no draws to compare")
     law = _law(n)
     cutoff, attained = law.null.cutoff(level)
-    low, high = inside(law.log_pointwise, cutoff)
+    low, high = columns_inside(law.log_pointwise, cutoff)
     first = np.arange(2 * n + 1)
     return Band(
         points=first / (2 * n),
@@ -147,7 +147,7 @@ def two_sample_band(n: int, level: float) -> Band:
 
 
 def ecdf_difference(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """ECDF of a less that of b, of one quantity, where blocks of equal values end.
+    """Difference of two ECDFs, a minus b, of one quantity, where blocks of equal values end.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _pooled_counts(a: FloatArray, b: FloatArray) -> tuple[IntArray, NDArray[np.b
     return counts, ends
 
 
-def _smallest(law: _Law, counts: IntArray, ends: NDArray[np.bool_]) -> FloatArray:
+def _smallest(law: _NullDistribution, counts: IntArray, ends: NDArray[np.bool_]) -> FloatArray:
     width = law.log_pointwise.shape[1]
     column = np.clip(counts - law.first[1:], 0, width - 1)
     column += width * np.arange(1, law.first.size)
@@ -204,13 +204,15 @@ def _widest(counts: IntArray, ends: NDArray[np.bool_]) -> tuple[FloatArray, Floa
 
 
 @lru_cache(maxsize=32)
-def _law(n: int) -> _Law:
+def _law(n: int) -> _NullDistribution:
     half = min(n, int(np.ceil(REACH * np.sqrt(n / 8))) + 1)
     m = np.arange(2 * n + 1)
     first = m // 2 - half
     log_pointwise = log_two_sided(_hypergeometric(n, m[:, None], first[:, None], 2 * half + 1))
     grid = grid_over(log_pointwise)
-    return _Law(first, log_pointwise, NullTable(grid, _p_leaving(n, first, log_pointwise, grid)))
+    return _NullDistribution(
+        first, log_pointwise, NullTable(grid, _p_leaving(n, first, log_pointwise, grid))
+    )
 
 
 def _hypergeometric(n: int, m: IntArray, first: IntArray, width: int) -> FloatArray:
@@ -245,7 +247,7 @@ def _p_leaving(n: int, first: IntArray, log_pointwise: FloatArray, grid: FloatAr
 
 
 def _leaving(n: int, first: IntArray, log_pointwise: FloatArray, grid: FloatArray) -> FloatArray:
-    """Follow the probability of the paths that have stayed inside.
+    """Probability of leaving the band, from the probabilities of the paths still inside.
 
     What leaves is summed, so that small probabilities are not differences of large ones.
     """

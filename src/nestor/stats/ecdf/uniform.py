@@ -10,22 +10,21 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from nestor.errors import DataError
-from nestor.stats.ecdf.table import (
+from nestor.stats.ecdf.null_distribution import (
     REACH,
     TIE,
     Band,
     NullTable,
     check_level,
+    columns_inside,
     grid_over,
-    inside,
     log_two_sided,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
+    from nestor.stats.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class UniformTest:
     p_values
         Of each quantity, uncorrected, shape (quantity,).
     difference
-        Where it is largest, the ECDF less that of the uniform distribution, shape (quantity,).
+        The largest difference between ECDF and uniform distribution, with its sign, shape (quantity,).
     at
         Fraction of the ranks at which that is, shape (quantity,).
     """
@@ -55,8 +54,8 @@ class UniformTest:
 
 
 @dataclass(frozen=True, eq=False)
-class _Law:
-    """Of the counts below each of the evaluation points i / n_ranks, i = 1 .. n_ranks - 1.
+class _NullDistribution:
+    """Null distribution of the counts below each evaluation point i / n_ranks, i = 1 .. n_ranks - 1.
 
     `log_pointwise` (point, window) holds counts `first` (point,) and following.
     """
@@ -67,7 +66,7 @@ class _Law:
 
 
 def uniform_test(ranks: ArrayLike, n_ranks: int) -> UniformTest:
-    """Test ranks for uniformity on 0 .. n_ranks - 1, each quantity for itself.
+    """Test ranks for uniformity on 0 .. n_ranks - 1, separately for each quantity.
 
     The ECDF is evaluated at every i / n_ranks. The p-value is the probability, under uniformity and
     independence, that its smallest pointwise (binomial, two-sided) p-value is at most the one found
@@ -114,7 +113,7 @@ def uniform_test(ranks: ArrayLike, n_ranks: int) -> UniformTest:
 
 
 def uniform_band(n_simulations: int, n_ranks: int, level: float) -> Band:
-    """Band that the whole ECDF of uniform ranks leaves with a probability of at most the level.
+    """Simultaneous band for the ECDF of uniform ranks: left with a probability of at most the level.
 
     An ECDF leaves it exactly if `uniform_test` finds a p-value of at most the level.
 
@@ -141,7 +140,7 @@ def uniform_band(n_simulations: int, n_ranks: int, level: float) -> Band:
     _check_sizes(n_simulations, n_ranks)
     law = _law(n_simulations, n_ranks)
     cutoff, attained = law.null.cutoff(level)
-    low, high = inside(law.log_pointwise, cutoff)
+    low, high = columns_inside(law.log_pointwise, cutoff)
     return Band(
         points=np.arange(1, n_ranks) / n_ranks,
         lower=(law.first + low) / n_simulations,
@@ -161,7 +160,7 @@ def uniform_counts(ranks: NDArray[np.integer], n_ranks: int) -> IntArray:
 
 
 @lru_cache(maxsize=16)
-def _law(n_simulations: int, n_ranks: int) -> _Law:
+def _law(n_simulations: int, n_ranks: int) -> _NullDistribution:
     points = np.arange(1, n_ranks)
     half = min(n_simulations, int(np.ceil(REACH * np.sqrt(n_simulations) / 2)) + 1)
     first = n_simulations * points // n_ranks - half
@@ -169,7 +168,7 @@ def _law(n_simulations: int, n_ranks: int) -> _Law:
     log_pointwise = log_two_sided(_binomial(n_simulations, counts, points[:, None] / n_ranks))
     grid = grid_over(log_pointwise)
     p_value = _p_leaving(n_simulations, n_ranks, first, log_pointwise, grid)
-    return _Law(first, log_pointwise, NullTable(grid, p_value))
+    return _NullDistribution(first, log_pointwise, NullTable(grid, p_value))
 
 
 def _binomial(n: int, counts: IntArray, prob: FloatArray) -> FloatArray:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from nestor.agreement.comparison import Comparison
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.shape import ShapeResult
+    from nestor.bench.statistics import BenchStatistics
     from nestor.data.problem import Problem
     from nestor.stats.diagnostics.summaries import Summaries
 
@@ -343,18 +343,18 @@ def save_agreement(comparison: Comparison, folder: Path) -> list[Path]:
     return write_all(pictures(comparison), folder)
 
 
-def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write the pictures that a benchmark's table gives, each whole or not at all.
+def save_bench_plots(statistics: BenchStatistics, folder: Path) -> list[Path]:
+    """Write the pictures that a benchmark's results give, each whole or not at all.
 
     For each track ``time-TRACK.png`` and ``phases-TRACK.png`` (of the largest size, where there are
     several), ``growth-TRACK.png`` where there are two sizes or more, and ``rates-cores-TRACK.png`` or
-    ``rates-chains-TRACK.png`` where a contender had several numbers of them. Where a table holds several
+    ``rates-chains-TRACK.png`` where a contender had several numbers of them. Where there are several
     scenarios, the scenario's name comes first. A contender has the same pen in all of them.
 
     Parameters
     ----------
-    table : DataFrame
-        Results; columns of `nestor.bench.columns`.
+    statistics : BenchStatistics
+        Of the results.
     folder : Path
         Where to; it must exist.
 
@@ -374,7 +374,7 @@ def save_bench_plots(table: pd.DataFrame, folder: Path) -> list[Path]:
     from nestor.views.plots.bench_pictures import bench_pictures
     from nestor.views.plots.save import write_all
 
-    return write_all(bench_pictures(table), folder)
+    return write_all(bench_pictures(statistics), folder)
 
 
 def _require_matplotlib() -> None:

@@ -15,8 +15,8 @@ from nestor.views.plots.text import label
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nestor.bench.aggregate import GroupSummary
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
+    from nestor.bench.groups import GroupSummary
 
 _MANY_DECADES = 2.5
 _LEAST_LABELS = 2
@@ -160,7 +160,7 @@ def legend_below(axis: Any, handles: Sequence[Any], ncols: int = 7) -> None:
     )
 
 
-def error_bar(found: Estimate, value: float) -> list[list[float]] | None:
+def error_bar(found: MedianInterval, value: float) -> list[list[float]] | None:
     """Distances to the ends of an interval, for matplotlib; an end that is open is not drawn."""
     if found.low is None and found.high is None:
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
-from nestor.bench.bootstrap import Estimate
+from nestor.bench.bootstrap import MedianInterval
 from nestor.views.format import COLD, count, exponent
 from nestor.views.plots.bench_axis import (
     TrackTable,
@@ -23,8 +23,9 @@ from nestor.views.plots.text import label
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nestor.bench.aggregate import GroupSummary
-    from nestor.bench.growth import Crossover, Growth
+    from nestor.bench.crossover import Crossover
+    from nestor.bench.groups import GroupSummary
+    from nestor.bench.growth import Growth
     from nestor.views.plots.canvas import Pen
 
 _PANEL = (4.8, 3.1)  # inches
@@ -205,7 +206,7 @@ def _curves(table: TrackTable, over: str = "") -> Mapping[str, list[GroupSummary
     return found
 
 
-def _curve(axis: Any, points: Sequence[tuple[float, Estimate]], pen: Pen, name: str) -> None:
+def _curve(axis: Any, points: Sequence[tuple[float, MedianInterval]], pen: Pen, name: str) -> None:
     known = [(x, found) for x, found in points if found.value]
     axis.plot(
         [x for x, _ in known],
@@ -234,19 +235,19 @@ def _curve(axis: Any, points: Sequence[tuple[float, Estimate]], pen: Pen, name: 
             )
 
 
-def _estimate(one: GroupSummary, metric: str) -> Estimate:
+def _estimate(one: GroupSummary, metric: str) -> MedianInterval:
     if metric != "sampling_s_per_gradient":
         return one.estimates[metric]
     rate = one.estimates["gradients_per_s"]
     value, low, high = (1 / x if x else None for x in (rate.value, rate.high, rate.low))
-    return Estimate(value, low, high, rate.n, rate.n_censored, None)
+    return MedianInterval(value, low, high, rate.n, rate.n_censored, None)
 
 
-def _scaled(found: Estimate, divisor: float) -> Estimate:
+def _scaled(found: MedianInterval, divisor: float) -> MedianInterval:
     ends = (found.value, found.low, found.high)
     value, low, high = (None if x is None else x / divisor for x in ends)
     at_least = None if found.at_least is None else found.at_least / divisor
-    return Estimate(value, low, high, found.n, found.n_censored, at_least)
+    return MedianInterval(value, low, high, found.n, found.n_censored, at_least)
 
 
 def _log_log(axis: Any) -> None:

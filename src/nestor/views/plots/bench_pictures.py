@@ -6,8 +6,6 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nestor.bench.aggregate import aggregate
-from nestor.bench.growth import crossovers, growth
 from nestor.views.plots.bench_axis import TrackTable
 from nestor.views.plots.bench_curves import growth_curves, rate_curves
 from nestor.views.plots.bench_times import phase_bars, time_bars
@@ -17,15 +15,15 @@ from nestor.views.plots.text import file_stems
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pandas as pd
+    from nestor.bench.crossover import Crossover
+    from nestor.bench.growth import Growth
+    from nestor.bench.statistics import BenchStatistics
 
-    from nestor.bench.growth import Crossover, Growth
 
-
-def bench_pictures(table: pd.DataFrame) -> dict[str, Callable[[], Picture]]:
+def bench_pictures(statistics: BenchStatistics) -> dict[str, Callable[[], Picture]]:
     """Return what draws each picture, by its name; see `nestor.views.plots.save_bench_plots`."""
-    tracks = track_tables(table)
-    fits, crossings = growth(table), crossovers(table)
+    tracks = track_tables(statistics)
+    fits, crossings = statistics.growth, statistics.crossovers
     stems = file_stems(dict.fromkeys(one.scenario for one in tracks))
     pictures: dict[str, Callable[[], Picture]] = {}
     for track in tracks:
@@ -35,9 +33,9 @@ def bench_pictures(table: pd.DataFrame) -> dict[str, Callable[[], Picture]]:
     return pictures
 
 
-def track_tables(table: pd.DataFrame) -> list[TrackTable]:
-    """Split a table into tracks of scenarios, each contender with one pen in all of them."""
-    summaries = aggregate(table)
+def track_tables(statistics: BenchStatistics) -> list[TrackTable]:
+    """Split results into tracks of scenarios, each contender with one pen in all of them."""
+    summaries = statistics.summaries
     looks = pens(dict.fromkeys(one.key.contender for one in summaries))
     return [
         TrackTable(scenario, track, tuple(members), looks)

@@ -24,8 +24,8 @@ from nestor.views.plots.text import label
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nestor.bench.aggregate import GroupSummary
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
+    from nestor.bench.groups import GroupSummary
 
 _ROW, _TALL = 0.62, 0.34  # inches of a group, and share of it that a bar takes
 _TIMES = {
@@ -73,12 +73,14 @@ def _drawn(shown: Sequence[GroupSummary]) -> list[float]:
     return [value for pair in ends for value in pair if value]
 
 
-def _end(found: Estimate) -> float | None:
+def _end(found: MedianInterval) -> float | None:
     """How far a bar goes; None where neither the median nor a bound is known."""
     return found.value or found.at_least
 
 
-def _time_bar(axis: Any, y: float, one: GroupSummary, found: Estimate, colour: object) -> None:
+def _time_bar(
+    axis: Any, y: float, one: GroupSummary, found: MedianInterval, colour: object
+) -> None:
     if found.value is not None:
         axis.barh(y, found.value, height=_TALL, color=colour)
         error = error_bar(found, found.value)

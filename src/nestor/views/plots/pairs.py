@@ -6,7 +6,8 @@ from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from nestor.agreement.pairing import Pairing
+from nestor.agreement.engine_result import EngineResult
+from nestor.agreement.pair_judge import PairJudge
 from nestor.errors import DataError
 from nestor.views.plots.densities import densities
 from nestor.views.plots.differences import differences
@@ -15,7 +16,8 @@ from nestor.views.plots.rank_ecdf import rank_ecdf
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.comparison import Comparison
+    from nestor.agreement.engine_result import EngineRow
     from nestor.agreement.verdict import PairResult
     from nestor.views.plots.canvas import Picture
 
@@ -50,10 +52,7 @@ def pair_differences(
     comparison: Comparison, a: EngineRow, b: EngineRow, pair: PairResult
 ) -> Picture:
     """Differences of means and sds of a pair; see `nestor.views.plots.plot_differences`."""
-    if a.summaries is None or b.summaries is None:
-        raise DataError(
-            f"{a.name} and {b.name} have not both returned draws: nothing can be drawn."
-        )
+    a, b = _with_draws(a, b)
     quantities = comparison.quantities
     return differences(
         (a.name, b.name),
@@ -66,12 +65,21 @@ def pair_differences(
     )
 
 
+def _with_draws(a: EngineRow, b: EngineRow) -> tuple[EngineResult, EngineResult]:
+    if not (isinstance(a, EngineResult) and isinstance(b, EngineResult)):
+        raise DataError(
+            f"{a.name} and {b.name} have not both returned draws: nothing can be drawn."
+        )
+    return a, b
+
+
 def pair_rank_ecdf(comparison: Comparison, a: EngineRow, b: EngineRow, pair: PairResult) -> Picture:
     """Rank ECDFs of a pair; see `nestor.views.plots.plot_rank_ecdf`."""
     if pair.shape is None or pair.shape.n_tests == 0:
         raise DataError(f"the shapes of {a.name} and {b.name} could not be compared.")
-    pairing = Pairing(comparison.problem, comparison.criteria)
-    draws = pairing.draws(a), pairing.draws(b)
+    a, b = _with_draws(a, b)
+    judge = PairJudge(comparison.problem, comparison.criteria)
+    draws = judge.draws(a), judge.draws(b)
     return rank_ecdf((a.name, b.name), *draws, comparison.quantities.labels, pair.shape, 9)
 
 
@@ -86,7 +94,7 @@ def pictures(comparison: Comparison) -> dict[str, Callable[[], Picture]]:
         if len(comparison.rows) > 2:
             tail = f"-{a.contender.file_stem}-{b.contender.file_stem}"
             tail = tail if len(tail.encode()) < _LONGEST else f"-{i + 1}-{j + 1}"
-        if a.summaries is not None and b.summaries is not None:
+        if isinstance(a, EngineResult) and isinstance(b, EngineResult):
             found[f"differences{tail}"] = partial(pair_differences, comparison, a, b, pair)
         if pair.shape is not None and pair.shape.n_tests:
             found[f"ranks{tail}"] = partial(pair_rank_ecdf, comparison, a, b, pair)

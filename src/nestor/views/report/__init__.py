@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nestor.bench.statistics import BenchStatistics
+    from nestor.bench.table import StoredResults
+
 __all__ = ["ScenarioInfo", "report_html", "report_results", "write_report"]
 
 
@@ -25,7 +28,7 @@ def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
     Parameters
     ----------
     table : DataFrame
-        Results with the columns of `nestor.bench.columns.COLUMNS`, of one scenario or several.
+        Results with the columns of `nestor.bench.table.COLUMNS`, of one scenario or several.
     scenarios : sequence of ScenarioInfo
         What is said of them, in the order in which they are shown. A scenario that only the table knows
         is shown after them; one without cells is shown as not run.
@@ -37,13 +40,16 @@ def report_html(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
     DataError
         If it is no table of benchmark results.
     """
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.page import page
 
-    return page(table, scenarios)
+    return page(BenchStatistics(table), scenarios)
 
 
-def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: Path) -> None:
-    """Write the report to `path`, whole or not at all; see `report_html`.
+def write_report(
+    statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo], path: Path
+) -> Path:
+    """Write the report to `path`, whole or not at all, and return it; see `report_html`.
 
     Raises
     ------
@@ -53,20 +59,22 @@ def write_report(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo], path: P
         If it is no table of benchmark results, or the file cannot be written.
     """
     from nestor.runner.store import write_atomically
+    from nestor.views.report.page import page
 
-    text = report_html(table, scenarios)
+    text = page(statistics, scenarios)
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8", newline="\n"))
+    return path
 
 
-def report_results(directories: Sequence[Path], path: Path | None) -> Path:
+def report_results(results: Sequence[StoredResults], path: Path) -> Path:
     """Write the report of results directories; return its path.
 
     Parameters
     ----------
-    directories : sequence of Path
-        Results, or directories that hold some.
-    path : Path or None
-        The file; None for ``report.html`` in the first of `directories`.
+    results : sequence of StoredResults
+        As `nestor.bench.table.read_results` reads them.
+    path : Path
+        The file.
 
     Raises
     ------
@@ -75,11 +83,9 @@ def report_results(directories: Sequence[Path], path: Path | None) -> Path:
     Unsupported
         If plotly is not installed.
     """
-    from nestor.bench.table import find_results, read_tables
+    from nestor.bench.statistics import BenchStatistics
+    from nestor.bench.table import join_tables
     from nestor.views.report.scenario import scenario_info
 
-    folders = find_results(directories)
-    table = read_tables(folders)
-    target = directories[0] / "report.html" if path is None else path
-    write_report(table, [scenario_info(folder) for folder in folders], target)
-    return target
+    statistics = BenchStatistics(join_tables(results))
+    return write_report(statistics, [scenario_info(one) for one in results], path)

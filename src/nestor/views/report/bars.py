@@ -23,7 +23,7 @@ from nestor.views.report.figure import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
     from nestor.views.report.groups import GroupRow
 
 # Heights in pixels, and as parts of a row's.
@@ -59,7 +59,7 @@ class Series:
 class _Bar:
     line: GroupRow
     series: Series
-    found: Estimate
+    found: MedianInterval
     y: float
     width: float
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nestor.bench.bootstrap import Estimate
+from nestor.bench.bootstrap import MedianInterval
 from nestor.views.format import counted, interval_text, median_text, size_number
 from nestor.views.report.figure import (
     FONT,
@@ -69,13 +69,13 @@ class Axes:
     tick: Callable[[float], str]
 
 
-def median(line: GroupRow, metric: str) -> Estimate:
+def median(line: GroupRow, metric: str) -> MedianInterval:
     """Return a line's median of a metric, or of the seconds that a gradient takes."""
     if metric != PER_GRADIENT:
         return line.estimate(metric)
     rate = line.estimate("gradients_per_s")
     value, high, low = (1 / v if v else None for v in (rate.value, rate.low, rate.high))
-    return Estimate(value, low, high, rate.n, rate.n_censored, None)
+    return MedianInterval(value, low, high, rate.n, rate.n_censored, None)
 
 
 def curves(found: Sequence[Curve], axes: Axes) -> tuple[list[Any], dict[str, Any]] | None:
@@ -135,11 +135,11 @@ def _trace(curve: Curve, axes: Axes) -> Any | None:
     )
 
 
-def _height(found: Estimate) -> float:
+def _height(found: MedianInterval) -> float:
     return found.value if found.value is not None else (found.at_least or 0.0)
 
 
-def _symbol(symbol: str, line: GroupRow, found: Estimate) -> str:
+def _symbol(symbol: str, line: GroupRow, found: MedianInterval) -> str:
     if found.value is None:
         return "arrow-up-open"
     return symbol if line.speed == "shown" else f"{symbol}-open"
@@ -164,7 +164,7 @@ def _under(curve: Curve) -> str:
     return "".join(f'<br><span style="font-size:{FONT - 2}px">{word}</span>' for word in words)
 
 
-def _hover(name: str, x: float, line: GroupRow, found: Estimate, axes: Axes) -> str:
+def _hover(name: str, x: float, line: GroupRow, found: MedianInterval, axes: Axes) -> str:
     rows = [
         f"<b>{name}</b>  {line.verdict}",
         f"{in_plot(axes.x_title)} {size_number(x)}",

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from nestor.bench.columns import SKIPPED
+from nestor.bench.table import SKIPPED
 from nestor.views.format import count, memory
 from nestor.views.report.markup import Content, Html, label, tag
 

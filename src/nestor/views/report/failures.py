@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.bench.columns import SKIPPED
+from nestor.bench.table import SKIPPED
 from nestor.views.format import count, size_text, status_text
 from nestor.views.report.markup import Html, breakable, label, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.bench.aggregate import Note
+    from nestor.bench.groups import Note
     from nestor.views.report.groups import GroupRow, Section
 
 _OPEN_UP_TO = 12

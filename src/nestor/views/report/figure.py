@@ -14,7 +14,7 @@ from nestor.views.report.markup import Html, clean, json_data, tag
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
 
 #: Columns of a line in a plot; on a telephone's screen (bold names, 340 pixels); of a legend's line there.
 WIDE, NARROW, LEGEND = 60, 40, 38
@@ -143,7 +143,7 @@ def plot(title: str, note: str, traces: Sequence[Any], made: dict[str, Any]) -> 
     )
 
 
-def whiskers(found: Sequence[Estimate], values: Sequence[float]) -> dict[str, Any] | None:
+def whiskers(found: Sequence[MedianInterval], values: Sequence[float]) -> dict[str, Any] | None:
     """Return plotly's error bars from each drawn value to its interval's ends; None without any interval.
 
     An end that is open has no whisker, nor has the lower one where the value is a bound itself.

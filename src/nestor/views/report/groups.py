@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from nestor.bench.aggregate import aggregate, relative
-from nestor.bench.counting import TIMES
+from nestor.bench.groups import TIMES
 from nestor.views.format import COLOURS, counted
 from nestor.views.report.scenario import ScenarioInfo
 
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nestor.bench.aggregate import GroupSummary, Relative
-    from nestor.bench.bootstrap import Estimate
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.bootstrap import MedianInterval
+    from nestor.bench.groups import GroupKey, GroupSummary, Relative
+    from nestor.bench.statistics import BenchStatistics
 
 Speed = Literal["shown", "muted", "none"]
 
@@ -79,7 +78,7 @@ class GroupRow:
         """Whether a metric is an upper bound: a time, where warmup and sampling were not told apart."""
         return self.summary.time_is_bound and metric in TIMES
 
-    def estimate(self, metric: str) -> Estimate:
+    def estimate(self, metric: str) -> MedianInterval:
         """Return the median of a metric."""
         return self.summary.estimates[metric]
 
@@ -104,14 +103,15 @@ class Track:
 
 @dataclass(frozen=True)
 class Section:
-    """A scenario: what is said of it, its cells and its tracks."""
+    """A scenario: what is said of it, its cells and its tracks; statistics are those of all scenarios."""
 
     info: ScenarioInfo
     cells: pd.DataFrame
     tracks: tuple[Track, ...]
+    statistics: BenchStatistics
 
 
-def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Section]:
+def sections(statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo]) -> list[Section]:
     """Sort a table by scenario: in the order of `scenarios`, then those that only the table knows.
 
     Raises
@@ -119,7 +119,8 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
     DataError
         If it is no table of benchmark results.
     """
-    summaries, ratios = aggregate(table), {found.key: found for found in relative(table)}
+    table, summaries = statistics.table, statistics.summaries
+    ratios = {found.key: found for found in statistics.relatives}
     looks = pens(str(name) for name in table["contender"].fillna(""))
     given = _by_name(scenarios)
     names = dict.fromkeys([*given, *(s.key.scenario for s in summaries)])
@@ -128,7 +129,9 @@ def sections(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> list[Sec
         own = [s for s in summaries if s.key.scenario == name]
         rows = [GroupRow(s, ratios[s.key], looks[s.key.contender], _detail(s, own)) for s in own]
         info = given.get(name, ScenarioInfo(name))
-        made.append(Section(info, table[table["scenario"].fillna("") == name], _tracks(rows)))
+        made.append(
+            Section(info, table[table["scenario"].fillna("") == name], _tracks(rows), statistics)
+        )
     return made
 
 

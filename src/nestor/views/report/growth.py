@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.bench.crossover import crossovers
-from nestor.bench.growth import growth
 from nestor.views.format import (
     COLD,
     WARM,
@@ -24,11 +22,9 @@ from nestor.views.report.markup import Content, Html, breakable, tag
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    import pandas as pd
-
     from nestor.bench.crossover import Crossover
     from nestor.bench.growth import Growth
-    from nestor.views.report.groups import GroupRow, Track
+    from nestor.views.report.groups import GroupRow, Section, Track
 
 _CACHES = {"time_to_ess_s": f"with {COLD}", "time_to_ess_warm_s": f"with {WARM}"}
 _TIME_NOTE = (
@@ -51,11 +47,12 @@ _GROWING: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
 )
 
 
-def growth_plots(track: Track, cells: pd.DataFrame) -> Html | None:
+def growth_plots(track: Track, section: Section) -> Html | None:
     """Return the growth curves of a track; None where nothing is swept, or at one size only."""
     if not track.sweep or len(track.sizes) < 2:
         return None
-    fits = {_series(fit): fit for fit in growth(cells)}
+    every = section.statistics.growth
+    fits = {_series(fit): fit for fit in every if fit.scenario == section.info.name}
     made = []
     for metric, title, note, write in _GROWING:
         found = [
@@ -149,9 +146,13 @@ def _over(lines: Sequence[GroupRow], noun: str) -> list[Curve]:
     return found
 
 
-def crossover_list(cells: pd.DataFrame, track: str) -> Html | None:
+def crossover_list(section: Section, track: str) -> Html | None:
     """Return a list of the crossovers of CPU and GPU in a track; None where there was no such pair."""
-    found = [one for one in crossovers(cells) if one.track == track]
+    found = [
+        one
+        for one in section.statistics.crossovers
+        if (one.scenario, one.track) == (section.info.name, track)
+    ]
     if not found:
         return None
     items = [tag("li", _sentence(one)) for one in found]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestor.bench.bootstrap import ratio
-from nestor.bench.counting import runs
-from nestor.bench.grouping import groups
+from nestor.bench.groups import runs
 from nestor.views.format import (
     count,
     counted,
@@ -21,9 +20,8 @@ from nestor.views.report.markup import Content, Html, breakable, tag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from nestor.bench.bootstrap import Ratio
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.groups import GroupRow, Section, Track
 
 _METRIC = "time_to_ess_s"
@@ -35,12 +33,12 @@ def headline(section: Section) -> Html | None:
     found = [
         tag("p", tag("b", f"{track.name}: ") if several else None, sentence, class_="headline")
         for track in section.tracks
-        if (sentence := _sentence(track, section.cells))
+        if (sentence := _sentence(track, section.statistics))
     ]
     return Html("".join(found)) if found else None
 
 
-def _sentence(track: Track, cells: pd.DataFrame) -> list[Content]:
+def _sentence(track: Track, statistics: BenchStatistics) -> list[Content]:
     """At the largest size at which anything ran: the one that a reader asks for."""
     sizes = [size for size in track.sizes if any(_ran(li) for li in track.of_size(size))]
     if not sizes:
@@ -61,7 +59,7 @@ def _sentence(track: Track, cells: pd.DataFrame) -> list[Content]:
     if len(right) == 1:
         parts.append(", and the only one that reached it with an answer known to be right.")
     else:
-        parts += _against(first, right[1], cells)
+        parts += _against(first, right[1], statistics)
     return [*parts, _others(lines, right)]
 
 
@@ -76,9 +74,9 @@ def _named(line: GroupRow) -> list[Content]:
     return [tag("b", breakable(line.key.contender)), f" ({detail}{line.verdict}, {time})"]
 
 
-def _against(first: GroupRow, second: GroupRow, cells: pd.DataFrame) -> list[Content]:
+def _against(first: GroupRow, second: GroupRow, statistics: BenchStatistics) -> list[Content]:
     """Say by how much the first is faster than the second, if the runs show it."""
-    timed = {group.key: runs(group, _METRIC) for group in groups(cells)}
+    timed = {group.key: runs(group, _METRIC) for group in statistics.groups}
     label = f"{second.key.label} over {first.key.label}"
     times = ratio(timed[second.key], timed[first.key], label)
     if times.low is not None and times.low <= 1:

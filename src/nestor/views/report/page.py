@@ -7,8 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nestor.bench.columns import SKIPPED
-from nestor.bench.place import load_note
+from nestor.bench.table import SKIPPED, load_note
 from nestor.views.format import count, counted
 from nestor.views.report.environment import environment
 from nestor.views.report.failures import failures
@@ -21,16 +20,15 @@ from nestor.views.report.track import track_panels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
+    from nestor.bench.statistics import BenchStatistics
     from nestor.views.report.groups import Section
     from nestor.views.report.scenario import ScenarioInfo
 
 
-def page(table: pd.DataFrame, scenarios: Sequence[ScenarioInfo]) -> str:
+def page(statistics: BenchStatistics, scenarios: Sequence[ScenarioInfo]) -> str:
     """See `nestor.views.report.report_html`."""
     plotly()  # refused at once where it is not installed
-    found = sections(table, scenarios)
+    found = sections(statistics, scenarios)
     title = "Benchmark report"
     if len(found) == 1:
         title = found[0].info.title or found[0].info.name

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from nestor.bench.table import StoredResults
+
 
 @dataclass(frozen=True)
 class ScenarioInfo:
@@ -46,14 +48,11 @@ class ScenarioInfo:
     toml: str = ""
 
 
-def scenario_info(folder: Path) -> ScenarioInfo:
+def scenario_info(found: StoredResults) -> ScenarioInfo:
     """Return what a results directory says of its scenario."""
-    from nestor.bench.manifest import read_manifest
-    from nestor.bench.store import Results
-
-    manifest = read_manifest(folder)
+    manifest = found.manifest
     scenario = manifest["scenario"]
-    sizes = [r.size for r in Results(folder).records().values() if r.size is not None]
+    sizes = [r.size for r in found.records.values() if r.size is not None]
     return ScenarioInfo(
         name=manifest["name"],
         title=scenario["title"] or manifest["name"],
@@ -62,7 +61,7 @@ def scenario_info(folder: Path) -> ScenarioInfo:
         data=_data(scenario),
         priors=sizes[0].priors if sizes else scenario["model"]["priors"],
         settings=_settings(scenario),
-        command=_commands(manifest, folder),
+        command=_commands(manifest, found.folder),
         toml=manifest["toml"],
     )
 
@@ -89,7 +88,7 @@ def _settings(scenario: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _commands(manifest: dict[str, Any], folder: Path) -> tuple[str, ...]:
+def _commands(manifest: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     quick = ["--quick"] if manifest["quick"] else []
     run = shlex.join(["nestor", "bench", manifest["name"], *quick, "--out", str(folder)])
     return (manifest["command"] or run, shlex.join(["nestor", "report", str(folder)]))

@@ -15,8 +15,6 @@ from nestor.views.report.verdict_table import verdict_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from nestor.views.report.groups import GroupRow, Section, Track
 
 _COLD = Series(COLD, "time_to_ess_s")
@@ -33,7 +31,7 @@ def track_panels(prefix: str, section: Section) -> Html:
         tag(
             "div",
             tag("h3", "Track ", label(name), class_="panel-title") if len(ids) > 1 else None,
-            _track(panel, track, section.cells),
+            _track(panel, track, section),
             class_="panel",
             id=panel,
         )
@@ -54,20 +52,16 @@ def _switch(title: str, name: str, ids: Sequence[str], texts: Sequence[str], cho
     return tag("fieldset", tag("legend", title), buttons, class_="switch")
 
 
-def _track(prefix: str, track: Track, cells: pd.DataFrame) -> Html:
+def _track(prefix: str, track: Track, section: Section) -> Html:
     parts = [
         tag("h3", "Verdicts and speeds"),
         verdict_table(track),
         _by_size(prefix, track),
         scaling_plots(track),
-        growth_plots(track, _own(track, cells)),
-        crossover_list(cells, track.name),
+        growth_plots(track, section),
+        crossover_list(section, track.name),
     ]
     return Html("".join(part for part in parts if part))
-
-
-def _own(track: Track, cells: pd.DataFrame) -> pd.DataFrame:
-    return cells[cells["track"].fillna("") == track.name]
 
 
 def _by_size(prefix: str, track: Track) -> Html:

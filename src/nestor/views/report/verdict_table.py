@@ -23,8 +23,8 @@ from nestor.views.report.markup import Html, breakable, label, tag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nestor.bench.bootstrap import Estimate, Ratio
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.bootstrap import MedianInterval, Ratio
+    from nestor.bench.groups import GroupKey
     from nestor.views.report.groups import GroupRow, Track
 
 #: Characters of a reason that are shown before it is opened.
@@ -175,7 +175,7 @@ def _figure(line: GroupRow, column: Column) -> Html:
     )
 
 
-def _interval(found: Estimate | Ratio, write: Callable[[float], str]) -> Html | None:
+def _interval(found: MedianInterval | Ratio, write: Callable[[float], str]) -> Html | None:
     """Write an interval that may be broken only after its dash."""
     text = interval_text(found.low, found.high, write, "–")
     if not text:

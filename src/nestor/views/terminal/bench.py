@@ -18,9 +18,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from nestor.bench.columns import SKIPPED
-from nestor.bench.estimate import total
-from nestor.bench.place import load_note
+from nestor.bench.plan import total
+from nestor.bench.table import SKIPPED, load_note
 from nestor.views.format import (
     MISSING,
     cores_text,
@@ -47,12 +46,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from nestor.bench.aggregate import GroupSummary
-    from nestor.bench.bootstrap import Estimate
+    from nestor.bench.bootstrap import MedianInterval
+    from nestor.bench.crossover import Crossover
     from nestor.bench.grid import Cell
-    from nestor.bench.grouping import GroupKey
-    from nestor.bench.growth import Crossover, Growth
-    from nestor.bench.plan import Plan
+    from nestor.bench.groups import GroupKey, GroupSummary
+    from nestor.bench.growth import Growth
+    from nestor.bench.plan import BenchPlan
+    from nestor.bench.statistics import BenchStatistics
 
 _LINE = 14  # characters up to which a name is not folded: those of an interval of seconds
 #: Heading, metric and form of what follows the times; a wrong answer has no speed but costs what it costs.
@@ -75,20 +75,20 @@ def scenarios_view(titles: Mapping[str, str]) -> RenderableType:
     return Unpadded(Fitted(columns, list(titles.items())))
 
 
-def print_plan(planned: Plan, folder: Path, console: Console) -> None:
+def print_plan(planned: BenchPlan, folder: Path, console: Console) -> None:
     """Print the grid, what of it is finished, and what the rest will cost."""
     console.print(Unpadded(_grid_view(planned)))
     console.print(Prose("\n".join(_cost_lines(planned, folder)), 2))
 
 
-def print_start(planned: Plan, folder: Path, console: Console) -> None:
+def print_start(planned: BenchPlan, folder: Path, console: Console) -> None:
     """Print the scenario's title, how many cells will run, and what they will cost."""
     scenario = planned.scenario
     console.print(Prose(Text(scenario.title or scenario.name, style="bold"), 2))
     console.print(Prose("\n".join(_cost_lines(planned, folder)).lstrip("\n"), 2))
 
 
-def print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: bool) -> None:
+def print_left(planned: BenchPlan, table: pd.DataFrame, console: Console, *, rerun: bool) -> None:
     """Print how many cells did not run within the budget, not counting skipped ones."""
     skipped = set(table["id"][table["status"] == SKIPPED])
     left = sum(cell.id not in skipped for cell in planned.left)
@@ -98,9 +98,9 @@ def print_left(planned: Plan, table: pd.DataFrame, console: Console, *, rerun: b
         console.print(Prose(f"{cells} left: {command} goes on from there.", 2))
 
 
-def _grid_view(planned: Plan) -> RenderableType:
+def _grid_view(planned: BenchPlan) -> RenderableType:
     """A line for each contender and size: repetitions, finished ones, seconds of each."""
-    estimate = planned.estimate
+    estimate = planned.forecast
     sweep = planned.scenario.sweep
     columns = [
         Column(sweep.parameter if sweep else ""),
@@ -134,11 +134,11 @@ def _alike(cells: tuple[Cell, ...]) -> list[list[Cell]]:
     return sorted(groups.values(), key=lambda g: (g[0].track == "yardstick", g[0].value or 0.0))
 
 
-def _cost_lines(planned: Plan, folder: Path) -> list[str]:
+def _cost_lines(planned: BenchPlan, folder: Path) -> list[str]:
     left = [cell for cell in planned.left if not cell.refusal]
     refused = Counter((cell.name, cell.refusal) for cell in planned.cells if cell.refusal)
     lines = [f"{name}: skipped, {sentence(why)}" for name, why in refused]
-    estimate = planned.estimate
+    estimate = planned.forecast
     told = sum(estimate.from_records(cell) for cell in left)
     # A cell's process may take the limit three times: densities, the run, and compiling again.
     most = sum(3 * cell.timeout_s for cell in left)
@@ -162,21 +162,16 @@ def _rough(seconds: float) -> str:
 # --- groups ---------------------------------------------------------------------------------
 
 
-def print_results(table: pd.DataFrame, console: Console) -> None:
+def print_results(statistics: BenchStatistics, console: Console) -> None:
     """Print the groups of a table, what did not end well, growth and crossovers."""
-    from nestor.bench.crossover import crossovers
-    from nestor.bench.growth import growth
-
-    print_figures(table, console)
-    console.print(growth_view(growth(table)), crossover_view(crossovers(table)))
+    print_figures(statistics, console)
+    console.print(growth_view(statistics.growth), crossover_view(statistics.crossovers))
 
 
-def print_figures(table: pd.DataFrame, console: Console) -> None:
+def print_figures(statistics: BenchStatistics, console: Console) -> None:
     """Print the groups of a table, and what did not end well."""
-    from nestor.bench.aggregate import aggregate
-
-    summaries = aggregate(table)
-    if note := load_note(table):
+    summaries = statistics.summaries
+    if note := load_note(statistics.table):
         console.print(Text(note, "yellow"), soft_wrap=True)
     # A group of which nothing ran has no figures: the notes say why.
     run = [summary for summary in summaries if not summary.skipped]
@@ -342,7 +337,7 @@ def _cells(one: GroupSummary, fold: Callable[[str], str]) -> list[tuple[str, Tex
     return [*cells, ("smallest ESS of", Text(worst))]
 
 
-def time_lines(found: Estimate, *, bound: bool = False) -> str:
+def time_lines(found: MedianInterval, *, bound: bool = False) -> str:
     """A time on one line and its interval on the next."""
     if found.n and found.value is None and found.at_least is None:
         return "not reached"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from nestor.bench.environment import is_loaded
 from nestor.bench.metrics import metrics_of
-from nestor.bench.place import is_loaded
 from nestor.views.format import clock, count, duration, status_text
 from nestor.views.sentences import chosen_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nestor.bench.estimate import Estimate
     from nestor.bench.grid import Cell
+    from nestor.bench.plan import CostForecast
     from nestor.bench.record import BenchRecord
-    from nestor.bench.session import Event
+    from nestor.bench.run import Event
     from nestor.engines.formulation import Formulation
 
 
@@ -32,11 +32,11 @@ class GridProgress:
         Where to draw: a bar if it is a terminal, else a line for each cell.
     name : str
         The scenario.
-    estimate : Estimate
+    estimate : CostForecast
         Tells how long cells will take.
     """
 
-    def __init__(self, console: Console, name: str, estimate: Estimate) -> None:
+    def __init__(self, console: Console, name: str, estimate: CostForecast) -> None:
         self._console, self._estimate = console, estimate
         self._left: dict[str, float] = {}
         self._said: set[tuple[str, Formulation]] = set()

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from nestor.bench.bootstrap import LEAST_RUNS
-from nestor.bench.changes import Outcome
+from nestor.bench.regression import Outcome
 from nestor.views.format import (
     MISSING,
     count,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from nestor.bench.bootstrap import Ratio
-    from nestor.bench.changes import Change, Ending, Regressions
-    from nestor.bench.grouping import GroupKey
+    from nestor.bench.groups import GroupKey
+    from nestor.bench.regression import Change, Ending, Regressions
 
 _STYLES = {
     Outcome.REGRESSION: "bold red",

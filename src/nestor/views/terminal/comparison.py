@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.schema import engine_document
 from nestor.engines.clock import noticeable
 from nestor.errors.text import printable
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from nestor.agreement.comparison import Comparison, EngineRow
+    from nestor.agreement.comparison import Comparison
     from nestor.agreement.density import DensityCheck
+    from nestor.agreement.engine_result import EngineRow
     from nestor.agreement.verdict import PairResult
 
     type _Document = Mapping[str, Any]
@@ -65,7 +67,8 @@ def density_view(checks: Sequence[DensityCheck]) -> RenderableType:
 
 def sampled_view(rows: Sequence[EngineRow]) -> RenderableType:
     """The density that each contender really sampled, one line for each that reports it."""
-    checks = [row.sampled_density for row in rows if row.sampled_density is not None]
+    results = [row for row in rows if isinstance(row, EngineResult)]
+    checks = [row.sampled_density for row in results if row.sampled_density is not None]
     return _density_table(checks, "The density that was sampled, at {} draws")
 
 

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.events import (
     DensityFinished,
     EngineFinished,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from nestor.agreement.comparison import EngineRow
+    from nestor.agreement.engine_result import EngineRow
 
 _PER_SECOND = {"terminal": 8.0, "notebook": 2.0}
 _BAR, _SHORT_BAR, _NARROW = 20, 10, 100
@@ -103,7 +104,7 @@ def bars(*columns: ProgressColumn, console: Console) -> Progress:
 
 @contextlib.contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of some work is done.
+    """Show how much of some work is done; a `nestor.posterior.progress.Progress`.
 
     Yields
     ------
@@ -137,7 +138,8 @@ def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 def ending_text(row: EngineRow) -> str:
     """One line about how a contender ended."""
     if row.status == "ok":
-        return "used again" if row.reused else f"done in {row.timings['total_s'] or 0:.1f} s"
+        again = isinstance(row, EngineResult) and row.reused
+        return "used again" if again else f"done in {row.timings['total_s'] or 0:.1f} s"
     return f"{status_text(row.status)}: {row.message}" if row.message else row.status
 
 

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from nestor.agreement.engine_result import EngineResult
 from nestor.agreement.events import WorkerEvent
 from nestor.views.format import MISSING, count, duration, number
 from nestor.views.terminal.layout import STYLES, Column, Fitted, Prose
@@ -83,7 +84,7 @@ def scorecard_view(card: Scorecard) -> RenderableType:
 
 def _rates(card: Scorecard) -> dict[str, str]:
     """Return the ESS/s columns that are known: of sampling alone, or with warmup."""
-    found = [score.row.efficiency for score in card.scores if score.row.has_draws]
+    found = [s.row.efficiency for s in card.scores if isinstance(s.row, EngineResult)]
     rates = {"ess_per_s_sampling": "ESS/s"}
     if any(one["ess_per_s_sampling"] is None and one["ess_per_s"] is not None for one in found):
         rates["ess_per_s"] = "ESS/s incl. warmup"
@@ -93,7 +94,8 @@ def _rates(card: Scorecard) -> dict[str, str]:
 
 
 def _cells(score: Score, rates: Sequence[str]) -> list[Text | str]:
-    pair, gates = score.pair, score.row.gates
+    pair = score.pair
+    gates = score.row.gates if isinstance(score.row, EngineResult) else None
     values: tuple[tuple[float | None, Callable[[float], str]], ...] = (
         (None if pair is None else pair.smallest_margin, lambda v: f"{v:.3f}"),
         (None if pair is None else pair.detectable_shift, lambda v: f"{v:.2f} sd"),

@@ -1,5 +1,0 @@
-"""What all other leaves say of one leaf: messages up and down the tree of a gaussian model."""
-
-from nestor.posterior.cavity.passes import Predictive
-
-__all__ = ["Predictive"]
