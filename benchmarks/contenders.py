@@ -22,7 +22,7 @@ from nestor.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nestor.backend import Capabilities, CompiledModel, SampledDensity, SamplerConfig
+    from nestor.backend import Capabilities, CompiledModel, SamplerConfig, TargetDensity
 
 #: Every way of centring with every likelihood, as `Formulation.words` spells them, and marginalized.
 FORMULATIONS: tuple[str, ...] = (
@@ -155,7 +155,7 @@ def prepare(model: CompiledModel, config: SamplerConfig) -> bool:
 
 
 @cache
-def sampled_density(contender: Contender, size: str) -> SampledDensity:
+def sampled_density(contender: Contender, size: str) -> TargetDensity:
     """Return what the contender's sampler evaluates, compiled once.
 
     Raises

@@ -17,7 +17,7 @@ from nestor.errors import Unsupported
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from nestor.backend import SampledDensity
+    from nestor.backend import TargetDensity
     from nestor.engines.contender import Contender
     from nestor.engines.formulation import Formulation
 
@@ -66,7 +66,7 @@ def test_value_and_gradient(benchmark: BenchmarkFixture, size: str, sampler: Con
     benchmark.extra_info["dimension"] = sampled.dimension
 
 
-def check_gradient(sampled: SampledDensity, *, exact: bool) -> None:
+def check_gradient(sampled: TargetDensity, *, exact: bool) -> None:
     """Refuse to time a gradient that is not one: it is the slope in its own direction."""
     value, gradient = sampled.value_and_gradient(sampled.start)
     assert math.isfinite(value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nestor import SamplerConfig, Unsupported
-from nestor.backend import Differentiable, SampledDensity
+from nestor.backend import Differentiable, TargetDensity
 from nestor.engines import registry
 from nestor.engines.formulation import Formulation
 
@@ -32,7 +32,7 @@ def density(model):
 
 
 def test_it_keeps_the_contract(density):
-    assert isinstance(density, SampledDensity)
+    assert isinstance(density, TargetDensity)
     # Population 2; 2 scales and 3 or 6 nodes times 2 effects at each level; sigma.
     assert density.dimension == 2 + (2 + 2 * 3) + (2 + 2 * 6) + 1
     assert density.start.shape == (density.dimension,)
