@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nestor.calibration import Calibrated, calibrate
-from nestor.calibration.job import FIT_BLOCK
-from nestor.calibration.session import study_key
+from nestor.calibration.run import study_key
+from nestor.calibration.tasks import FIT_BLOCK
 from nestor.errors import DataError, EngineFailed, SpecError, Unsupported
 from nestor.runner import store
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from nestor.calibration.session import Progress
+from nestor.calibration.run import StudyProgress
 from nestor.views.terminal.calibrating import Bar
 
 ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
@@ -127,9 +127,9 @@ def test_in_a_terminal_there_is_a_bar():
     console = Console(file=stream, force_terminal=True, width=120)
     bar = Bar(console, "conjugate")
     with bar.bars:
-        bar(Progress(0, 40, 0, 0, doing="fitting the data"))
-        bar(Progress(10, 40, 10, 0))
-        bar(Progress(20, 40, 10, 3))
+        bar(StudyProgress(0, 40, 0, 0, doing="fitting the data"))
+        bar(StudyProgress(10, 40, 10, 0))
+        bar(StudyProgress(20, 40, 10, 3))
         time.sleep(0.3)  # the bar is drawn ten times a second
     shown = stream.getvalue()
     assert "20/40 simulations" in shown

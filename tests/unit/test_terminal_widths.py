@@ -16,8 +16,8 @@ from nestor.agreement.density import compare_densities
 from nestor.agreement.pair_judge import PairJudge
 from nestor.agreement.pipeline import engine_result
 from nestor.backend import Draws, Timings
-from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
+from nestor.calibration.tasks import Record
 from nestor.conformance import ConformanceReport, Result
 from nestor.engines.contender import Contender
 from nestor.posterior.leave_one_out import loo

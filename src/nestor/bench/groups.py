@@ -218,7 +218,7 @@ def _bound(row: Row, metric: str) -> float:
 
 
 @dataclass(frozen=True)
-class Note:
+class FailureNote:
     """Why some runs of a group are not ok, or have no speed.
 
     Parameters
@@ -263,7 +263,7 @@ class GroupSummary:
         Whether seconds to the target are upper bounds in any run.
     worst_quantity, worst_kind : str
         The quantity that most often had the smallest ESS, and which (bulk or tail) that mostly was.
-    notes : tuple of Note
+    notes : tuple of FailureNote
         Why runs are not ok, or were skipped.
     """
 
@@ -285,7 +285,7 @@ class GroupSummary:
     time_is_bound: bool
     worst_quantity: str
     worst_kind: str
-    notes: tuple[Note, ...]
+    notes: tuple[FailureNote, ...]
 
     @property
     def skipped(self) -> bool:
@@ -401,7 +401,7 @@ def _worst(rows: Iterable[Row]) -> tuple[str, str]:
     return quantity, _commonest(kind for name, kind in found if name == quantity)
 
 
-def _notes(rows: Iterable[Row]) -> tuple[Note, ...]:
+def _notes(rows: Iterable[Row]) -> tuple[FailureNote, ...]:
     """One for each way in which runs are not ok, or have no speed; their logs differ, the first is named."""
     seeds: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for row in rows:
@@ -409,7 +409,9 @@ def _notes(rows: Iterable[Row]) -> tuple[Note, ...]:
             status = "no_speed" if row["status"] == "ok" else row["status"]
             why = row["message"].partition(" Its log: ")[0]
             seeds.setdefault((status, why), (row["message"], []))[1].append(row["seed"])
-    return tuple(Note(at[0], message, tuple(found)) for at, (message, found) in seeds.items())
+    return tuple(
+        FailureNote(at[0], message, tuple(found)) for at, (message, found) in seeds.items()
+    )
 
 
 def _commonest(words: Iterable[str]) -> str:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nestor.bench.grid import Cell
-    from nestor.bench.record import BenchRecord
+    from nestor.bench.record import BenchRecord, SecondsDocument, SizeDocument
     from nestor.bench.scenario import Scenario
+    from nestor.engines.contender import Contender
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,11 @@ class CostForecast:
 
     def __init__(self, scenario: Scenario, records: Mapping[str, BenchRecord]) -> None:
         self._scenario = scenario
-        self._known: dict[tuple[str, str], list[BenchRecord]] = {}
+        self._known: dict[tuple[str, str], list[tuple[SecondsDocument, SizeDocument]]] = {}
         for record in records.values():
             if record.seconds is not None and record.size is not None:
                 key = (record.cell.contender, record.cell.track)
-                self._known.setdefault(key, []).append(record)
+                self._known.setdefault(key, []).append((record.seconds, record.size))
 
     def seconds(self, cell: Cell) -> float:
         """Return the seconds that a cell will take, roughly; never more than it may."""
@@ -193,7 +194,7 @@ class CostForecast:
         alike = self._known.get((cell.name, cell.track), [])
         own = self._guess(cell)
         if alike:
-            ratios = [record_seconds(r) / max(self._guess_of(r, cell), 1e-9) for r in alike]
+            ratios = [_spent(s) / max(_guess_of(size, cell), 1e-9) for s, size in alike]
             own *= median(ratios)
         return min(own, 3 * cell.timeout_s)
 
@@ -205,32 +206,30 @@ class CostForecast:
         rows, nodes = data_size(self._scenario, cell.value)
         return _guess(rows, nodes, cell)
 
-    def _guess_of(self, record: BenchRecord, cell: Cell) -> float:
-        assert record.size is not None  # noqa: S101 - only such records are kept
-        return _guess(record.size.rows, sum(record.size.levels.values()), cell)
+
+def _guess_of(size: SizeDocument, cell: Cell) -> float:
+    return _guess(size.rows, sum(size.levels.values()), cell)
 
 
 def _guess(rows: int, nodes: int, cell: Cell) -> float:
     config = cell.config
     iterations = (config.warmup + config.draws) * config.chains
-    at_once = 1.0 if cell.contender is None else _at_once(cell)
+    at_once = 1.0 if cell.contender is None else _at_once(cell, cell.contender)
     gradient = _GRADIENT_S + rows * _ROW_S + nodes * _NODE_S
     return _START_S + _COMPILE_S + iterations * _GRADIENTS * gradient / at_once
 
 
-def _at_once(cell: Cell) -> float:
-    assert cell.contender is not None  # noqa: S101 - the caller has looked
-    if cell.contender.device == "gpu":
+def _at_once(cell: Cell, contender: Contender) -> float:
+    if contender.device == "gpu":
         return 16.0 * cell.cores
     return float(min(cell.cores, cell.config.chains))
 
 
-def record_seconds(record: BenchRecord) -> float:
+def _spent(seconds: SecondsDocument) -> float:
     """Seconds that a cell took: its process, and once more its second compilation."""
-    assert record.seconds is not None  # noqa: S101 - skipped cells took none
-    return _START_S + record.seconds.elapsed_s + (record.seconds.warm_compile_s or 0.0)
+    return _START_S + seconds.elapsed_s + (seconds.warm_compile_s or 0.0)
 
 
-def total(estimate: CostForecast, cells: Iterable[Cell]) -> float:
+def total(forecast: CostForecast, cells: Iterable[Cell]) -> float:
     """Return the seconds of several cells, one after another."""
-    return sum(estimate.seconds(cell) for cell in cells)
+    return sum(forecast.seconds(cell) for cell in cells)

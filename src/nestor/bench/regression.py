@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Word = Literal["worse", "better", ""]
 
 
-class Outcome(enum.StrEnum):
+class RegressionVerdict(enum.StrEnum):
     """What can be said of two tables."""
 
     REGRESSION = "REGRESSION"
@@ -83,7 +83,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Ending:
+class StatusChange:
     """A group that ends otherwise than before.
 
     Parameters
@@ -118,7 +118,7 @@ class Regressions:
         Ratio beyond which a figure is worse.
     changes : tuple of Change
         Every figure that both tables have.
-    endings : tuple of Ending
+    endings : tuple of StatusChange
         Groups that end otherwise than before.
     only_old, only_new : tuple of GroupKey
         Groups of one table alone; they are not judged.
@@ -128,7 +128,7 @@ class Regressions:
 
     threshold: float
     changes: tuple[Change, ...]
-    endings: tuple[Ending, ...]
+    endings: tuple[StatusChange, ...]
     only_old: tuple[GroupKey, ...]
     only_new: tuple[GroupKey, ...]
     warnings: tuple[str, ...]
@@ -139,7 +139,7 @@ class Regressions:
         return tuple(change for change in self.changes if change.word == "worse")
 
     @property
-    def broken(self) -> tuple[Ending, ...]:
+    def broken(self) -> tuple[StatusChange, ...]:
         """Groups that were ok and are no more."""
         return tuple(ending for ending in self.endings if ending.broken)
 
@@ -173,18 +173,20 @@ class Regressions:
         return bool(self.worse or self.broken)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RegressionVerdict:
         """REGRESSION; else INCONCLUSIVE while a figure is not judged; else NO REGRESSION."""
         if self.any:
-            return Outcome.REGRESSION
-        return Outcome.INCONCLUSIVE if self.unjudged else Outcome.NO_REGRESSION
+            return RegressionVerdict.REGRESSION
+        return RegressionVerdict.INCONCLUSIVE if self.unjudged else RegressionVerdict.NO_REGRESSION
 
     @property
     def exit_code(self) -> int:
         """1 with a regression, 3 inconclusive, else 0."""
-        return {Outcome.REGRESSION: 1, Outcome.INCONCLUSIVE: 3, Outcome.NO_REGRESSION: 0}[
-            self.outcome
-        ]
+        return {
+            RegressionVerdict.REGRESSION: 1,
+            RegressionVerdict.INCONCLUSIVE: 3,
+            RegressionVerdict.NO_REGRESSION: 0,
+        }[self.outcome]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in plain values, for JSON."""
@@ -303,7 +305,7 @@ def floor(metric: str) -> float:
 def _changes(
     pair: tuple[Group, Group],
     summaries: tuple[GroupSummary, GroupSummary],
-    end: Ending,
+    end: StatusChange,
     threshold: float,
     metrics: Sequence[str],
 ) -> list[Change]:
@@ -341,11 +343,11 @@ def _word(found: Ratio, threshold: float) -> Word:
     return ""
 
 
-def _ending(old: GroupSummary, new: GroupSummary) -> Ending:
+def _ending(old: GroupSummary, new: GroupSummary) -> StatusChange:
     reasons = tuple(dict.fromkeys(note.message for note in new.notes if note.message))
     if _state(new) == "DISAGREE":
         reasons = new.reasons
-    return Ending(old.key, _state(old), _state(new), reasons)
+    return StatusChange(old.key, _state(old), _state(new), reasons)
 
 
 def _state(summary: GroupSummary) -> str:

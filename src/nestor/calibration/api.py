@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from nestor.calibration.job import Around
+from nestor.calibration.tasks import Around
 from nestor.engines.protocol import SamplerConfig
 from nestor.errors.arguments import MOST_ITERATIONS, one_of, path, seconds, whole
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nestor.calibration.result import Calibration
-    from nestor.calibration.session import Progress
+    from nestor.calibration.run import StudyProgress
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
 
@@ -96,8 +96,8 @@ def calibrate(
     )
     folder = None if out is None else path("out", out)
 
-    def run(on_progress: Callable[[Progress], None]) -> Calibration:
-        from nestor.calibration.session import run_study
+    def run(on_progress: Callable[[StudyProgress], None]) -> Calibration:
+        from nestor.calibration.run import run_study
 
         return run_study(
             problem,
@@ -148,7 +148,7 @@ def check_study(
         If simulations are to be around the posterior, and there is none: see `nestor.data.residual`.
     """
     from nestor.agreement.arguments import check_memory, read_contender
-    from nestor.calibration.session import one_at_a_time
+    from nestor.calibration.run import one_at_a_time
     from nestor.data.residual import check_sigma
 
     contender = one_at_a_time(read_contender(engine, problem))

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.text import Text
 
 from nestor.calibration.judge import Calibrated, foregone
-from nestor.calibration.session import run_study
+from nestor.calibration.run import run_study
 from nestor.errors import Unsupported
 from nestor.posterior.quantities import Quantities
 from nestor.runner import store
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from nestor.calibration import Calibration, session
-    from nestor.calibration.job import Around
+    from nestor.calibration import Calibration
+    from nestor.calibration.run import StudyProgress
+    from nestor.calibration.tasks import Around
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
@@ -65,7 +66,7 @@ class Bar:
         self._task = self.bars.add_task(name, total=None, count="", note="starting")
         self._begun = False
 
-    def __call__(self, progress: session.Progress) -> None:
+    def __call__(self, progress: StudyProgress) -> None:
         """Show how far it is."""
         note = progress.doing or _failures(progress.failures)
         text = f"{count(progress.done)}/{count(progress.total)} simulations"

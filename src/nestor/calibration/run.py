@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestor.calibration.extremes import check_simulations
-from nestor.calibration.fits import fit_path
-from nestor.calibration.job import FIT_BLOCK, LONGEST, Job, Record, Task
 from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
-from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
+from nestor.calibration.simulate import check_simulations
+from nestor.calibration.study import fit_path
+from nestor.calibration.tasks import FIT_BLOCK, LONGEST, Record, Records, StudyJob, Task
 from nestor.engines import registry
 from nestor.engines.cores import usable_cores
 from nestor.errors import EngineFailed
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nestor.calibration.job import Around
+    from nestor.calibration.tasks import Around
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
@@ -36,7 +35,7 @@ _HOPELESS = 10
 
 
 @dataclass(frozen=True)
-class Progress:
+class StudyProgress:
     """How far a study is: simulations with a record, of all; those without ranks among them.
 
     Parameters
@@ -69,7 +68,7 @@ def run_study(
     jobs: int | None,
     timeout: float | None,
     out: Path | None,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[StudyProgress], None],
 ) -> Calibration:
     """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
     contender = contender.settle(problem)
@@ -77,7 +76,7 @@ def run_study(
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)
     with _folder(out, problem, contender, around) as (folder, logs):
-        job = Job(problem, contender, config, around, ranked_draws)
+        job = StudyJob(problem, contender, config, around, ranked_draws)
         study = _Study(job, simulations, jobs or len(usable_cores()), timeout, folder, on_progress)
         try:
             with contextlib.closing(study.records):
@@ -100,7 +99,7 @@ def one_at_a_time(contender: Contender) -> Contender:
     return contender
 
 
-def study_key(job: Job, versions: Mapping[str, str]) -> str:
+def study_key(job: StudyJob, versions: Mapping[str, str]) -> str:
     """Hash of all that decides a simulation's ranks; the number of simulations is not among it."""
     base = store.key(job.problem, job.contender, job.config, versions)
     parts = [base, job.around, job.ranked_draws, LONGEST, SPARE, FIT_BLOCK]
@@ -133,16 +132,16 @@ class _Study:
 
     def __init__(
         self,
-        job: Job,
+        job: StudyJob,
         simulations: int,
         jobs: int,
         timeout: float | None,
         folder: Path,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[StudyProgress], None],
     ) -> None:
         self._versions = check_versions(registry.get(job.contender.backend).backend)
         key = study_key(job, self._versions)[:12]
-        self._job = job if job.around == "prior" else replace(job, fits=folder / f"fits-{key}")
+        self._job = replace(job, fits=folder / f"fits-{key}")
         self._simulations, self._workers, self._timeout = simulations, jobs, timeout
         self._folder, self._on_progress = folder, on_progress
         self.log = folder / "engine.log"
@@ -168,7 +167,6 @@ class _Study:
 
     def _fit_data(self) -> None:
         """Make the fits from which simulations around the posterior take their parameters."""
-        assert self._job.fits is not None  # noqa: S101 - set for a study around the posterior
         self._job.fits.mkdir(exist_ok=True)
         blocks = range(-(-self._simulations // FIT_BLOCK))
         tasks = [Task("fit", b) for b in blocks if not fit_path(self._job, b).exists()]
@@ -191,7 +189,7 @@ class _Study:
 
     def _tell(self, finished: set[int], reused: int, doing: str = "") -> None:
         failures = sum(self.records.found[s].status != "ok" for s in finished)
-        self._on_progress(Progress(len(finished), self._simulations, reused, failures, doing))
+        self._on_progress(StudyProgress(len(finished), self._simulations, reused, failures, doing))
 
     def _give_up_if_hopeless(self, finished: set[int]) -> None:
         """Stop where no simulation ends well: the rest would only repeat it."""
