@@ -73,7 +73,7 @@ class Crossover:
 
 @dataclass(frozen=True)
 class _SizeRatio:
-    """The two at one size: log of CPU's over GPU's time; infinite where only the sign is known."""
+    """Log of the CPU's over the GPU's time at one size; infinite where only the sign is known."""
 
     size: float
     log_ratio: float
@@ -96,7 +96,7 @@ def crossovers(groups: Sequence[Group]) -> list[Crossover]:
 
 
 def _on_most_cores(curves: Mapping[SeriesKey, list[Group]]) -> dict[SeriesKey, list[Group]]:
-    """Of series that differ in their cores alone the one with most."""
+    """Of series that differ only in their cores, keep the one with most."""
     by_cores = sorted(curves, key=lambda key: key[5] or 0)
     most = {key[:5]: key for key in by_cores}
     return {key: members for key, members in curves.items() if most[key[:5]] == key}

@@ -1,4 +1,4 @@
-"""The cells of a table in groups that differ in their seed only, and what each group comes to."""
+"""Groups of cells that differ only in their seed, and the summary of each."""
 
 from __future__ import annotations
 
@@ -385,7 +385,7 @@ def _baseline(group: Group, found: Sequence[Group], name: str | None) -> Group |
 
 
 def group_verdict(rows: Iterable[Row]) -> str:
-    """Return the word for all runs of a group; see `GroupSummary`."""
+    """Return the verdict on a group from those on its runs; see `GroupSummary`."""
     judged = [(row["verdict"], row["status"]) for row in rows if row["verdict"]]
     if not judged:
         return ""
@@ -402,7 +402,7 @@ def _worst(rows: Iterable[Row]) -> tuple[str, str]:
 
 
 def _notes(rows: Iterable[Row]) -> tuple[FailureNote, ...]:
-    """One for each way in which runs are not ok, or have no speed; their logs differ, the first is named."""
+    """Return a note for each different reason; of the logs, the first is named."""
     seeds: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for row in rows:
         if row["status"] != "ok" or row["message"]:
@@ -415,7 +415,7 @@ def _notes(rows: Iterable[Row]) -> tuple[FailureNote, ...]:
 
 
 def _commonest(words: Iterable[str]) -> str:
-    """The word that occurs most often, of several the first in the alphabet; empty if there is none."""
+    """The most frequent word, the alphabetically first of several; empty if there is none."""
     counts = Counter(word for word in words if word)
     return min(counts, key=lambda word: (-counts[word], word), default="")
 

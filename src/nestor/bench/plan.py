@@ -1,4 +1,4 @@
-"""What of a scenario's grid is finished, what is left to run, and how long that will take."""
+"""The plan of a benchmark: its cells, the finished ones, and a forecast of the cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """A grid, and the records that there are of it.
+    """A scenario's grid, and the records of its finished cells.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class BenchPlan:
 
     @property
     def forecast(self) -> CostForecast:
-        """Tells how long they will take."""
+        """The forecast of their cost."""
         return CostForecast(self.scenario, self.finished)
 
     def with_records(self, results: Results) -> BenchPlan:
@@ -134,7 +134,7 @@ def plan(
 
 
 def _belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
-    """Return whose records are of this scenario as it is now, on whatever machine they were measured.
+    """Return the cells whose records belong to the scenario as it is now, from any machine.
 
     Those of an engine that is not installed here cannot be told, and stay.
     """
@@ -148,7 +148,7 @@ def _installed(record: BenchRecord) -> bool:
 
 
 def _stands(record: BenchRecord | None, cell: Cell) -> bool:
-    """Whether a record answers a cell: not if it was skipped, or ended at a smaller limit."""
+    """Whether a record makes a new run unnecessary: not if it was skipped, or stopped at a smaller limit."""
     if record is None or record.status == "skipped":
         return False
     if record.status == "timeout":
@@ -169,7 +169,7 @@ _GRADIENT_S = 5e-6
 
 
 class CostForecast:
-    """Tells how long cells will take.
+    """Forecasts the seconds that cells take.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class CostForecast:
         return min(own, 3 * cell.timeout_s)
 
     def from_records(self, cell: Cell) -> bool:
-        """Whether finished cells of the same contender told."""
+        """Whether the forecast rests on finished cells of the same contender."""
         return (cell.name, cell.track) in self._known
 
     def _guess(self, cell: Cell) -> float:

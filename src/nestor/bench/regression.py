@@ -78,13 +78,13 @@ class Change:
 
     @property
     def missing(self) -> tuple[int, int]:
-        """Runs that an interval takes and the old and the new side lack."""
+        """Number of runs that the old and the new side lack for an interval."""
         return max(LEAST_RUNS - self.old.n, 0), max(LEAST_RUNS - self.new.n, 0)
 
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A group that ends otherwise than before.
+    """A group whose status has changed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class StatusChange:
 
     @property
     def broken(self) -> bool:
-        """Whether it was ok and gives no right answer in time any more, be it that it is skipped."""
+        """Whether it was ok before and is not now; a skipped group counts as broken."""
         return self.was == "ok" and self.now != "ok"
 
 
@@ -140,7 +140,7 @@ class Regressions:
 
     @property
     def broken(self) -> tuple[StatusChange, ...]:
-        """Groups that were ok and are no more."""
+        """Groups that were ok before and are not now."""
         return tuple(ending for ending in self.endings if ending.broken)
 
     @property
@@ -150,13 +150,13 @@ class Regressions:
 
     @property
     def missing(self) -> tuple[int, int]:
-        """Runs of each group that would give every figure an interval and the old and new table lack."""
+        """Number of runs per group that the old and the new table lack for intervals of all figures."""
         lacks = [change.missing for change in self.unjudged]
         return max((old for old, _ in lacks), default=0), max((new for _, new in lacks), default=0)
 
     @property
     def unsure(self) -> tuple[Change, ...]:
-        """Figures that are not found worse, and of which the interval reaches beyond the threshold."""
+        """Figures that are not worse, but whose interval reaches beyond the threshold."""
         broken = {end.key for end in self.broken}
         return tuple(
             change

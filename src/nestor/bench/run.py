@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end: what is finished is kept, the rest is measured, all of it judged."""
+"""Run a benchmark: keep finished cells, measure the others, judge all."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def run_bench(
     budget_s: float | None = None,
     listener: Callable[[BenchEvent], None] = lambda _: None,
 ) -> FinishedBench:
-    """Run what is left of a scenario's grid.
+    """Run the cells of a plan that are not finished.
 
     Each record is on disk before the next cell begins: a run that is killed at any moment goes on from
     there, and loses no more than the cell that was running.
@@ -164,7 +164,7 @@ def _check_problems(planned: BenchPlan, listener: Callable[[BenchEvent], None]) 
 
 
 def _sort_out(planned: BenchPlan, results: Results) -> BenchPlan:
-    """Put aside what is of another form of the scenario, or to be measured anew."""
+    """Put aside records of an earlier form of the scenario, and those to be measured again."""
     if results.files() != planned.files:  # another run has ended since the plan was made
         planned = planned.with_records(results)
     results.put_aside(planned.superseded)
@@ -256,7 +256,7 @@ class _Bench:
 
 
 def _until(cell: Cell, deadline: float | None) -> Cell | None:
-    """A cell that may take no longer than until the deadline; None if there is no time for it at all."""
+    """Limit a cell's timeout by the deadline; None if the deadline has passed."""
     if deadline is None:
         return cell
     left = deadline - time.monotonic()
@@ -264,7 +264,7 @@ def _until(cell: Cell, deadline: float | None) -> Cell | None:
 
 
 def _notes(planned: BenchPlan) -> Iterator[str]:
-    """What the user should know of the records that are there already."""
+    """Sentences for the user about existing records."""
     if planned.superseded:
         yield (
             f"{len(planned.superseded)} records are of an earlier form of this scenario (its data, model or "

@@ -37,14 +37,14 @@ class Compiled:
 
 @dataclass
 class _Work:
-    """What a child does, and since when: our own imports are not the engine's time."""
+    """The task of a child, and when it began; the child's imports do not count."""
 
     task: Task
     since: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Since its task, or compiling, began."""
+        """Seconds since its task, or compiling, began."""
         return 0.0 if self.since is None else time.monotonic() - self.since
 
 

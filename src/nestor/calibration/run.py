@@ -1,4 +1,4 @@
-"""A study from beginning to end: what is finished is kept, the rest is done, and all of it is judged."""
+"""Run a study: keep finished simulations, do the others, judge all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HOPELESS = 10
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study is: simulations with a record, of all; those without ranks among them.
+    """Progress of a study.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def run_study(
 
 
 def one_at_a_time(contender: Contender) -> Contender:
-    """Chains of a simulation one after another, where the engine can: simulations run side by side."""
+    """Run chains one after another where the engine can, since simulations run side by side."""
     can = registry.get(contender.backend).backend.capabilities().chain_methods
     if contender.chain_method == "parallel" and "sequential" in can:
         return replace(contender, chain_method="sequential")
@@ -115,7 +115,7 @@ def study_folder(out: Path, contender: Contender, around: Around) -> Path:
 def _folder(
     out: Path | None, problem: Problem, contender: Contender, around: Around
 ) -> Iterator[tuple[Path, set[Path]]]:
-    """The study's folder, or a private one that is removed, but for the logs that are put into the set."""
+    """Yield the study's folder, or a temporary one that is removed except for the logs put into the set."""
     if out is None:
         with store.scratch_folder() as found:
             yield found
@@ -150,7 +150,7 @@ class _Study:
         self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
 
     def run(self) -> None:
-        """Do what is not finished."""
+        """Run the simulations that are not finished."""
         found = self.records.found
         finished = {s for s in range(self._simulations) if s in found and found[s].final}
         reused = len(finished)

@@ -131,7 +131,7 @@ class StudyEngine:
     def _wrong_chains(
         self, problem: Problem, draws: Draws, quantities: FloatArray
     ) -> list[tuple[str, str]]:
-        """Of the gates those that hold for a run of any length: draws that are no chains have no ranks."""
+        """Apply the gates that hold for a run of any length: draws that are no chains have no ranks."""
         scalars = problem.scalars
         return chain_failures(
             quantities[..., : len(scalars)],
@@ -168,7 +168,7 @@ class StudyEngine:
             yield self._checked(draws, config.chains, look)
 
     def _checked(self, draws: object, chains: int, length: int) -> Draws:
-        """Hold what the backend returned to the contract, all of it in memory."""
+        """Check the backend's draws against the contract, and load them into memory."""
         design, dtype = self._design, self._contender.dtype
         found = check_draws(design, draws, chains, length, dtype)
         if found.deferred is None:

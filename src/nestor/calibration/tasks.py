@@ -1,4 +1,4 @@
-"""What a study's workers are told and what they answer, and the finished answers on disk."""
+"""The job and tasks of a study's workers, and the records that they return, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a task.
+    """The result of a task.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Record:
 
 
 class Records:
-    """What is finished of a study; later lines about a simulation replace earlier ones.
+    """The finished simulations of a study in a file; later lines replace earlier ones.
 
     Parameters
     ----------
