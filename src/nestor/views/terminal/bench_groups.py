@@ -49,7 +49,7 @@ class GroupsView:
     Parameters
     ----------
     summaries : sequence of GroupSummary
-        Groups in the order of `nestor.bench.groups.aggregate`.
+        Groups in the order of `nestor.bench.statistics.BenchStatistics.summaries`.
     """
 
     def __init__(self, summaries: Sequence[GroupSummary]) -> None:
