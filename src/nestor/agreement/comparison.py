@@ -1,4 +1,4 @@
-"""The result of a comparison: rows of engines, verdicts of pairs, and what they say together."""
+"""The result of a comparison: a row for each engine, a verdict for each pair, and one for all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ContenderMapping(Mapping[str, "xr.DataTree"]):
-    """Draws by contender: keys are whole names, and a name as it was asked for finds its contender too.
+    """The draws of each contender, by its whole name or the name that the user gave.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
 def estimates(
     quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what draws say of the population, scales and family parameters: a record for each quantity.
+    """Return the estimates of the population, scales and family parameters: a record for each quantity.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ RATES: Final = ("ess_per_s_sampling", "ess_per_s", "ess_per_s_total")
 
 
 class _Named:
-    """What a result and a failure have in common: how they are named and shown."""
+    """The name and the repr that a result and a failure share."""
 
     contender: Contender
     status: EngineStatus
@@ -174,17 +174,17 @@ class EngineFailure(_Named):
 
     @property
     def timings(self) -> Mapping[str, float | None]:
-        """Seconds per phase, as a result has them: none is known."""
+        """Seconds per phase, with the keys that a result has; all are None."""
         return dict.fromkeys(TIMINGS)
 
     @property
     def efficiency(self) -> Mapping[str, float | None]:
-        """Effective draws per second, as a result has them: none is known."""
+        """Effective draws per second, with the keys that a result has; all are None."""
         return dict.fromkeys(RATES)
 
     @property
     def speed_void(self) -> str:
-        """Why there is no speed although there are seconds: that does not arise."""
+        """Empty: there are no seconds from which a speed would follow."""
         return ""
 
     @classmethod
@@ -195,7 +195,7 @@ class EngineFailure(_Named):
         density: DensityCheck | None = None,
         where: str = "",
     ) -> EngineFailure:
-        """Make it of a process that did not end well; `where` goes before its message."""
+        """Return the failure of a process that did not end well; `where` goes before its message."""
         # A process that said it was done and left nothing has failed too.
         status = "failed" if outcome.status == "ok" else outcome.status
         message = f"{where}{outcome.message}"
