@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from nestor.errors.arguments import flag
+from nestor.stats.diagnostics.summaries import QUANTITIES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.recovery import RecoveryCheck
     from nestor.engines.contender import Contender
+    from nestor.posterior.quantities import ComparedQuantities
     from nestor.runner.job import Outcome
     from nestor.stats.diagnostics import Gates, Summaries
 
@@ -204,3 +208,46 @@ class EngineFailure(_Named):
 
 #: What became of an engine: one row of a table.
 EngineRow = EngineResult | EngineFailure
+
+
+def estimates(
+    quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
+) -> list[dict[str, Any]]:
+    """Return the estimates of the population, scales and family parameters: a record for each quantity.
+
+    Parameters
+    ----------
+    quantities : ComparedQuantities
+        What is compared.
+    found : Summaries
+        Of these.
+    nodes : bool
+        Whether nodes' coefficients are wanted too.
+
+    Returns
+    -------
+    list of dict
+        quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
+        ess_bulk, ess_tail.
+
+    Raises
+    ------
+    SpecError
+        If `nodes` is neither True nor False.
+    """
+    flag("nodes", nodes)
+    labels, groups = quantities.labels, quantities.groups
+    kept = range(quantities.n_scalars)
+    wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
+    return [
+        {
+            "quantity": labels[i],
+            "group": groups[i],
+            **{name: float(found.estimate[k, i]) for k, name in enumerate(QUANTITIES)},
+            **{f"mcse_{name}": float(found.mcse[k, i]) for k, name in enumerate(QUANTITIES)},
+            "rhat": float(found.rhat[i]),
+            "ess_bulk": float(found.ess_bulk[i]),
+            "ess_tail": float(found.ess_tail[i]),
+        }
+        for i in wanted
+    ]
