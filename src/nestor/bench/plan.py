@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nestor.bench.grid import Cell, cells, known_ids
 from nestor.bench.problems import data_size
-from nestor.bench.store import Results
+from nestor.bench.store import Results, check_owner
 from nestor.engines import registry
 
 if TYPE_CHECKING:
@@ -124,8 +124,10 @@ def plan(
     SpecError
         If an engine or a level is unknown.
     DataError
-        If the directory has records of another schema.
+        If the directory holds something else, or records of another schema.
     """
+    if folder is not None:
+        check_owner(folder, scenario, quick=quick)
     chosen = scenario if device is None else scenario.on_device(device)
     found = BenchPlan(scenario, quick, tuple(cells(chosen, quick=quick)), folder, rerun)
     if folder is None or not folder.is_dir():
