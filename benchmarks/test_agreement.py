@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from nestor.agreement import Run, judge
+from nestor.agreement import PairSide, judge
 from nestor.agreement.shape import shape_test
 from nestor.stats.diagnostics import gates, summaries
 
@@ -25,7 +25,7 @@ def analysed(one, other):
     for name, draws in (("one", one), ("other", other)):
         found = summaries(draws)
         checked = gates(draws, labels, is_node, summary=found)
-        runs.append(Run(name, labels, found, checked, density_ok=True, sampled_ok=True))
+        runs.append(PairSide(name, labels, found, checked, density_ok=True, sampled_ok=True))
     shape = shape_test(one, other, runs[0].summaries, runs[1].summaries, labels)
     return judge(runs[0], runs[1], shape=shape)
 

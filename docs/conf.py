@@ -59,7 +59,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "getting-started": []}
 html_theme_options = {
     "logo": {"text": "nestor"},
     "navigation_with_keys": False,

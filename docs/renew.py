@@ -3,7 +3,7 @@
     python docs/renew.py [demo] [sleepstudy] [egsingle]
 
 Each name is one run (without a name, all of them). A text block between ``<!-- renew NAME ... -->`` and
-``<!-- end of NAME -->`` is replaced by what that run printed, at 96 columns. The pictures of the same run
+``<!-- end of NAME -->`` is replaced by what that run printed, at 100 columns. The pictures of the same run
 take the place of those in docs/images. So a picture and the text beside it cannot contradict each other.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 #: Of the output; a block in Markdown is indented by four more.
-WIDTH = 96
+WIDTH = 100
 #: Pages in which blocks are looked for.
 PAGES = (
     ROOT / "README.md",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.errors import Unsupported
 from nestor_numpyro.children import Where
 from nestor_numpyro.data import about_gamma

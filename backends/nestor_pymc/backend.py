@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nestor.engines.capability import require
 from nestor.engines.protocol import Capabilities, Missing
+from nestor_pymc.settings import NOT_RESUMABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from nestor.engines.protocol import Device, DType
     from nestor_pymc.compiled import PyMCModel
 
-NOT_RESUMABLE = (
-    "not in the library: pymc.sample neither returns a chain's adapted metric and random state nor takes "
-    "them, so that a second call would begin a new chain"
-)
 #: What the backend cannot do, and why.
 REASONS = {
     Missing(

@@ -17,9 +17,8 @@ from nestor.engines.support import chains_at_once, find_start, split_wall
 from nestor.errors import EngineFailed, Unsupported
 from nestor_nutpie.monitor import progress_at
 from nestor_nutpie.sampling import refuse_vectorized
-from nestor_pymc.backend import NOT_RESUMABLE
 from nestor_pymc.model import build_model
-from nestor_pymc.settings import common_settings
+from nestor_pymc.settings import NOT_RESUMABLE, common_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -5,6 +5,12 @@ from __future__ import annotations
 from functools import cache, wraps
 from typing import Any
 
+#: Why the chains of PyMC's own sampler cannot go on.
+NOT_RESUMABLE = (
+    "not in the library: pymc.sample neither returns a chain's adapted metric and random state nor takes "
+    "them, so that a second call would begin a new chain"
+)
+
 
 def common_settings() -> dict[str, object]:
     """Both samplers start alike and compile with numba."""

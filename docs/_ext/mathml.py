@@ -9,7 +9,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 
 def _inline(self: Any, node: nodes.Node) -> None:
-    self.body.append(tex2mathml(node.astext(), as_block=False))
+    self.body.append(tex2mathml(node.astext(), as_block=False).strip())
     raise nodes.SkipNode
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from nestor.agreement.criteria import Criteria
     from nestor.agreement.engine_result import EngineResult, EngineRow
     from nestor.agreement.events import Event, Listener
-    from nestor.calibration.job import Around
     from nestor.calibration.result import Calibration
-    from nestor.calibration.session import Progress as StudyProgress
+    from nestor.calibration.run import StudyProgress
+    from nestor.calibration.tasks import Around
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.posterior.leave_one_out import LeaveOneOut
@@ -418,7 +418,7 @@ def run_calibration(
         Where the problem is described before anything runs; see `fit_engine`.
     """
     from nestor.calibration.judge import foregone
-    from nestor.calibration.session import check_study, run_study
+    from nestor.calibration.run import check_study, run_study
     from nestor.data.problem import check_problem
     from nestor.errors.arguments import path
     from nestor.posterior.quantities import ComparedQuantities

@@ -7,7 +7,7 @@ import pytest
 from pairs import at_least, at_most, draws, many_pairs
 
 from nestor.agreement import beyond_margin_test, equivalence_test, ess_for_equivalence
-from nestor.agreement.margin import place
+from nestor.agreement.tost import tost_statistics
 from nestor.errors import DataError
 from nestor.stats.diagnostics import summaries
 
@@ -25,7 +25,7 @@ def _at_the_edges(seed: int) -> tuple:
 
 
 def test_size_of_both_tests_at_the_margin():
-    placed = place(*_at_the_edges(1), 0.2, 0.2)
+    placed = tost_statistics(*_at_the_edges(1), 0.2, 0.2)
     for row, half in ((0, slice(0, N)), (1, slice(N, 2 * N))):
         shown = np.count_nonzero(placed.inside[row, half] >= 1.6449)
         assert at_least(N, 0.05) <= shown <= at_most(N, 0.05)
@@ -35,7 +35,7 @@ def test_size_of_both_tests_at_the_margin():
 
 def test_beyond_becomes_the_two_sided_test_without_a_margin():
     a, b = summaries(draws(3, 250, N)), summaries(draws(4, 250, N))
-    p_values = place(a, b, 1e-9, 1e-9).p_outside()
+    p_values = tost_statistics(a, b, 1e-9, 1e-9).p_outside()
     for row in (0, 1):
         assert at_least(N, 0.05) <= np.count_nonzero(p_values[row] <= 0.05) <= at_most(N, 0.05)
 
@@ -44,7 +44,7 @@ def test_infinite_variance_does_not_fake_a_difference_of_sds():
     rng = np.random.default_rng(5)
     a, b = (summaries(rng.standard_cauchy((4, 250, N))) for _ in range(2))
     # a normal approximation of the log ratio rejects some 20% here
-    assert np.mean(place(a, b, 0.2, 0.2).p_outside() <= 1e-3) < 0.01
+    assert np.mean(tost_statistics(a, b, 0.2, 0.2).p_outside() <= 1e-3) < 0.01
     assert not equivalence_test(a, b, [str(i) for i in range(N)]).shown[1].any()
 
 

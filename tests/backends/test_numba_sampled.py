@@ -104,7 +104,7 @@ def test_densities_are_the_references(case):
 
 
 def test_gradients_are_the_values(case):
-    """Central differences with step h err by about eps |f| / h + h^2 |f'''|; see `test_walked`."""
+    """Central differences with step h err by about eps |f| / h + h^2 |f'''|; see `test_target_density`."""
     _, model = case
     density = model.target_density()
     z = density.start
@@ -115,6 +115,22 @@ def test_gradients_are_the_values(case):
     for i, unit in enumerate(np.eye(len(z))):
         up, down = (density.value_and_gradient(z + s * h * unit)[0] for s in (1, -1))
         assert (up - down) / (2 * h) == pytest.approx(gradient[i], abs=tolerance)
+
+
+def test_a_point_without_a_density_leaves_nothing_behind(case):
+    """What a call leaves in its scratch beyond the last node must not reach the next one's sums."""
+    _, model = case
+    density = model.target_density()
+    value, gradient = density.value_and_gradient(density.start)
+    for wrong in (np.nan, np.inf, 1e200, 1e3, -1e3):
+        for place in range(density.dimension):
+            z = density.start.copy()
+            z[place] = wrong
+            for _ in range(len(density.evaluate.workspace.scratch)):
+                density.value_and_gradient(z)
+            again = density.value_and_gradient(density.start)
+            assert again[0] == value
+            np.testing.assert_array_equal(again[1], gradient)
 
 
 def test_outside_the_supports_there_is_no_density(case):

@@ -8,7 +8,7 @@ import pytest
 
 from nestor.bench.bootstrap import Runs, ratio
 from nestor.bench.groups import RATES
-from nestor.bench.regression import Outcome, compare_tables
+from nestor.bench.regression import RegressionVerdict, compare_tables
 from nestor.errors import DataError, SpecError
 
 NUTPIE, PYMC = "pymc:nutpie@noncentered", "pymc:pymc@noncentered"
@@ -75,7 +75,7 @@ def test_without_an_interval_nothing_is_judged(bench_table):
     found = compare_tables(old, same)
     assert 5 <= sum(change.ratio.value > 1.1 for change in found.changes) <= 100
     assert len(found.unjudged) == 500
-    assert (found.outcome, found.exit_code) == (Outcome.INCONCLUSIVE, 3)
+    assert (found.outcome, found.exit_code) == (RegressionVerdict.INCONCLUSIVE, 3)
     assert found.missing == (2, 2)
 
 
@@ -89,12 +89,16 @@ def test_two_runs_are_too_few_and_three_are_not(bench_table, metric):
     few = compare((1, 2), (1, 2, 3))
     (change,) = few.unjudged
     assert (change.word, change.has_interval, change.ratio.low) == ("", False, None)
-    assert (few.outcome, few.missing) == (Outcome.INCONCLUSIVE, (1, 0))
+    assert (few.outcome, few.missing) == (RegressionVerdict.INCONCLUSIVE, (1, 0))
     document = few.to_dict()
     assert (document["verdict"], document["any"]) == ("INCONCLUSIVE", False)
     assert (document["runs_needed"], document["runs_missing"]) == (3, {"old": 1, "new": 0})
     enough = compare((1, 2, 3), (1, 2, 3))
-    assert (enough.outcome, enough.exit_code, enough.missing) == (Outcome.REGRESSION, 1, (0, 0))
+    assert (enough.outcome, enough.exit_code, enough.missing) == (
+        RegressionVerdict.REGRESSION,
+        1,
+        (0, 0),
+    )
 
 
 def test_a_regression_is_one_beside_figures_that_are_not_judged(bench_table, end_run):
@@ -105,7 +109,7 @@ def test_a_regression_is_one_beside_figures_that_are_not_judged(bench_table, end
     found = compare_tables(bench_table([NUTPIE, PYMC]), bench_table([NUTPIE, PYMC], change=change))
     assert [one.key.contender for one in found.worse] == [NUTPIE]
     assert {one.key.contender for one in found.unjudged} == {PYMC}
-    assert (found.outcome, found.missing) == (Outcome.REGRESSION, (0, 3 - 2))
+    assert (found.outcome, found.missing) == (RegressionVerdict.REGRESSION, (0, 3 - 2))
 
 
 def test_runs_of_a_group_that_fails_as_before_are_not_asked_for(bench_table, end_run):
@@ -114,7 +118,7 @@ def test_runs_of_a_group_that_fails_as_before_are_not_asked_for(bench_table, end
 
     table = bench_table([NUTPIE, PYMC], change=fails)
     found = compare_tables(table, table)
-    assert (found.outcome, found.unjudged) == (Outcome.NO_REGRESSION, ())
+    assert (found.outcome, found.unjudged) == (RegressionVerdict.NO_REGRESSION, ())
 
 
 @pytest.mark.parametrize(
@@ -191,7 +195,7 @@ def test_a_time_that_is_no_more_reached_is_not_below_the_floor(bench_table, end_
     new = bench_table(seeds=(1,), change=lambda row: end_run(row, "timeout", at=0.02))
     found = compare_tables(old, new, metrics=["time_to_ess_s"])
     assert [(end.was, end.now) for end in found.broken] == [("ok", "failing")]
-    assert (found.outcome, found.unjudged) == (Outcome.REGRESSION, ())
+    assert (found.outcome, found.unjudged) == (RegressionVerdict.REGRESSION, ())
 
 
 def test_groups_on_one_side_only_are_listed(bench_table):

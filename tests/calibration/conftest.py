@@ -9,9 +9,9 @@ import pytest
 from nestor import ModelSpec, Problem
 from nestor.agreement.arguments import read_contender
 from nestor.backend import SamplerConfig
-from nestor.calibration.job import Job, Task
-from nestor.calibration.session import one_at_a_time
+from nestor.calibration.run import one_at_a_time
 from nestor.calibration.study import Study
+from nestor.calibration.tasks import StudyJob, Task
 
 ENGINES = Path(__file__).parent / "engines"
 PRIORS = {"beta": "Normal(1, 2)", "tau": "HalfNormal(1.5)", "sigma": 0.8}
@@ -43,7 +43,7 @@ def make_job(conjugate_engines, groups_problem):
     def make_job(engine, *, around="prior", seed=1, draws=100, ranked_draws=31, **more):
         contender = one_at_a_time(read_contender(engine, groups_problem))
         config = SamplerConfig(2, 1, draws, seed, chain_method="sequential", cores=1)
-        return Job(groups_problem, contender, config, around, ranked_draws, **more)
+        return StudyJob(groups_problem, contender, config, around, ranked_draws, **more)
 
     return make_job
 

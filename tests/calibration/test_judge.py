@@ -7,15 +7,18 @@ import pytest
 from scipy import stats
 
 import nestor
-from nestor.calibration.job import Record
-from nestor.calibration.judge import Calibrated, describe_ranks, foregone, judge
-from nestor.calibration.power import (
+from nestor.calibration.judge import (
+    Calibrated,
+    describe_ranks,
     detectable,
+    foregone,
+    judge,
     probability_inside,
     rank_probabilities,
     simulations_needed,
 )
 from nestor.calibration.ranking import rank, thin
+from nestor.calibration.tasks import Record
 from nestor.stats.ecdf import uniform_band, uniform_test
 
 L = 31

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from nestor.backend import SamplerConfig
-from nestor.calibration.job import Job, Task
-from nestor.calibration.session import one_at_a_time
+from nestor.calibration.run import one_at_a_time
 from nestor.calibration.study import Study
+from nestor.calibration.tasks import StudyJob, Task
 from nestor.engines.contender import Contender
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def test_an_engine_s_simulations_have_ranks(groups_problem, library, engine):
     contender = one_at_a_time(Contender.parse_sampler(engine, ["g"]))
     config = SamplerConfig(2, 300, 100, 1, chain_method="sequential", cores=1)
     told = []
-    study = Study(Job(groups_problem, contender, config, "prior", 31), told.append)
+    study = Study(StudyJob(groups_problem, contender, config, "prior", 31), told.append)
     records = [study.run(Task("simulation", s)) for s in range(3)]
     assert told == [True]
     assert "ok" in {record.status for record in records}

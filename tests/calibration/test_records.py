@@ -2,8 +2,7 @@
 
 import pytest
 
-from nestor.calibration.job import Record
-from nestor.calibration.records import Records
+from nestor.calibration.tasks import Record, Records
 from nestor.errors import DataError
 
 GOOD = Record(3, "ok", ranks=(0, 5), ess=70.5, draws=100, seconds=0.5)

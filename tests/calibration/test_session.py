@@ -13,8 +13,8 @@ import pytest
 
 from nestor import calibrate
 from nestor.calibration import Calibrated
-from nestor.calibration.job import FIT_BLOCK
-from nestor.calibration.session import study_key
+from nestor.calibration.run import study_key
+from nestor.calibration.tasks import FIT_BLOCK
 from nestor.errors import DataError, EngineFailed, SpecError, Unsupported
 from nestor.runner import store
 

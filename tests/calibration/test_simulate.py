@@ -7,8 +7,13 @@ import pytest
 from scipy import stats
 
 from nestor import ModelSpec, Problem
-from nestor.calibration.extremes import check_simulations
-from nestor.calibration.simulate import draw_outcome, draw_parameters, entries, linear_predictor
+from nestor.calibration.simulate import (
+    check_simulations,
+    draw_outcome,
+    draw_parameters,
+    entries,
+    linear_predictor,
+)
 from nestor.errors import SpecError
 from nestor.model.priors import PRIOR_FAMILIES, Prior
 

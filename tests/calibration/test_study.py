@@ -7,9 +7,9 @@ Seeds are fixed, so each test has one outcome; an exact engine's study is reject
 import numpy as np
 import pytest
 
-from nestor.calibration.job import FIT_BLOCK, Task
 from nestor.calibration.judge import Calibrated, judge
 from nestor.calibration.study import Study
+from nestor.calibration.tasks import FIT_BLOCK, Task
 from nestor.posterior.quantities import ComparedQuantities
 
 

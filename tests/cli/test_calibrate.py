@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from nestor.calibration.session import Progress
+from nestor.calibration.run import StudyProgress
 from nestor.views.terminal.calibration import StudyBar
 
 ENGINES = Path(__file__).parents[1] / "calibration" / "engines"
@@ -116,7 +116,7 @@ def test_an_interrupt_says_how_to_go_on(call, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nestor.calibration.session.run_study", interrupted)
+    monkeypatch.setattr("nestor.calibration.run.run_study", interrupted)
     code, _, err = call("calibrate", *MODEL, *QUICK, "--engine", "conjugate", "--out", "o")
     assert code == 130
     assert "kept in o: the same command goes on from there" in err
@@ -126,9 +126,9 @@ def test_in_a_terminal_there_is_a_bar():
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=120)
     with StudyBar(console, "conjugate") as bar:
-        bar(Progress(0, 40, 0, 0, doing="fitting the data"))
-        bar(Progress(10, 40, 10, 0))
-        bar(Progress(20, 40, 10, 3))
+        bar(StudyProgress(0, 40, 0, 0, doing="fitting the data"))
+        bar(StudyProgress(10, 40, 10, 0))
+        bar(StudyProgress(20, 40, 10, 3))
         time.sleep(0.3)  # the bar is drawn ten times a second
     shown = stream.getvalue()
     assert "20/40 simulations" in shown

@@ -18,7 +18,7 @@ from nestor.agreement.criteria import Criteria
 from nestor.bench.plan import plan
 from nestor.bench.run import check_budget
 from nestor.bench.scenario import load_scenario, read_scenario
-from nestor.calibration.session import check_study
+from nestor.calibration.run import check_study
 from nestor.data.datasets.simulate import simulate_tree
 from nestor.data.datasets.tree_design import check_simulation
 from nestor.engines.contender import Contender

@@ -9,7 +9,7 @@ import pytest
 from nestor import ModelSpec, Problem
 from nestor.backend import Capabilities, Missing
 from nestor.data.centering import data_over_prior
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.engines.auto import choose
 
 ALL = Capabilities(

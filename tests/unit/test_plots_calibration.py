@@ -9,8 +9,8 @@ from PIL import Image
 
 from nestor import ModelSpec, Problem
 from nestor.backend import SamplerConfig
-from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
+from nestor.calibration.tasks import Record
 from nestor.engines.contender import Contender
 from nestor.engines.formulation import Formulation
 from nestor.errors import DataError

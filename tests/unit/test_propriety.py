@@ -8,7 +8,7 @@ import pytest
 
 import nestor
 from nestor import DataError, ModelSpec, Problem, SamplerConfig
-from nestor.calibration.session import check_study
+from nestor.calibration.run import check_study
 from nestor.data import propriety
 from nestor_reference import log_marginal
 

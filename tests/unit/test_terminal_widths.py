@@ -17,8 +17,8 @@ from nestor.agreement.pair_judge import PairJudge
 from nestor.agreement.pipeline import engine_result
 from nestor.api import loo
 from nestor.backend import Draws, Timings
-from nestor.calibration.job import Record
 from nestor.calibration.result import Calibration
+from nestor.calibration.tasks import Record
 from nestor.conformance import ConformanceReport, Result
 from nestor.engines.contender import Contender
 from nestor.references.verify import Score, Scorecard

@@ -151,7 +151,8 @@ def up(level: NodeLevel) -> None:
         scales = level.scales(effects, i)
         for effect, (tau, reciprocal), total in zip(effects, scales, totals, strict=True):
             c, n = effect.centred, effect.noncentred
-            g, e = effect.g.vector(i), effect.e.vector(i)
+            # Beyond the last node stands what other calls have left, which may be no number.
+            g, e = code.blend(inside, effect.g.vector(i), 0.0), effect.e.vector(i)
             slope = (c + n * tau) * g - (c * reciprocal + n) * e
             # The last vector reaches into what belongs to others.
             effect.gradient.put(i, code.blend(inside, slope, effect.gradient.vector(i)))

@@ -1,4 +1,4 @@
-"""What a run of engines is asked for, checked before anything runs: contenders, seconds, memory."""
+"""The arguments of a comparison, checked before anything runs: contenders, seconds, memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_contenders(engines: Sequence[str | Contender], problem: Problem) -> lis
 
 
 def engine_list(engines: object) -> list[Any]:
-    """Return the engines of a comparison as a list, each of which is still to be read.
+    """Return the engines of a comparison as a list of texts that are not read yet.
 
     Raises
     ------

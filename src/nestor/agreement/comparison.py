@@ -1,4 +1,4 @@
-"""The result of a comparison: rows of engines, verdicts of pairs, and what they say together."""
+"""The result of a comparison: a row for each engine, a verdict for each pair, and one for all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestor.agreement.engine_result import EngineResult
+from nestor.agreement.engine_result import EngineResult, estimates
 from nestor.agreement.verdict import PairResult, Verdict
 from nestor.engines.contender import find_contender
 from nestor.errors import UnknownContender, display
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.protocol import SamplerConfig
     from nestor.posterior.quantities import ComparedQuantities
-    from nestor.stats.diagnostics import Summaries
 
 
 class ContenderMapping(Mapping[str, "xr.DataTree"]):
-    """Draws by contender: keys are whole names, and a name as it was asked for finds its contender too.
+    """The draws of each contender, by its whole name or the name that the user gave.
 
     Parameters
     ----------
@@ -62,49 +61,6 @@ class ContenderMapping(Mapping[str, "xr.DataTree"]):
 def find_row(name: str, rows: Sequence[EngineRow]) -> EngineRow:
     """Return the row of the contender that `name` means, see `nestor.engines.contender.find_contender`."""
     return rows[find_contender(name, [row.contender for row in rows])]
-
-
-def estimates(
-    quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
-) -> list[dict[str, Any]]:
-    """Return what draws say of the population, scales and family parameters: a record for each quantity.
-
-    Parameters
-    ----------
-    quantities : ComparedQuantities
-        What is compared.
-    found : Summaries
-        Of these.
-    nodes : bool
-        Whether nodes' coefficients are wanted too.
-
-    Returns
-    -------
-    list of dict
-        quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
-        ess_bulk, ess_tail.
-
-    Raises
-    ------
-    SpecError
-        If `nodes` is neither True nor False.
-    """
-    flag("nodes", nodes)
-    labels, groups = quantities.labels, quantities.groups
-    kept = range(quantities.n_scalars)
-    wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
-    return [
-        {
-            "quantity": labels[i],
-            "group": groups[i],
-            **{name: float(found.estimate[k, i]) for k, name in enumerate(QUANTITIES)},
-            **{f"mcse_{name}": float(found.mcse[k, i]) for k, name in enumerate(QUANTITIES)},
-            "rhat": float(found.rhat[i]),
-            "ess_bulk": float(found.ess_bulk[i]),
-            "ess_tail": float(found.ess_tail[i]),
-        }
-        for i in wanted
-    ]
 
 
 @dataclass(frozen=True)
@@ -192,7 +148,7 @@ class Comparison:
         Returns
         -------
         DataFrame
-            Indexed by quantity and contender, with the columns of `nestor.agreement.comparison.estimates`;
+            Indexed by quantity and contender, with the columns of `nestor.agreement.engine_result.estimates`;
             ``comparison.estimates()["mean"].unstack()`` puts contenders side by side.
 
         Raises

@@ -1,4 +1,4 @@
-"""What is asked of a pair of contenders before they are said to agree."""
+"""The conditions under which two contenders are said to agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AGREE_LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Criteria:
-    """What is asked of a pair.
+    """The conditions under which two contenders are said to agree.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Criteria:
         return tuple(found)
 
     def levels(self, look: int) -> tuple[float, float]:
-        """Levels of "disagree" and "agree" at look 1, 2, ...: halved each time where there may be several.
+        """Levels of the tests at look 1, 2, ...; where there may be several looks, each halves them.
 
         All looks together then hold the level of one (Bonferroni over a geometric series).
         """

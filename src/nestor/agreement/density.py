@@ -139,7 +139,7 @@ def compare_densities(
 
 
 class ReferenceDensity:
-    """The reference's log density of a problem: the joint one, and that of the scales alone.
+    """The reference's log densities of a problem: joint, and marginal over the coefficients.
 
     Each contender is compared with the density that its formulation samples.
 
@@ -163,7 +163,7 @@ class ReferenceDensity:
         self._log_densities: dict[bool, list[float]] = {}
 
     def model(self, formulation: Formulation) -> CompiledModel:
-        """Return the reference's density: the joint one, or without coefficients that are marginalized.
+        """Return the reference's model: the joint density, or the marginal one of the scales.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class ReferenceDensity:
         return found
 
     def log_densities(self, formulation: Formulation) -> list[float]:
-        """Its values at the points; errors are those of `model`."""
+        """Return the log densities at the points; raises what `model` raises."""
         key = formulation.is_marginalized
         if key not in self._log_densities:
             model = self.model(formulation)
@@ -201,7 +201,7 @@ class ReferenceDensity:
         return self._log_densities[key]
 
     def rounding(self, formulation: Formulation) -> list[float]:
-        """How far right densities at the points may be apart where sums stand for rows."""
+        """Return how far two right densities may differ at each point, where sums replace the rows."""
         marginalized = formulation.is_marginalized
         return [rounding_of_sums(self._problem, p, marginalized=marginalized) for p in self.points]
 
@@ -300,7 +300,7 @@ def _unit(problem: Problem) -> float:
 
 
 def _root_mean_square(problem: Problem, values: NDArray[np.float64]) -> float:
-    """Of rows that are not in memory, from what stands for them."""
+    """Root mean square of rows that are not in memory, from their surrogate rows."""
     return math.sqrt(float(values @ values) / problem.n_rows / mean_row_weight(problem))
 
 

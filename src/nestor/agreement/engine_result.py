@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from nestor.errors.arguments import flag
+from nestor.stats.diagnostics.summaries import QUANTITIES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from nestor.agreement.density import DensityCheck
     from nestor.agreement.recovery import RecoveryCheck
     from nestor.engines.contender import Contender
+    from nestor.posterior.quantities import ComparedQuantities
     from nestor.runner.job import Outcome
     from nestor.stats.diagnostics import Gates, Summaries
 
@@ -50,7 +54,7 @@ RATES: Final = ("ess_per_s_sampling", "ess_per_s", "ess_per_s_total")
 
 
 class _Named:
-    """What a result and a failure have in common: how they are named and shown."""
+    """The name and the repr that a result and a failure share."""
 
     contender: Contender
     status: EngineStatus
@@ -174,17 +178,17 @@ class EngineFailure(_Named):
 
     @property
     def timings(self) -> Mapping[str, float | None]:
-        """Seconds per phase, as a result has them: none is known."""
+        """Seconds per phase, with the keys that a result has; all are None."""
         return dict.fromkeys(TIMINGS)
 
     @property
     def efficiency(self) -> Mapping[str, float | None]:
-        """Effective draws per second, as a result has them: none is known."""
+        """Effective draws per second, with the keys that a result has; all are None."""
         return dict.fromkeys(RATES)
 
     @property
     def speed_void(self) -> str:
-        """Why there is no speed although there are seconds: that does not arise."""
+        """Empty: there are no seconds from which a speed would follow."""
         return ""
 
     @classmethod
@@ -195,7 +199,7 @@ class EngineFailure(_Named):
         density: DensityCheck | None = None,
         where: str = "",
     ) -> EngineFailure:
-        """Make it of a process that did not end well; `where` goes before its message."""
+        """Return the failure of a process that did not end well; `where` goes before its message."""
         # A process that said it was done and left nothing has failed too.
         status = "failed" if outcome.status == "ok" else outcome.status
         message = f"{where}{outcome.message}"
@@ -204,3 +208,46 @@ class EngineFailure(_Named):
 
 #: What became of an engine: one row of a table.
 EngineRow = EngineResult | EngineFailure
+
+
+def estimates(
+    quantities: ComparedQuantities, found: Summaries, *, nodes: bool = False
+) -> list[dict[str, Any]]:
+    """Return the estimates of the population, scales and family parameters: a record for each quantity.
+
+    Parameters
+    ----------
+    quantities : ComparedQuantities
+        What is compared.
+    found : Summaries
+        Of these.
+    nodes : bool
+        Whether nodes' coefficients are wanted too.
+
+    Returns
+    -------
+    list of dict
+        quantity, group, mean, sd, q05, q50, q95, mcse_mean, mcse_sd, mcse_q05, mcse_q50, mcse_q95, rhat,
+        ess_bulk, ess_tail.
+
+    Raises
+    ------
+    SpecError
+        If `nodes` is neither True nor False.
+    """
+    flag("nodes", nodes)
+    labels, groups = quantities.labels, quantities.groups
+    kept = range(quantities.n_scalars)
+    wanted = kept if nodes else [i for i in kept if not quantities.is_node[i]]
+    return [
+        {
+            "quantity": labels[i],
+            "group": groups[i],
+            **{name: float(found.estimate[k, i]) for k, name in enumerate(QUANTITIES)},
+            **{f"mcse_{name}": float(found.mcse[k, i]) for k, name in enumerate(QUANTITIES)},
+            "rhat": float(found.rhat[i]),
+            "ess_bulk": float(found.ess_bulk[i]),
+            "ess_tail": float(found.ess_tail[i]),
+        }
+        for i in wanted
+    ]

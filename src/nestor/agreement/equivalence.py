@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from nestor.agreement.difference import POWER, check_pair
 from nestor.agreement.holm import holm
-from nestor.agreement.margin import COMPARED, Placement, place
+from nestor.agreement.tost import COMPARED, TostStatistics, tost_statistics
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.summaries import Summaries
 from nestor.stats.plain import as_plain
@@ -49,7 +49,7 @@ class Deviation:
 class EquivalenceResult:
     """Two one-sided tests (Schuirmann 1987) of every mean and sd.
 
-    What is measured against the margins is explained in `nestor.agreement.margin`.
+    What is measured against the margins is explained in `nestor.agreement.tost`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class EquivalenceResult:
         differences stay as they are (1 if it is shown); None if a difference as estimated
         exceeds its margin or cannot be compared.
     shown, size, needed
-        Whether each is equivalent; its difference as estimated (see `Placement`); the margin at
+        Whether each is equivalent; its difference as estimated (see `TostStatistics`); the margin at
         which it would be shown equivalent. Shape (2, scalar): means, sds.
     """
 
@@ -157,7 +157,7 @@ def equivalence_test(
         If the numbers of scalars and labels differ or a margin is not positive.
     """
     check_pair(a, b, labels)
-    placed = place(a, b, margin, sd_margin)
+    placed = tost_statistics(a, b, margin, sd_margin)
     threshold = -float(ndtri(level))
     p_values = ndtr(-placed.inside)
     shown = placed.inside >= threshold
@@ -210,7 +210,7 @@ def beyond_margin_test(
         If the numbers of scalars and labels differ or a margin is not positive.
     """
     check_pair(a, b, labels)
-    placed = place(a, b, margin, sd_margin)
+    placed = tost_statistics(a, b, margin, sd_margin)
     adjusted = holm(placed.p_outside())
     beyond = [_deviation(placed, adjusted, labels, *at) for at in np.argwhere(adjusted <= level)]
     n_tests = int(np.count_nonzero(~np.isnan(adjusted)))
@@ -252,7 +252,7 @@ def ess_for_equivalence(
 
 
 def _deviation(
-    placed: Placement, p_values: FloatArray, labels: Sequence[str], row: int, column: int
+    placed: TostStatistics, p_values: FloatArray, labels: Sequence[str], row: int, column: int
 ) -> Deviation:
     return Deviation(
         label=labels[column],

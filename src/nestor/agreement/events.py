@@ -1,4 +1,4 @@
-"""What a running comparison tells whoever listens."""
+"""The events that a running comparison sends to its listener."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DensityFinished:
 
 @dataclass(frozen=True)
 class EngineFinished:
-    """A contender has its row: finished, failed or used again."""
+    """A contender has its result or failure."""
 
     row: EngineRow
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestor.agreement.margin import COMPARED
+from nestor.agreement.tost import COMPARED
 from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:

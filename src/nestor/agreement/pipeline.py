@@ -1,4 +1,4 @@
-"""One engine on one problem: its densities, its draws, and what they say.
+"""Run one engine on one problem: compare its densities, sample, check its draws.
 
 `compare`, `verify`, `bench`, `fit` and the makers of reference posteriors all run and judge an engine by
 `run_engine`, or by its steps: `check_density`, sampling (`nestor.runner.engine`), `engine_result`.
@@ -277,7 +277,7 @@ def engine_result(
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What a run's draws say by themselves.
+    """Summaries and convergence checks of a run's draws.
 
     Parameters
     ----------
@@ -387,7 +387,7 @@ def _status(
     sampled: DensityCheck | None,
     recovery: RecoveryCheck | None,
 ) -> tuple[ResultStatus, str]:
-    """What the checks come to, and why: a wrong density comes before draws that have not converged."""
+    """Return the status and its reason; a wrong density comes before draws that have not converged."""
     if sampled is not None and not sampled.same:
         return "density_failed", (
             f"the log density that it sampled differs from the reference's by "

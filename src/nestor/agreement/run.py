@@ -128,7 +128,7 @@ def _run(run: ComparisonRun, contenders: Sequence[Contender]) -> tuple[PairResul
 
 @contextlib.contextmanager
 def _folder(out: str | Path | None, problem: Problem) -> Iterator[tuple[Path, set[Path]]]:
-    """The run directory, or a private one that is removed, but for the logs that are put into the set."""
+    """Yield the run directory, or a temporary one that is removed except for the logs put into the set."""
     if out is None:
         with store.scratch_folder() as found:
             yield found
@@ -140,7 +140,7 @@ def _folder(out: str | Path | None, problem: Problem) -> Iterator[tuple[Path, se
 
 
 class ComparisonRun:
-    """The contenders of one comparison while it runs: what is known of each so far.
+    """A comparison while it runs: its contenders, their chains, and their results so far.
 
     Parameters
     ----------
@@ -219,14 +219,14 @@ class ComparisonRun:
             self._densities[contender.name] = found
 
     def _failed_here(self, contender: Contender, error: EngineFailed) -> EngineFailure:
-        """A contender that failed before its process was started; it gets a log as any other."""
+        """Return the failure of a contender whose process was not started, and write its log."""
         log = self._path(contender, ".log")
         log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return EngineFailure(contender, "failed", f"{str(error).rstrip('.')}. Its log: {log}")
 
     @property
     def failed_logs(self) -> set[Path]:
-        """Logs that the message of a row names."""
+        """Logs that are named in the message of a failure."""
         logs = {self._path(row.contender, ".log"): row.message for row in self.rows.values()}
         return {log for log, message in logs.items() if str(log) in message}
 
@@ -354,7 +354,7 @@ class ComparisonRun:
         return True
 
     def _draws_may_decide(self, pair: PairResult) -> bool:
-        """Whether a pair is inconclusive for want of draws, and not because one side has none."""
+        """Whether a pair is inconclusive because both sides have too few draws."""
         results = self._results
         return (
             pair.verdict is Verdict.INCONCLUSIVE
@@ -376,7 +376,7 @@ class ComparisonRun:
     def _is_anew_cheaper(
         self, row: EngineResult, pairs: Sequence[PairResult], able: Sequence[EngineResult]
     ) -> bool:
-        """Whether a fresh run takes no longer than the partners whose chains can go on, to their budget.
+        """Whether a new run takes no longer than the partners need to use up their budget.
 
         Those that could use up their budget and still not decide the pair do not count.
         """
@@ -395,7 +395,7 @@ class ComparisonRun:
         return self._seconds_anew(row, self._draws_anew(row, pairs)) <= to_budget
 
     def _is_enough_alone(self, row: EngineResult, stuck: EngineResult, pair: PairResult) -> bool:
-        """Whether one side's draws may decide a pair while the other's stay: true where nobody can say.
+        """Whether more draws of one side alone may decide a pair; true where this cannot be computed.
 
         The variance of a difference of means is the sum of 1 / ESS of both sides; it has to shrink by the
         factor by which both sides' draws would have to grow.
@@ -407,7 +407,7 @@ class ComparisonRun:
         return bool(own * row.looks[-1] / budget + other <= (own + other) / pair.draw_factor)
 
     def _draws_anew(self, row: EngineResult, pairs: Sequence[PairResult]) -> int:
-        """Draws per chain of a fresh run: the first look that has those said to be missing."""
+        """Draws per chain of a new run: the first look that includes the missing draws."""
         missing = [
             pair.missing_draws[0 if row.name == pair.a else 1]
             for pair in pairs
@@ -418,7 +418,7 @@ class ComparisonRun:
         return next((n for n in later if n >= wanted), later[-1])
 
     def _seconds_anew(self, row: EngineResult, draws: int) -> float:
-        """Seconds that a fresh run of so many draws takes, by what the last one took."""
+        """Seconds that a new run of so many draws takes, extrapolated from the last one."""
         more = self._seconds_per_draw(row) * (draws - row.looks[-1])
         return (row.timings["total_s"] or 0.0) + more
 
@@ -436,7 +436,7 @@ class ComparisonRun:
         return max((known["total_s"] or 0.0) - fixed, 0.0) / iterations
 
     def _too_late(self, row: EngineResult, draws: int) -> str:
-        """Say that a fresh run would not end within the timeout; empty if it would."""
+        """Say that a new run would not end within the timeout; empty if it would."""
         seconds = self._seconds_anew(row, draws)
         if self._timeout is None or seconds <= self._timeout:
             return ""
@@ -456,7 +456,7 @@ class ComparisonRun:
             self._close(name)
 
     def finish(self) -> None:
-        """Mark what was drawn in looks as finished: the same comparison uses it again."""
+        """Mark draws of several looks as finished, so that the same comparison uses them again."""
         for row in self._results.values():
             if row.looks and not row.reused:
                 self._store(row.contender, row.tree, finished=True)

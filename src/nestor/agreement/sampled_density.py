@@ -2,8 +2,8 @@
 
 The density of step 0 may be compiled apart from the one that a sampler walks on. A sampler reports the
 latter as ``lp``, on its unconstrained space, and the log-Jacobian of the way from there to the canonical
-variables; their difference is the log density at the draw: the joint one, or where coefficients are
-marginalized that of the scales.
+variables. Their difference is the log density at the draw: of all variables, or of the scales alone where
+coefficients are marginalized.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def usable_scales(problem: Problem, values: Mapping[str, NDArray[np.float64]]) -
 
 
 def _rounding(problem: Problem, point: Mapping[str, NDArray[np.float64]], eps: float) -> float:
-    """What rounding of the coefficients may do to the log density, by its first and second derivative.
+    """Bound the effect of rounded coefficients on the log density, by its first and second derivative.
 
     A sampler that moves deviations z = (beta - parent) / tau returns beta, rounded by eps |beta|; the
     reference recovers z from it, off by eps |beta| / tau. With tau near zero that is many digits; so are

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestor.agreement.comparison import estimates
-from nestor.agreement.engine_result import TIMINGS, EngineResult, EngineStatus
+from nestor.agreement.engine_result import TIMINGS, EngineResult, EngineStatus, estimates
 from nestor.stats.plain import as_plain
 
 if TYPE_CHECKING:

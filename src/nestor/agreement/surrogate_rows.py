@@ -1,4 +1,4 @@
-"""Rows for checks that look at rows: the problem's own, or the few that say the same of its parameters."""
+"""Rows for checks that need rows: the problem's own, or a few that give the same sums of squares."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mean_row_weight(problem: Problem) -> float:
 def rounding_of_sums(
     problem: Problem, point: Mapping[str, FloatArray], *, marginalized: bool = False
 ) -> float:
-    """How far two right ways to compute a log density from the same sums over rows may be apart.
+    """Bound the rounding difference of two log densities that are computed from the same sums over rows.
 
     The remainders enter as (1, -gamma)' S (1, -gamma), which is small beside its terms where covariates
     explain nearly all of the outcome: S then holds no more digits of it, whoever computes it.

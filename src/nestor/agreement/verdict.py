@@ -18,7 +18,7 @@ from nestor.agreement.equivalence import (
     equivalence_test,
 )
 from nestor.agreement.group_summary import GroupResult, summarize_groups
-from nestor.agreement.margin import COMPARED
+from nestor.agreement.tost import COMPARED
 from nestor.errors import DataError, display
 from nestor.errors.text import short_repr
 from nestor.stats.diagnostics.summaries import QUANTITIES

@@ -72,8 +72,8 @@ class Crossover:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The two at one size: log of CPU's over GPU's time; infinite where only the sign is known."""
+class _SizeRatio:
+    """Log of the CPU's over the GPU's time at one size; infinite where only the sign is known."""
 
     size: float
     log_ratio: float
@@ -96,7 +96,7 @@ def crossovers(groups: Sequence[Group]) -> list[Crossover]:
 
 
 def _on_most_cores(curves: Mapping[SeriesKey, list[Group]]) -> dict[SeriesKey, list[Group]]:
-    """Of series that differ in their cores alone the one with most."""
+    """Of series that differ only in their cores, keep the one with most."""
     by_cores = sorted(curves, key=lambda key: key[5] or 0)
     most = {key[:5]: key for key in by_cores}
     return {key: members for key, members in curves.items() if most[key[:5]] == key}
@@ -115,7 +115,7 @@ def _devices_alone_differ(cpu: Group, gpu: Group) -> bool:
 def _cross(cpu: Sequence[Group], gpu: Sequence[Group], metric: str) -> Crossover | None:
     of_cpu, of_gpu = _times(cpu, metric), _times(gpu, metric)
     places = [
-        _Place(size, log_ratio)
+        _SizeRatio(size, log_ratio)
         for size in sorted(of_cpu.keys() & of_gpu.keys())
         if (log_ratio := _log_ratio(of_cpu[size], of_gpu[size])) is not None
     ]
@@ -158,14 +158,14 @@ def _log_ratio(cpu: MedianInterval, gpu: MedianInterval) -> float | None:
     return None
 
 
-def _answer(places: Sequence[_Place]) -> tuple[Answer, tuple[_Place, _Place] | None]:
+def _answer(places: Sequence[_SizeRatio]) -> tuple[Answer, tuple[_SizeRatio, _SizeRatio] | None]:
     if places[-1].log_ratio <= 0:
         return "never", None
     around = [(a, b) for a, b in pairwise(places) if a.log_ratio <= 0 < b.log_ratio]
     return ("crosses", around[-1]) if around else ("always", None)
 
 
-def _between(below: _Place, above: _Place) -> float | None:
+def _between(below: _SizeRatio, above: _SizeRatio) -> float | None:
     rise = above.log_ratio - below.log_ratio
     if not math.isfinite(rise):
         return None

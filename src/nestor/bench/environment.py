@@ -1,4 +1,4 @@
-"""The place of a measurement: machine, libraries, commit; nothing that identifies the machine."""
+"""The environment of a measurement: hardware, libraries, commit; nothing that identifies the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHERS_LOAD: Final = 0.5
 
 @cache
 def environment() -> dict[str, Any]:
-    """Return what is worth knowing about the place, but for the load and the engines' own libraries.
+    """Return hardware, libraries and commit, without the load and the engines' own libraries.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def load_average() -> float | None:
 
 
 def is_loaded(load: float | None, cores: int | None) -> bool:
-    """Whether a load average says that other processes wanted the cores that a run was to have."""
+    """Whether a load average shows that other processes competed for the cores."""
     return load is not None and cores is not None and load > cores + OTHERS_LOAD
 
 

@@ -107,7 +107,7 @@ def cells(scenario: Scenario, *, quick: bool, cores: int | None = None) -> list[
     SpecError
         If an engine, a word or a level is unknown.
     """
-    maker = _Maker(scenario, quick, cores)
+    maker = _CellMaker(scenario, quick, cores)
     found: dict[str, Cell] = {}
     for turn, seed in enumerate(scenario.seeds):
         for value in _all_values(scenario):
@@ -126,12 +126,12 @@ def _all_values(scenario: Scenario) -> list[Number | None]:
 
 
 def _rotated(here: Sequence[Cell], turn: int) -> list[Cell]:
-    """Another one begins at each repetition, so that none always runs on a machine that is cool."""
+    """Rotate the order at each repetition, so that no engine always runs first on a cool machine."""
     start = turn % max(len(here), 1)
     return [*here[start:], *here[:start]]
 
 
-class _Maker:
+class _CellMaker:
     """Makes the cells of one scenario."""
 
     def __init__(self, scenario: Scenario, quick: bool, cores: int | None) -> None:
@@ -223,7 +223,7 @@ def _texts(block: Block) -> Iterator[str]:
 
 
 def _with_formulation(text: str) -> str:
-    """Name the formulation of a reference run that names none: that of a block that names none."""
+    """Add the default formulation to a reference run that names none."""
     engine, _, tail = text.partition("@")
     words = [word.strip() for word in tail.split(",") if word.strip()]
     if any(word == AUTO or is_formulation_word(word) for word in words):

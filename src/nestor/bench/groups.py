@@ -1,4 +1,4 @@
-"""The cells of a table in groups that differ in their seed only, and what each group comes to."""
+"""Groups of cells that differ only in their seed, and the summary of each."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def _bound(row: Row, metric: str) -> float:
 
 
 @dataclass(frozen=True)
-class Note:
+class FailureNote:
     """Why some runs of a group are not ok, or have no speed.
 
     Parameters
@@ -263,7 +263,7 @@ class GroupSummary:
         Whether seconds to the target are upper bounds in any run.
     worst_quantity, worst_kind : str
         The quantity that most often had the smallest ESS, and which (bulk or tail) that mostly was.
-    notes : tuple of Note
+    notes : tuple of FailureNote
         Why runs are not ok, or were skipped.
     """
 
@@ -285,7 +285,7 @@ class GroupSummary:
     time_is_bound: bool
     worst_quantity: str
     worst_kind: str
-    notes: tuple[Note, ...]
+    notes: tuple[FailureNote, ...]
 
     @property
     def skipped(self) -> bool:
@@ -385,7 +385,7 @@ def _baseline(group: Group, found: Sequence[Group], name: str | None) -> Group |
 
 
 def group_verdict(rows: Iterable[Row]) -> str:
-    """Return the word for all runs of a group; see `GroupSummary`."""
+    """Return the verdict on a group from those on its runs; see `GroupSummary`."""
     judged = [(row["verdict"], row["status"]) for row in rows if row["verdict"]]
     if not judged:
         return ""
@@ -401,19 +401,21 @@ def _worst(rows: Iterable[Row]) -> tuple[str, str]:
     return quantity, _commonest(kind for name, kind in found if name == quantity)
 
 
-def _notes(rows: Iterable[Row]) -> tuple[Note, ...]:
-    """One for each way in which runs are not ok, or have no speed; their logs differ, the first is named."""
+def _notes(rows: Iterable[Row]) -> tuple[FailureNote, ...]:
+    """Return a note for each different reason; of the logs, the first is named."""
     seeds: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for row in rows:
         if row["status"] != "ok" or row["message"]:
             status = "no_speed" if row["status"] == "ok" else row["status"]
             why = row["message"].partition(" Its log: ")[0]
             seeds.setdefault((status, why), (row["message"], []))[1].append(row["seed"])
-    return tuple(Note(at[0], message, tuple(found)) for at, (message, found) in seeds.items())
+    return tuple(
+        FailureNote(at[0], message, tuple(found)) for at, (message, found) in seeds.items()
+    )
 
 
 def _commonest(words: Iterable[str]) -> str:
-    """The word that occurs most often, of several the first in the alphabet; empty if there is none."""
+    """The most frequent word, the alphabetically first of several; empty if there is none."""
     counts = Counter(word for word in words if word)
     return min(counts, key=lambda word: (-counts[word], word), default="")
 

@@ -144,7 +144,7 @@ def time_to_ess(
 
 
 def _spent(seconds: SecondsDocument) -> float:
-    """Seconds of a run, all in, or of its process where it did not come to its end."""
+    """All-in seconds of a run, or seconds of its process where it did not end well."""
     spent = all_in(seconds.total_s, seconds.import_s)
     return seconds.elapsed_s if spent is None else spent
 

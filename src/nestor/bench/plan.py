@@ -1,4 +1,4 @@
-"""What of a scenario's grid is finished, what is left to run, and how long that will take."""
+"""The plan of a benchmark: its cells, the finished ones, and a forecast of the cost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nestor.bench.grid import Cell
-    from nestor.bench.record import BenchRecord
+    from nestor.bench.record import BenchRecord, SecondsDocument, SizeDocument
     from nestor.bench.scenario import Scenario
+    from nestor.engines.contender import Contender
 
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """A grid, and the records that there are of it.
+    """A scenario's grid, and the records of its finished cells.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class BenchPlan:
 
     @property
     def forecast(self) -> CostForecast:
-        """Tells how long they will take."""
+        """The forecast of their cost."""
         return CostForecast(self.scenario, self.finished)
 
     def with_records(self, results: Results) -> BenchPlan:
@@ -133,7 +134,7 @@ def plan(
 
 
 def _belonging(scenario: Scenario, records: Mapping[str, BenchRecord]) -> set[str]:
-    """Return whose records are of this scenario as it is now, on whatever machine they were measured.
+    """Return the cells whose records belong to the scenario as it is now, from any machine.
 
     Those of an engine that is not installed here cannot be told, and stay.
     """
@@ -147,7 +148,7 @@ def _installed(record: BenchRecord) -> bool:
 
 
 def _stands(record: BenchRecord | None, cell: Cell) -> bool:
-    """Whether a record answers a cell: not if it was skipped, or ended at a smaller limit."""
+    """Whether a record makes a new run unnecessary: not if it was skipped, or stopped at a smaller limit."""
     if record is None or record.status == "skipped":
         return False
     if record.status == "timeout":
@@ -168,7 +169,7 @@ _GRADIENT_S = 5e-6
 
 
 class CostForecast:
-    """Tells how long cells will take.
+    """Forecasts the seconds that cells take.
 
     Parameters
     ----------
@@ -180,11 +181,11 @@ class CostForecast:
 
     def __init__(self, scenario: Scenario, records: Mapping[str, BenchRecord]) -> None:
         self._scenario = scenario
-        self._known: dict[tuple[str, str], list[BenchRecord]] = {}
+        self._known: dict[tuple[str, str], list[tuple[SecondsDocument, SizeDocument]]] = {}
         for record in records.values():
             if record.seconds is not None and record.size is not None:
                 key = (record.cell.contender, record.cell.track)
-                self._known.setdefault(key, []).append(record)
+                self._known.setdefault(key, []).append((record.seconds, record.size))
 
     def seconds(self, cell: Cell) -> float:
         """Return the seconds that a cell will take, roughly; never more than it may."""
@@ -193,44 +194,42 @@ class CostForecast:
         alike = self._known.get((cell.name, cell.track), [])
         own = self._guess(cell)
         if alike:
-            ratios = [record_seconds(r) / max(self._guess_of(r, cell), 1e-9) for r in alike]
+            ratios = [_spent(s) / max(_guess_of(size, cell), 1e-9) for s, size in alike]
             own *= median(ratios)
         return min(own, 3 * cell.timeout_s)
 
     def from_records(self, cell: Cell) -> bool:
-        """Whether finished cells of the same contender told."""
+        """Whether the forecast rests on finished cells of the same contender."""
         return (cell.name, cell.track) in self._known
 
     def _guess(self, cell: Cell) -> float:
         rows, nodes = data_size(self._scenario, cell.value)
         return _guess(rows, nodes, cell)
 
-    def _guess_of(self, record: BenchRecord, cell: Cell) -> float:
-        assert record.size is not None  # noqa: S101 - only such records are kept
-        return _guess(record.size.rows, sum(record.size.levels.values()), cell)
+
+def _guess_of(size: SizeDocument, cell: Cell) -> float:
+    return _guess(size.rows, sum(size.levels.values()), cell)
 
 
 def _guess(rows: int, nodes: int, cell: Cell) -> float:
     config = cell.config
     iterations = (config.warmup + config.draws) * config.chains
-    at_once = 1.0 if cell.contender is None else _at_once(cell)
+    at_once = 1.0 if cell.contender is None else _at_once(cell, cell.contender)
     gradient = _GRADIENT_S + rows * _ROW_S + nodes * _NODE_S
     return _START_S + _COMPILE_S + iterations * _GRADIENTS * gradient / at_once
 
 
-def _at_once(cell: Cell) -> float:
-    assert cell.contender is not None  # noqa: S101 - the caller has looked
-    if cell.contender.device == "gpu":
+def _at_once(cell: Cell, contender: Contender) -> float:
+    if contender.device == "gpu":
         return 16.0 * cell.cores
     return float(min(cell.cores, cell.config.chains))
 
 
-def record_seconds(record: BenchRecord) -> float:
+def _spent(seconds: SecondsDocument) -> float:
     """Seconds that a cell took: its process, and once more its second compilation."""
-    assert record.seconds is not None  # noqa: S101 - skipped cells took none
-    return _START_S + record.seconds.elapsed_s + (record.seconds.warm_compile_s or 0.0)
+    return _START_S + seconds.elapsed_s + (seconds.warm_compile_s or 0.0)
 
 
-def total(estimate: CostForecast, cells: Iterable[Cell]) -> float:
+def total(forecast: CostForecast, cells: Iterable[Cell]) -> float:
     """Return the seconds of several cells, one after another."""
-    return sum(estimate.seconds(cell) for cell in cells)
+    return sum(forecast.seconds(cell) for cell in cells)

@@ -1,4 +1,4 @@
-"""From a scenario and the value of its sweep to the problem that is sampled."""
+"""Build the problem of a scenario at one value of its sweep."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _prime_factors(number: int) -> list[int]:
 
 
 def data_key(scenario: Scenario) -> str:
-    """Tell one state of the data from another: a file's content, a package's version.
+    """Return a key of the data's state: a file's content, a package's version.
 
     Simulated rows follow from the scenario and nestor's own version, which every cell's key has.
     """
@@ -202,8 +202,7 @@ def level_names(scenario: Scenario, value: Number | None) -> tuple[str, ...]:
     from nestor.data.demo import FORMULA
     from nestor.model.spec import ModelSpec
 
-    if scenario.data.table is not None:
-        assert scenario.model.formula is not None  # noqa: S101 - `Scenario` has seen to it
+    if scenario.data.table is not None and scenario.model.formula is not None:
         return ModelSpec.from_formula(scenario.model.formula).level_names
     if scenario.data.demo is not None:
         return ModelSpec.from_formula(FORMULA).level_names

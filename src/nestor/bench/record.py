@@ -40,7 +40,7 @@ class ConfigDocument(_Document):
 
 
 class CellDocument(_Document):
-    """What was asked for."""
+    """The cell as it was asked for."""
 
     id: str = Field(description="Hash of all that decides the measurement")
     scenario: str
@@ -136,7 +136,7 @@ class DiagnosticsDocument(_Document):
 
 
 class BenchRecord(_Document):
-    """What became of one cell of a benchmark."""
+    """The record of one cell of a benchmark."""
 
     model_config = ConfigDict(title="nestor benchmark record", extra="forbid", allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""From what became of a cell's engine to the cell's record."""
+"""Build a cell's record from its engine's result or failure."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _diagnostics(problem: Problem, result: EngineResult) -> DiagnosticsDocument:
 
 
 def _smallest(values: NDArray[np.float64], labels: tuple[str, ...]) -> tuple[float | None, str]:
-    """Smallest value and whose it is; where one cannot be computed there is no smallest."""
+    """Return the smallest value and its quantity; None where a value cannot be computed."""
     if values.size == 0 or not np.isfinite(values).all():
         return None, ""
     at = int(np.argmin(values))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Word = Literal["worse", "better", ""]
 
 
-class Outcome(enum.StrEnum):
+class RegressionVerdict(enum.StrEnum):
     """What can be said of two tables."""
 
     REGRESSION = "REGRESSION"
@@ -78,13 +78,13 @@ class Change:
 
     @property
     def missing(self) -> tuple[int, int]:
-        """Runs that an interval takes and the old and the new side lack."""
+        """Number of runs that the old and the new side lack for an interval."""
         return max(LEAST_RUNS - self.old.n, 0), max(LEAST_RUNS - self.new.n, 0)
 
 
 @dataclass(frozen=True)
-class Ending:
-    """A group that ends otherwise than before.
+class StatusChange:
+    """A group whose status has changed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Ending:
 
     @property
     def broken(self) -> bool:
-        """Whether it was ok and gives no right answer in time any more, be it that it is skipped."""
+        """Whether it was ok before and is not now; a skipped group counts as broken."""
         return self.was == "ok" and self.now != "ok"
 
 
@@ -118,7 +118,7 @@ class Regressions:
         Ratio beyond which a figure is worse.
     changes : tuple of Change
         Every figure that both tables have.
-    endings : tuple of Ending
+    endings : tuple of StatusChange
         Groups that end otherwise than before.
     only_old, only_new : tuple of GroupKey
         Groups of one table alone; they are not judged.
@@ -128,7 +128,7 @@ class Regressions:
 
     threshold: float
     changes: tuple[Change, ...]
-    endings: tuple[Ending, ...]
+    endings: tuple[StatusChange, ...]
     only_old: tuple[GroupKey, ...]
     only_new: tuple[GroupKey, ...]
     warnings: tuple[str, ...]
@@ -139,8 +139,8 @@ class Regressions:
         return tuple(change for change in self.changes if change.word == "worse")
 
     @property
-    def broken(self) -> tuple[Ending, ...]:
-        """Groups that were ok and are no more."""
+    def broken(self) -> tuple[StatusChange, ...]:
+        """Groups that were ok before and are not now."""
         return tuple(ending for ending in self.endings if ending.broken)
 
     @property
@@ -150,13 +150,13 @@ class Regressions:
 
     @property
     def missing(self) -> tuple[int, int]:
-        """Runs of each group that would give every figure an interval and the old and new table lack."""
+        """Number of runs per group that the old and the new table lack for intervals of all figures."""
         lacks = [change.missing for change in self.unjudged]
         return max((old for old, _ in lacks), default=0), max((new for _, new in lacks), default=0)
 
     @property
     def unsure(self) -> tuple[Change, ...]:
-        """Figures that are not found worse, and of which the interval reaches beyond the threshold."""
+        """Figures that are not worse, but whose interval reaches beyond the threshold."""
         broken = {end.key for end in self.broken}
         return tuple(
             change
@@ -173,18 +173,20 @@ class Regressions:
         return bool(self.worse or self.broken)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RegressionVerdict:
         """REGRESSION; else INCONCLUSIVE while a figure is not judged; else NO REGRESSION."""
         if self.any:
-            return Outcome.REGRESSION
-        return Outcome.INCONCLUSIVE if self.unjudged else Outcome.NO_REGRESSION
+            return RegressionVerdict.REGRESSION
+        return RegressionVerdict.INCONCLUSIVE if self.unjudged else RegressionVerdict.NO_REGRESSION
 
     @property
     def exit_code(self) -> int:
         """1 with a regression, 3 inconclusive, else 0."""
-        return {Outcome.REGRESSION: 1, Outcome.INCONCLUSIVE: 3, Outcome.NO_REGRESSION: 0}[
-            self.outcome
-        ]
+        return {
+            RegressionVerdict.REGRESSION: 1,
+            RegressionVerdict.INCONCLUSIVE: 3,
+            RegressionVerdict.NO_REGRESSION: 0,
+        }[self.outcome]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in plain values, for JSON."""
@@ -303,7 +305,7 @@ def floor(metric: str) -> float:
 def _changes(
     pair: tuple[Group, Group],
     summaries: tuple[GroupSummary, GroupSummary],
-    end: Ending,
+    end: StatusChange,
     threshold: float,
     metrics: Sequence[str],
 ) -> list[Change]:
@@ -341,11 +343,11 @@ def _word(found: Ratio, threshold: float) -> Word:
     return ""
 
 
-def _ending(old: GroupSummary, new: GroupSummary) -> Ending:
+def _ending(old: GroupSummary, new: GroupSummary) -> StatusChange:
     reasons = tuple(dict.fromkeys(note.message for note in new.notes if note.message))
     if _state(new) == "DISAGREE":
         reasons = new.reasons
-    return Ending(old.key, _state(old), _state(new), reasons)
+    return StatusChange(old.key, _state(old), _state(new), reasons)
 
 
 def _state(summary: GroupSummary) -> str:

@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end: what is finished is kept, the rest is measured, all of it judged."""
+"""Run a benchmark: keep finished cells, measure the others, judge all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Event:
+class BenchEvent:
     """Something that happened while a grid runs.
 
     Parameters
@@ -90,9 +90,9 @@ def run_bench(
     *,
     command: str = "",
     budget_s: float | None = None,
-    listener: Callable[[Event], None] = lambda _: None,
+    listener: Callable[[BenchEvent], None] = lambda _: None,
 ) -> FinishedBench:
-    """Run what is left of a scenario's grid.
+    """Run the cells of a plan that are not finished.
 
     Each record is on disk before the next cell begins: a run that is killed at any moment goes on from
     there, and loses no more than the cell that was running.
@@ -123,7 +123,7 @@ def run_bench(
     _check_problems(planned, listener)
     with claimed(folder, scenario, text, command, quick=quick) as results, _scratch(results.work):
         planned = _sort_out(planned, results)
-        listener(Event("planned", cells=planned.left, notes=tuple(_notes(planned))))
+        listener(BenchEvent("planned", cells=planned.left, notes=tuple(_notes(planned))))
         records = dict(planned.records)
         bench = _Bench(scenario, results, records, listener)
         deadline = None if budget_s is None else time.monotonic() + budget_s
@@ -132,13 +132,13 @@ def run_bench(
                 if not bench.run(cell, deadline):
                     break
         finally:
-            listener(Event("judging"))
+            listener(BenchEvent("judging"))
             table = save_table(results, dict(sorted(records.items())), scenario.target_ess)
     stored = StoredResults(folder, read_manifest(folder), records, table)
     return FinishedBench(replace(planned, records=records, rerun=False), stored)
 
 
-def _check_problems(planned: BenchPlan, listener: Callable[[Event], None]) -> None:
+def _check_problems(planned: BenchPlan, listener: Callable[[BenchEvent], None]) -> None:
     """Make the problem of each size that is to be run, before anything is written or measured.
 
     Raises
@@ -148,12 +148,12 @@ def _check_problems(planned: BenchPlan, listener: Callable[[Event], None]) -> No
     """
     values = dict.fromkeys(cell.value for cell in planned.left if not cell.refusal)
     for value in values:
-        listener(Event("checking", doing="" if value is None else f"{value:,g}"))
+        listener(BenchEvent("checking", doing="" if value is None else f"{value:,g}"))
         try:
             problem = build_problem(planned.scenario, value)
             check_sigma(problem)
             if problem.notes:
-                listener(Event("noted", notes=problem.notes))
+                listener(BenchEvent("noted", notes=problem.notes))
         except (SpecError, DataError) as error:
             sweep = planned.scenario.sweep
             where = "" if sweep is None else f"{sweep.parameter} = {value:g}: "
@@ -164,7 +164,7 @@ def _check_problems(planned: BenchPlan, listener: Callable[[Event], None]) -> No
 
 
 def _sort_out(planned: BenchPlan, results: Results) -> BenchPlan:
-    """Put aside what is of another form of the scenario, or to be measured anew."""
+    """Put aside records of an earlier form of the scenario, and those to be measured again."""
     if results.files() != planned.files:  # another run has ended since the plan was made
         planned = planned.with_records(results)
     results.put_aside(planned.superseded)
@@ -197,7 +197,7 @@ class _Bench:
         scenario: Scenario,
         results: Results,
         records: dict[str, BenchRecord],
-        listener: Callable[[Event], None],
+        listener: Callable[[BenchEvent], None],
     ) -> None:
         self._scenario, self._results, self._listener = scenario, results, listener
         self._records = records
@@ -209,13 +209,13 @@ class _Bench:
         limited = _until(cell, deadline)
         if limited is None:
             return False
-        self._listener(Event("begin", cell=cell))
+        self._listener(BenchEvent("begin", cell=cell))
         finished = self._measure(limited)
         if limited.timeout_s < cell.timeout_s and self._cut_short(finished.record):
             return False
         self._results.add(finished.record, finished.summaries, finished.labels)
         self._records[cell.id] = finished.record
-        self._listener(Event("end", cell=cell, record=finished.record))
+        self._listener(BenchEvent("end", cell=cell, record=finished.record))
         return True
 
     def _cut_short(self, record: BenchRecord) -> bool:
@@ -234,14 +234,14 @@ class _Bench:
             return FinishedCell(skipped(cell, self._absent[where]))
 
         def listen(doing: str, event: Mapping[str, Any]) -> None:
-            self._listener(Event("doing", cell=cell, doing=doing, worker=event))
+            self._listener(BenchEvent("doing", cell=cell, doing=doing, worker=event))
 
         listen("making the data", {})
         gate = self._gate_of(build_problem(self._scenario, cell.value))
         if contender.auto:
             contender = contender.resolve_formulation(gate.problem)
             cell = replace(cell, contender=contender)
-            self._listener(Event("settled", cell=cell))
+            self._listener(BenchEvent("settled", cell=cell))
         warm = self._scenario.warm_compile and cell.track != REFERENCE_RUN
         finished = run_cell(cell, contender, gate, self._results, warm=warm, listen=listen)
         if finished.record.status == "skipped" and contender.device != "cpu":
@@ -256,7 +256,7 @@ class _Bench:
 
 
 def _until(cell: Cell, deadline: float | None) -> Cell | None:
-    """A cell that may take no longer than until the deadline; None if there is no time for it at all."""
+    """Limit a cell's timeout by the deadline; None if the deadline has passed."""
     if deadline is None:
         return cell
     left = deadline - time.monotonic()
@@ -264,7 +264,7 @@ def _until(cell: Cell, deadline: float | None) -> Cell | None:
 
 
 def _notes(planned: BenchPlan) -> Iterator[str]:
-    """What the user should know of the records that are there already."""
+    """Sentences for the user about existing records."""
     if planned.superseded:
         yield (
             f"{len(planned.superseded)} records are of an earlier form of this scenario (its data, model or "

@@ -273,9 +273,8 @@ class Scenario(_Part):
 
     def config(self, track: Track, block: Block, value: Number | None) -> SamplerConfig:
         """Return the sampler's settings of a block in a track; the seed is the cell's."""
-        if track == "defaults":
+        if track == "defaults" or self.tracks.matched is None:
             return SamplerConfig()
-        assert self.tracks.matched is not None  # noqa: S101 - `_check_block` has seen to it
         settings = self.tracks.matched.model_dump()
         settings |= block.settings.model_dump(exclude_none=True)
         if self.sweep is not None and self.sweep.parameter in settings and value is not None:

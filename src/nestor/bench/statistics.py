@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BenchStatistics:
-    """What a table's runs come to; each figure is computed when it is first asked for.
+    """Statistics of a table of runs; each is computed when it is first read.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class BenchStatistics:
 
     @cached_property
     def relatives(self) -> list[Relative]:
-        """Each group's time to the target over that of the quickest of its track and size."""
+        """Each group's time to the target, relative to the quickest group of its track and size."""
         return relative(self.groups)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The results directory of a benchmark: whose it is, what is finished, and nothing half written."""
+"""The results directory of a benchmark: its owner, its records, and atomic writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KIND: Final = "nestor benchmark"
 
 
 class ManifestDocument(BaseModel):
-    """What a results directory says of itself."""
+    """The manifest of a results directory: scenario, form and command."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class ManifestDocument(BaseModel):
 def write_manifest(
     folder: Path, scenario: Scenario, text: str, command: str, *, quick: bool
 ) -> None:
-    """Say in a results directory whose results it holds."""
+    """Write the manifest of a results directory."""
     document = ManifestDocument(
         schema_version=SCHEMA_VERSION,
         kind=_KIND,
@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_owner(folder: Path, scenario: Scenario, *, quick: bool) -> None:
-    """Refuse a directory that is there and holds something else than results of this scenario.
+    """Refuse an existing directory that holds anything but results of this scenario.
 
     Raises
     ------
@@ -203,7 +203,7 @@ class Results:
                 leftover.unlink()
 
     def files(self) -> frozenset[tuple[str, int]]:
-        """The records' files with the times of their last change, in ns: unlike where any has changed."""
+        """Return name and modification time (ns) of each record's file, to see whether any has changed."""
         paths = self.cells.glob("*.json")
         return frozenset((path.name, path.stat().st_mtime_ns) for path in paths)
 
@@ -297,7 +297,7 @@ class Results:
         return found
 
     def retire(self, ids: Iterable[str]) -> None:
-        """Put records aside for good, under other names: they are to be measured anew."""
+        """Put aside records for good, under other names, so that their cells are measured again."""
         for cell_id in ids:
             if (self.cells / f"{cell_id}.json").exists():
                 name = f"{cell_id}-{time.time_ns()}"

@@ -55,7 +55,7 @@ def judge_all(results: Results, records: Mapping[str, BenchRecord]) -> dict[str,
 def standing(
     results: Results, records: Mapping[str, BenchRecord], *, anew: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Return the verdict on each cell: those that were given on these very records, and on the rest new ones.
+    """Return the verdict on each cell: stored ones while their records are unchanged, else new ones.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _answer(verdict: Verdict, against: str, margin: float | None, reason: str) -
 def _others(
     record: BenchRecord, records: Iterable[BenchRecord], runs: Mapping[str, PairSide | None]
 ) -> list[tuple[str, PairSide]]:
-    """By whom to judge a run: the reference run alone; else one run of each independent contender.
+    """Return the runs to judge a run by: the reference run, else one run of each independent contender.
 
     Only runs that passed their gates will do: of a contender the one with the same seed, or else with most
     effective draws. Each comes with its model's implementation.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nestor import errors
-from nestor.calibration.job import Record
+from nestor.calibration.tasks import Record
 from nestor.errors import EngineFailed, NestorError
 from nestor.runner.child import Child, listen
 from nestor.runner.limits import thread_environment
@@ -21,7 +21,7 @@ from nestor.runner.limits import thread_environment
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from nestor.calibration.job import Job, Status, Task
+    from nestor.calibration.tasks import Status, StudyJob, Task
     from nestor.runner.child import Said
 
 #: Simulations run side by side, each on one core: more threads would only wait for each other.
@@ -37,25 +37,25 @@ class Compiled:
 
 @dataclass
 class _Work:
-    """What a child does, and since when: our own imports are not the engine's time."""
+    """The task of a child, and when it began; the child's imports do not count."""
 
     task: Task
     since: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Since its task, or compiling, began."""
+        """Seconds since its task, or compiling, began."""
         return 0.0 if self.since is None else time.monotonic() - self.since
 
 
 def run_tasks(
-    job: Job, tasks: Sequence[Task], workers: int, log: Path, timeout: float | None
+    job: StudyJob, tasks: Sequence[Task], workers: int, log: Path, timeout: float | None
 ) -> Generator[Record | Compiled]:
     """Do tasks in fresh processes; closing the generator ends them.
 
     Parameters
     ----------
-    job : Job
+    job : StudyJob
         What every process knows.
     tasks : sequence of Task
         What to do, in this order; they may end in another.
@@ -129,7 +129,7 @@ class _Pool:
 
     def _start(self) -> None:
         child = Child(
-            "nestor.calibration.worker",
+            "nestor.calibration.study_process",
             [str(self._job_file)],
             self._log_stream,
             environment=os.environ | _ONE_THREAD | {"PYTHONUNBUFFERED": "1"},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from nestor.calibration.job import Around, Record
+    from nestor.calibration.tasks import Around, Record
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig

@@ -53,7 +53,7 @@ def loo(
 ) -> None:
     """Estimate how well a fitted model predicts each row, or leaf, from all others."""
     from nestor.api import leave_one_leaf_out, leave_one_row_out, loo
-    from nestor.data.problem import not_marginalizable
+    from nestor.data.marginalization import not_marginalizable
     from nestor.errors import DataError, SpecError
     from nestor.runner import store
     from nestor.views.terminal.layout import Unpadded

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nestor.conformance.problems import table
 from nestor.data.demo import blog_spec
-from nestor.data.problem import Problem, not_marginalizable
+from nestor.data.marginalization import not_marginalizable
+from nestor.data.problem import Problem
 from nestor.model.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -129,7 +129,7 @@ class _Tier:
             job, log = Path(folder, "job.json"), Path(folder, "log")
             job.write_text(json.dumps(self._job | {"checks": [check.id for check in checks]}))
             with log.open("wb") as stream:
-                child = Child("nestor.conformance.worker", [str(job)], stream)
+                child = Child("nestor.conformance.check_process", [str(job)], stream)
                 try:
                     self._listen(child)
                 finally:

@@ -12,7 +12,8 @@ from nestor.conformance.answers import PROBABILITIES, Answer
 from nestor.conformance.grid import POSITIVE, PRIORS
 from nestor.conformance.problems import table
 from nestor.conformance.quadrature import integrate
-from nestor.data.problem import Problem, not_marginalizable
+from nestor.data.marginalization import not_marginalizable
+from nestor.data.problem import Problem
 from nestor.errors import SpecError
 from nestor.model.priors import Prior
 from nestor.model.spec import ModelSpec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.data.propriety import fits_exactly
 from nestor.model.families import FAMILIES, PLANNED
 from nestor.model.names import INTERCEPT

@@ -405,29 +405,6 @@ def check_problem(problem: object) -> None:
         )
 
 
-def not_marginalizable(problem: Problem) -> str | None:
-    """Return why coefficients cannot be integrated out exactly, or None where they can.
-
-    Given the scales they must be jointly Gaussian with the outcome: a gaussian outcome, and Normal priors
-    of population coefficients.
-    """
-    if problem.spec.family != "gaussian":
-        return (
-            f"coefficients integrate out exactly of gaussian outcomes only, and the outcome "
-            f"{problem.spec.outcome!r} is {problem.spec.family}"
-        )
-    beta, gamma = problem.priors.beta, problem.priors.gamma
-    by_address = {f"beta[{name}]": prior for name, prior in beta.items()}
-    by_address |= {f"gamma[{name}]": prior for name, prior in gamma.items()}
-    for address, prior in by_address.items():
-        if prior.family != "Normal":
-            return (
-                f"coefficients integrate out exactly under Normal priors of population coefficients only, "
-                f"and the prior of {address} is {prior}"
-            )
-    return None
-
-
 def fingerprint(problem: Problem) -> str:
     """Hexadecimal hash of the data, the tree and the resolved description.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nestor.data.centering import data_over_prior
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.engines.formulation import Centering, Formulation, Likelihood
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.errors import Unsupported
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A reference posterior: moments and quantiles with their Monte Carlo errors, and where they came from."""
+"""A reference posterior: moments and quantiles with Monte Carlo errors, and their sources."""
 
 from __future__ import annotations
 

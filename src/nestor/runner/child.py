@@ -78,7 +78,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._process.pid
 
     @property
@@ -118,7 +118,7 @@ class Child:
                 self._process.kill()
 
     def drain(self) -> None:
-        """Read what a process that has ended still had to say.
+        """Read the last lines of a process that has ended.
 
         What it started may hold its output open, so that its end would never be read: it is killed.
         """

@@ -1,4 +1,4 @@
-"""Whatever an engine hands over, held to the contract where it is handed over.
+"""Checks of all values that a backend returns, made where it returns them.
 
 After these checks draws, statistics, seconds, settings, versions and progress are what the rest of nestor
 takes them for: arrays of the right names, shapes and kinds of numbers, and plain values. So a backend's
@@ -51,7 +51,7 @@ _ROUNDINGS: Final = 8
 def check_draws(
     problem: Problem, draws: object, n_chain: int, n_draw: int, dtype: DType = "float64"
 ) -> Draws:
-    """Hold draws to the contract.
+    """Check draws against the contract.
 
     Parameters
     ----------
@@ -382,7 +382,7 @@ def _stats(found: object, lead: Shape) -> dict[str, Array]:
 
 
 def _native(array: Array) -> Array:
-    """In this machine's byte order and a precision that files know."""
+    """Return an array in this machine's byte order and a precision that files support."""
     if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
         with np.errstate(over="ignore"):
             return array.astype(np.float64)
@@ -505,7 +505,7 @@ def _kind(found: object) -> str:
 
 
 def _cut(found: object, spell: Callable[[Any], str] = str) -> str:
-    """What was found, on one line and not longer than that."""
+    """Return a value as text of one line, cut where it is too long."""
     try:
         text = spell(found)
     except Exception:  # noqa: BLE001 - a stranger's __str__ or __repr__

@@ -136,7 +136,7 @@ def _observed(problem: Problem) -> xr.Dataset:
 
 
 def _constant(problem: Problem) -> xr.Dataset:
-    """What the posterior was conditioned on: effects, covariates, offset, weights, leaves and parents."""
+    """The constant data: effects, covariates, offset, weights, leaves and parents."""
     import xarray as xr
 
     data = _row_data(problem) if problem.has_rows else _leaf_data(problem)

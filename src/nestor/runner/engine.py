@@ -1,4 +1,4 @@
-"""What an engine is asked for: log densities at points, to compile, and draws."""
+"""The three tasks of an engine: evaluate log densities, compile, sample."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _added(results: Sequence[dict[str, Any]]) -> dict[str, object]:
 def _attrs(
     problem: Problem, contender: Contender, config: SamplerConfig, outcome: Outcome
 ) -> dict[str, object]:
-    """Everything that is needed to know what was run, beside the draws themselves."""
+    """Return the attributes of the draws: model, engine, settings, timings and versions."""
     on_device = outcome.result.get("device_peak_bytes")
     return {
         "nestor_version": version("nestor"),

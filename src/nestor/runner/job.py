@@ -1,4 +1,4 @@
-"""What a worker is asked to do, and what it says while doing it."""
+"""The job of a worker, and its outcome."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """How a job ended, and its result.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a worker may use: environment, cores, memory."""
+"""Limits of a worker: environment, cores, memory, threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _THREAD_VARIABLES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker and its children may use; by default what its parent may.
+    """Limits of a worker and its children; by default those of its parent.
 
     Parameters
     ----------

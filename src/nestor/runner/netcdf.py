@@ -37,7 +37,7 @@ def write_netcdf(tree: xr.DataTree, path: Path) -> None:
 
 
 def _never_close_again(error: BaseException) -> None:
-    """Let go of the file whose closing failed.
+    """Forget the file handle whose closing failed.
 
     Its destructor would close it once more, and HDF5 has freed by then what that uses: the interpreter
     would crash (h5netcdf 1.8, HDF5 2.0).

@@ -212,7 +212,7 @@ class JobProcess:
 
 
 def death(code: int | None, seconds: float, peak_bytes: int) -> tuple[Status, str]:
-    """Say how a worker died that left no word.
+    """Return the status and message of a worker that died without a last event.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def death(code: int | None, seconds: float, peak_bytes: int) -> tuple[Status, st
 
 
 def _environment(job: Job, limits: Limits) -> dict[str, str]:
-    """What the device asks for, under what the user has set, under what the limits set."""
+    """Merge environment variables: limits override the user's, which override the device's."""
     backend = registry.get(job.contender.backend).backend
     device = job.contender.device
     ours = {}

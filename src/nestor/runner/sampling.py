@@ -1,4 +1,4 @@
-"""How an engine is compiled and sampled within its own process, whatever the process is for."""
+"""Compile and sample a contender within the current process."""
 
 from __future__ import annotations
 

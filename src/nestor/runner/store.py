@@ -1,4 +1,4 @@
-"""The run directory: whose it is, what is finished in it, and writing without half-written files."""
+"""The run directory: its owner, its finished draws, and atomic writes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEY = "nestor_key"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in place at once or not at all.
+    """Write a file beside `path`, then move it into place.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def is_ours(path: Path) -> bool:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[tuple[Path, set[Path]]]:
-    """A private folder that is removed in the end, but for the files that are put into the set.
+    """Yield a temporary folder that is removed in the end except for the files put into the set.
 
     A message that names an engine's log is read after its run is over: the log must be there still.
     """

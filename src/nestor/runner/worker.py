@@ -176,7 +176,7 @@ def _densities(model: CompiledModel, job: Job) -> list[str]:
 
 
 def _make_deferred(draws: Draws, result: Path, support: Support) -> Draws:
-    """Make what the engine has deferred, straight into files; its draws with the cost of that."""
+    """Write deferred draws straight into files; return the draws with the seconds that this took."""
     from nestor.engines.lazy import with_cost
     from nestor.runner import arrays
 

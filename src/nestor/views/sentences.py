@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from nestor.agreement.comparison import estimates
-from nestor.agreement.engine_result import EngineResult
+from nestor.agreement.engine_result import EngineResult, estimates
 from nestor.agreement.verdict import Verdict
 from nestor.calibration.judge import Calibrated
 from nestor.data.notes import sampling_notes

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from nestor.data.design import LevelDesign
-from nestor.data.problem import not_marginalizable
+from nestor.data.marginalization import not_marginalizable
 from nestor.errors import Unsupported
 from nestor.posterior.message_passing.leaf_factors import UnitFactors, leaf_factors, row_factors
 from nestor.posterior.message_passing.siblings import (

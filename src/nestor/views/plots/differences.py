@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
 from nestor.agreement.difference import check_pair
-from nestor.agreement.margin import place
+from nestor.agreement.tost import tost_statistics
 from nestor.errors import DataError
 from nestor.views.format import columns, one_line, shorten
 from nestor.views.plots.canvas import (
@@ -101,7 +101,7 @@ def differences(
 
 def measured(a: Summaries, b: Summaries, margins: tuple[float, float]) -> tuple[Measured, Measured]:
     """Standardized differences of means, and logarithms of the ratios of sds."""
-    found = place(a, b, *margins)
+    found = tost_statistics(a, b, *margins)
     edge = float(np.log1p(margins[1]))
     with np.errstate(all="ignore"):
         log_error = 2 * edge / found.width[1]

@@ -11,7 +11,7 @@ from nestor.views.report.markup import Html, breakable, label, tag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nestor.bench.groups import Note
+    from nestor.bench.groups import FailureNote
     from nestor.views.report.groups import GroupRow, Section
 
 _OPEN_UP_TO = 12
@@ -38,7 +38,7 @@ def failures(section: Section) -> Html:
     return Html("".join(parts))
 
 
-def _block(title: str, none: str, notes: list[tuple[GroupRow, Note]]) -> Html:
+def _block(title: str, none: str, notes: list[tuple[GroupRow, FailureNote]]) -> Html:
     if not notes:
         return Html(tag("h3", title) + tag("p", none, class_="muted"))
     rows = list(_rows(notes))
@@ -55,9 +55,9 @@ def _block(title: str, none: str, notes: list[tuple[GroupRow, Note]]) -> Html:
     return Html(tag("h3", title) + tag("details", summary, table, class_="block"))
 
 
-def _rows(notes: list[tuple[GroupRow, Note]]) -> Iterator[Html]:
+def _rows(notes: list[tuple[GroupRow, FailureNote]]) -> Iterator[Html]:
     """One line for each contender, track, status and message; sizes and seeds are listed in it."""
-    found: dict[tuple[str, str, str, str], list[tuple[GroupRow, Note]]] = {}
+    found: dict[tuple[str, str, str, str], list[tuple[GroupRow, FailureNote]]] = {}
     for line, note in notes:
         key = (line.key.contender, line.key.track, note.status, note.message)
         found.setdefault(key, []).append((line, note))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nestor.bench.grid import Cell
     from nestor.bench.plan import CostForecast
     from nestor.bench.record import BenchRecord
-    from nestor.bench.run import Event
+    from nestor.bench.run import BenchEvent
     from nestor.engines.formulation import Formulation
 
 
@@ -57,7 +57,7 @@ class GridProgress:
         )
         self._task = self.bars.add_task(name, total=None, count="", doing="", left=None)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: BenchEvent) -> None:
         """Show an event."""
         if event.kind == "planned":
             self._planned(event)
@@ -78,14 +78,14 @@ class GridProgress:
         elif event.cell is not None and event.record is not None:
             self._ended(event.cell, event.record)
 
-    def _notes(self, event: Event) -> None:
-        """Print notes that were not printed yet: the sizes of a sweep often share them."""
+    def _notes(self, event: BenchEvent) -> None:
+        """Print what was not printed before: sizes of one sweep often have the same notes."""
         for note in event.notes:
             if note not in self._noted:
                 self._noted.add(note)
                 self._console.print(f"note: {note}", markup=False, soft_wrap=True)
 
-    def _planned(self, event: Event) -> None:
+    def _planned(self, event: BenchEvent) -> None:
         self._notes(event)
         self._left = {cell.id: self._estimate.seconds(cell) for cell in event.cells}
         self._total = len(event.cells)

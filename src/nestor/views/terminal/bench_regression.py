@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from nestor.bench.bootstrap import LEAST_RUNS
-from nestor.bench.regression import Outcome
+from nestor.bench.regression import RegressionVerdict
 from nestor.views.format import (
     MISSING,
     count,
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from nestor.bench.bootstrap import Ratio
     from nestor.bench.groups import GroupKey
-    from nestor.bench.regression import Change, Ending, Regressions
+    from nestor.bench.regression import Change, Regressions, StatusChange
 
 _STYLES = {
-    Outcome.REGRESSION: "bold red",
-    Outcome.NO_REGRESSION: "bold green",
-    Outcome.INCONCLUSIVE: "bold yellow",
+    RegressionVerdict.REGRESSION: "bold red",
+    RegressionVerdict.NO_REGRESSION: "bold green",
+    RegressionVerdict.INCONCLUSIVE: "bold yellow",
 }
 
 
@@ -119,7 +119,7 @@ def _change_table(changes: Sequence[Change]) -> RenderableType:
     return Group(Fitted(columns, rows), Text(""))
 
 
-def _ending(one: Ending) -> RenderableType:
+def _ending(one: StatusChange) -> RenderableType:
     line = Text(f"{one.key.label}: ")
     words = f"was {one.was}, is {one.now}"
     if (one.was, one.now) == ("ok", "skipped"):

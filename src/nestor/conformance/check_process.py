@@ -1,7 +1,7 @@
 """The process that runs checks for `nestor.conformance.isolated`.
 
-``python -m nestor.conformance.worker JOB`` runs the checks whose ids the job lists; it tells its parent of
-each that it starts, and its result.
+``python -m nestor.conformance.check_process JOB`` runs the checks whose ids the job lists. It tells its
+parent of each check that it starts, and the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A study from beginning to end: what is finished is kept, the rest is done, and all of it is judged."""
+"""Run a study: keep finished simulations, do the others, judge all."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from nestor.agreement.arguments import check_memory, read_contender
-from nestor.calibration.extremes import check_simulations
-from nestor.calibration.fits import fit_path
-from nestor.calibration.job import FIT_BLOCK, LONGEST, Around, Job, Record, Task
 from nestor.calibration.pool import Compiled, run_tasks
 from nestor.calibration.ranking import SPARE
-from nestor.calibration.records import Records
 from nestor.calibration.result import Calibration
+from nestor.calibration.simulate import check_simulations
+from nestor.calibration.study import fit_path
+from nestor.calibration.tasks import FIT_BLOCK, LONGEST, Around, Record, Records, StudyJob, Task
 from nestor.data.propriety import check_sigma
 from nestor.engines import registry
 from nestor.engines.support import usable_cores
@@ -38,8 +37,8 @@ _HOPELESS = 10
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a study is: simulations with a record, of all; those without ranks among them.
+class StudyProgress:
+    """Progress of a study.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ def run_study(
     jobs: int | None,
     timeout: float | None,
     out: Path | None,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[StudyProgress], None],
 ) -> Calibration:
     """Calibrate an engine; see `nestor.calibrate`, which checks what is given here."""
     contender = contender.resolve_formulation(problem)
@@ -79,7 +78,7 @@ def run_study(
     if around == "prior":
         check_simulations(problem, config.seed, simulations, contender.dtype)
     with _folder(out, problem, contender, around) as (folder, logs):
-        job = Job(problem, contender, config, around, ranked_draws)
+        job = StudyJob(problem, contender, config, around, ranked_draws)
         study = _Study(job, simulations, jobs or len(usable_cores()), timeout, folder, on_progress)
         try:
             with contextlib.closing(study.records):
@@ -128,14 +127,14 @@ def check_study(
 
 
 def one_at_a_time(contender: Contender) -> Contender:
-    """Chains of a simulation one after another, where the engine can: simulations run side by side."""
+    """Run chains one after another where the engine can, since simulations run side by side."""
     can = registry.get(contender.backend).backend.capabilities().chain_methods
     if contender.chain_method == "parallel" and "sequential" in can:
         return replace(contender, chain_method="sequential")
     return contender
 
 
-def study_key(job: Job, versions: Mapping[str, str]) -> str:
+def study_key(job: StudyJob, versions: Mapping[str, str]) -> str:
     """Hash of all that decides a simulation's ranks; the number of simulations is not among it."""
     base = store.key(job.problem, job.contender, job.config, versions)
     parts = [base, job.around, job.ranked_draws, LONGEST, SPARE, FIT_BLOCK]
@@ -151,7 +150,7 @@ def study_folder(out: Path, contender: Contender, around: Around) -> Path:
 def _folder(
     out: Path | None, problem: Problem, contender: Contender, around: Around
 ) -> Iterator[tuple[Path, set[Path]]]:
-    """The study's folder, or a private one that is removed, but for the logs that are put into the set."""
+    """Yield the study's folder, or a temporary one that is removed except for the logs put into the set."""
     if out is None:
         with store.scratch_folder() as found:
             yield found
@@ -168,16 +167,16 @@ class _Study:
 
     def __init__(
         self,
-        job: Job,
+        job: StudyJob,
         simulations: int,
         jobs: int,
         timeout: float | None,
         folder: Path,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[StudyProgress], None],
     ) -> None:
         self._versions = check_versions(registry.get(job.contender.backend).backend)
         key = study_key(job, self._versions)[:12]
-        self._job = job if job.around == "prior" else replace(job, fits=folder / f"fits-{key}")
+        self._job = replace(job, fits=folder / f"fits-{key}")
         self._simulations, self._workers, self._timeout = simulations, jobs, timeout
         self._folder, self._on_progress = folder, on_progress
         self.log = folder / "engine.log"
@@ -186,7 +185,7 @@ class _Study:
         self.records = Records(folder / f"records-{key}.jsonl", n, job.ranked_draws)
 
     def run(self) -> None:
-        """Do what is not finished."""
+        """Run the simulations that are not finished."""
         found = self.records.found
         finished = {s for s in range(self._simulations) if s in found and found[s].final}
         reused = len(finished)
@@ -203,7 +202,6 @@ class _Study:
 
     def _fit_data(self) -> None:
         """Make the fits from which simulations around the posterior take their parameters."""
-        assert self._job.fits is not None  # noqa: S101 - set for a study around the posterior
         self._job.fits.mkdir(exist_ok=True)
         blocks = range(-(-self._simulations // FIT_BLOCK))
         tasks = [Task("fit", b) for b in blocks if not fit_path(self._job, b).exists()]
@@ -226,7 +224,7 @@ class _Study:
 
     def _tell(self, finished: set[int], reused: int, doing: str = "") -> None:
         failures = sum(self.records.found[s].status != "ok" for s in finished)
-        self._on_progress(Progress(len(finished), self._simulations, reused, failures, doing))
+        self._on_progress(StudyProgress(len(finished), self._simulations, reused, failures, doing))
 
     def _give_up_if_hopeless(self, finished: set[int]) -> None:
         """Stop where no simulation ends well: the rest would only repeat it."""

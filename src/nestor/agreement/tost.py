@@ -28,7 +28,7 @@ COMPARED = ("mean", "sd")
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
+class TostStatistics:
     """Differences against their margins; first axis: means, sds (`COMPARED`).
 
     Parameters
@@ -105,7 +105,7 @@ class Placement:
         return np.where(square > 0.0, root, np.nan)
 
 
-def place(a: Summaries, b: Summaries, margin: float, sd_margin: float) -> Placement:
+def tost_statistics(a: Summaries, b: Summaries, margin: float, sd_margin: float) -> TostStatistics:
     """Measure the means and sds of two runs against their margins.
 
     Parameters
@@ -119,7 +119,7 @@ def place(a: Summaries, b: Summaries, margin: float, sd_margin: float) -> Placem
 
     Returns
     -------
-    Placement
+    TostStatistics
 
     Raises
     ------
@@ -142,7 +142,7 @@ def place(a: Summaries, b: Summaries, margin: float, sd_margin: float) -> Placem
     undefined |= a.constant | b.constant  # a Monte Carlo error of zero is no precision
     for array in (size, inside, width):
         array[undefined] = np.nan
-    return Placement(
+    return TostStatistics(
         size=size,
         inside=inside,
         width=width,

@@ -1,4 +1,4 @@
-"""A process that does one task after another: ``python -m nestor.calibration.worker JOB``.
+"""A process that does one task after another: ``python -m nestor.calibration.study_process JOB``.
 
 It reads tasks from its parent, [kind, number] each, and sends a record of each.
 """
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from nestor.runner.parent import Parent
 
 if TYPE_CHECKING:
-    from nestor.calibration.job import Record, Task
     from nestor.calibration.study import Study
+    from nestor.calibration.tasks import Record, Task
 
 
 def main(arguments: list[str]) -> int:
     """Do the parent's tasks for the job in file `arguments[0]`, until the parent ends this process."""
     parent = Parent()
-    from nestor.calibration.job import Task
     from nestor.calibration.study import Study
+    from nestor.calibration.tasks import Task
 
     with Path(arguments[0]).open("rb") as stream:
         job = pickle.load(stream)  # noqa: S301 - written by our own parent, into a private folder
@@ -54,7 +54,7 @@ def _prepare(study: Study, task: Task, parent: Parent) -> bool:
 
 def _run(study: Study, task: Task) -> Record:
     """Do a task; what the engine raises costs this task only."""
-    from nestor.calibration.job import Record
+    from nestor.calibration.tasks import Record
     from nestor.errors import NestorError
 
     try:
