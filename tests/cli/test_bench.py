@@ -201,7 +201,7 @@ def test_an_interrupted_run_says_how_to_go_on(call, here, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nestor.bench.session.run_bench", interrupted)
+    monkeypatch.setattr("nestor.bench.run.run_bench", interrupted)
     code, _, err = call("bench", "run", "tiny.toml")
     assert code == 130
     kept = "What is finished is kept in nestor-out/bench/tiny: the same command goes on from there."
