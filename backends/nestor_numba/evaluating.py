@@ -29,7 +29,7 @@ _EVALUATED = (0, 3, 4)
 
 
 def pieces_wanted() -> int:
-    """ScratchPool of scratch: one for each core that may be used, and one for who else may ask."""
+    """Number of scratch pieces to allocate: one per usable core, and one for any other caller."""
     return len(usable_cores()) + 1
 
 

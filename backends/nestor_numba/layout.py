@@ -71,7 +71,7 @@ def _lengths(children: IntArray) -> list[int]:
 
 
 def _cut(children: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray]:
-    """ScratchPool of families: their parents, their first children, and how many there are."""
+    """Cut families into pieces of at most `longest` children: the parent, first child and size of each."""
     pieces = -(-children // longest)
     parent = np.repeat(np.arange(len(children)), pieces)
     number = np.arange(len(parent)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -136,7 +136,7 @@ class Tree:
 
     @classmethod
     def of(cls, problem: Problem, statistics: LeafStatistics, lanes: int) -> Tree:
-        """Lay out a problem's tree and its leaf statistics for vectors of so many lanes."""
+        """Lay out the tree and its leaf statistics for SIMD vectors of `lanes` doubles."""
         order = np.argsort([e != INTERCEPT for e in problem.effects], kind="stable")
         slots = tuple(
             Slots.of(level.parent.astype(np.int64), level.n_parents, lanes)

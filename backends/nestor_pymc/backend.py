@@ -65,7 +65,10 @@ class PyMCBackend:
         return {}
 
     def cache_environment(self, folder: Path) -> Mapping[str, str]:
-        """Variables that keep what PyTensor and numba compile in `folder`; see `ProcessEnvironment`."""
+        """Return variables with which PyTensor and numba cache compiled code in `folder`.
+
+        The user's own PYTENSOR_FLAGS are kept; see `ProcessEnvironment`.
+        """
         ours = {
             "base_compiledir": shlex.quote(str(folder / "pytensor")),
             "compiledir": shlex.quote(str(folder / "pytensor" / "compiled")),

@@ -193,7 +193,7 @@ class Code:
 
     @contextmanager
     def when(self, condition: Any) -> Iterator[None]:
-        """Do what follows if a condition holds."""
+        """Emit an if-block: code written inside the ``with`` runs only where `condition` holds."""
         with self.builder.if_then(condition):
             yield
 

@@ -24,9 +24,9 @@ _NOTHING = 1e-150
 
 
 def up(level: Level, precision: Number, form: Form, *, moments: bool = False) -> Number:
-    """Send the messages of a level to its parents, add to the quadratic form; returns the sum of log det.
+    """Emit the upward pass over one level: messages to the parents, their share of the quadratic form.
 
-    With `moments` leaves leave behind what `finish` needs.
+    Returns the sum of log determinants. With `moments` the code keeps the numbers of leaves that `finish` needs.
     """
     code, shape, row = level.code, level.shape, level.row
     factor = precision.call("sqrt")

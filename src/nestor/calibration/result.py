@@ -79,7 +79,10 @@ class Calibration:
 
     @cached_property
     def ranks(self) -> NDArray[np.intp]:
-        """Ranks 0 .. `ranked_draws` of the simulations that ended well, (simulation, quantity)."""
+        """Rank of each true value among its posterior draws, 0 to `ranked_draws`, (simulation, quantity).
+
+        Simulations with status "ok" only.
+        """
         good = [record.ranks for record in self.records if record.status == "ok"]
         return np.array(good, dtype=np.intp).reshape(len(good), len(self.quantities))
 

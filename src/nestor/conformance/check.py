@@ -219,7 +219,7 @@ def for_samplers(
     *words: str,
     every: bool = False,
 ) -> Iterator[Check]:
-    """Yield api checks whose functions take a sampler, one for each sampler.
+    """Yield one api check for every name and engine (a sampler, coefficients sampled or marginalized).
 
     Parameters
     ----------

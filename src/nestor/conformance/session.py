@@ -108,7 +108,7 @@ class Session:
         return self._once(("run", build, config), lambda: self.run_again(build, config))
 
     def run_again(self, build: Build, config: SamplerConfig) -> Run:
-        """Run a model that may have run with this configuration before."""
+        """Sample anew with the shared compiled model, even if this session has such a run already."""
         reports: list[Progress] = []
         model = self.model(build)
         begin = time.perf_counter()

@@ -170,7 +170,7 @@ def run_chains[T](
     on_progress: ProgressCallback,
     engine: str,
 ) -> list[T]:
-    """Run chains one after another, or side by side in threads.
+    """Run `work` for every chain: in turn if ``config.chain_method`` is "sequential", else in threads.
 
     Threads gain where the work releases the interpreter's lock, as NumPy's loops over long arrays,
     compiled programs of JAX and functions of Numba do.
