@@ -26,7 +26,7 @@ _NOTHING = 1e-150
 def up(level: Level, precision: Number, form: Form, *, moments: bool = False) -> Number:
     """Emit the upward pass over one level: messages to the parents, their share of the quadratic form.
 
-    Returns the sum of log determinants. With `moments` the code keeps the numbers of leaves that `finish` needs.
+    Returns the sum of log determinants. With `moments` the code keeps what `finish` needs of each leaf.
     """
     code, shape, row = level.code, level.shape, level.row
     factor = precision.call("sqrt")
