@@ -110,7 +110,7 @@ def test_rows_that_were_streamed_are_enough():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"family": "student_t"}, "cannot marginalize: coefficients .* student_t"),
+        ({"family": "student_t"}, "cannot run marginalized: coefficients .* student_t"),
         ({"priors": {"beta": "Cauchy(0, 1)"}}, r"beta\[.*\] is Cauchy"),
     ],
 )

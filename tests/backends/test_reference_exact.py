@@ -268,7 +268,7 @@ def test_the_reference_alone_names_the_sampler():
 @pytest.mark.parametrize(
     ("family", "priors", "message"),
     [
-        ("student_t", {}, "'y' is student_t"),
+        ("student_t", {}, "cannot run student_t sampling"),
         ("gaussian", {"beta[Intercept]": "Cauchy(0, 1)"}, r"beta\[Intercept\] is Cauchy"),
     ],
 )

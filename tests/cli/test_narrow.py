@@ -7,10 +7,9 @@ import pytest
 from rich.console import Console
 
 import nestor
-from nestor import ModelSpec, Problem
+from nestor import ModelSpec, Problem, loo
 from nestor.agreement.arguments import read_contender
 from nestor.agreement.pipeline import engine_result
-from nestor.posterior.leave_one_out import loo
 from nestor.views.terminal.loo import totals_view
 from nestor.views.terminal.summary import summary_view
 

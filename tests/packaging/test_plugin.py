@@ -276,7 +276,8 @@ def test_a_sampler_on_a_borrowed_model_passes_it_too(target: Path, tmp_path: Pat
     implementation, whole, one = run(code, target, tmp_path).splitlines()
     assert implementation == "numba"
     assert whole.startswith("True "), whole
-    assert one.startswith("True 1 "), one
+    assert one.startswith("True "), one
+    assert int(one.split()[1]) >= 1  # one for each formulation of the borrowed model
 
 
 def test_nestor_runs_it_in_a_process_of_its_own(target: Path, tmp_path: Path) -> None:

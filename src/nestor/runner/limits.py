@@ -85,6 +85,4 @@ def thread_environment(n: int) -> dict[str, str]:
     SpecError
         If `n` is less than one.
     """
-    if n < 1:
-        raise SpecError(f"a library needs at least one thread, not {n}.")
-    return dict.fromkeys(_THREAD_VARIABLES, str(n))
+    return dict.fromkeys(_THREAD_VARIABLES, str(whole("threads of a library", n, least=1)))
