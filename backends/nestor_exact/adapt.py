@@ -24,11 +24,9 @@ from nestor_exact.pareto import effective_share, largest_weight
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from nestor.stats.arrays import FloatArray
     from nestor_exact.theta import Theta
 
-    type FloatArray = NDArray[np.float64]
 
 #: Proposals that one iteration of warmup stands for: an evaluation costs a small part of a trajectory.
 PROPOSALS_PER_WARMUP = 50

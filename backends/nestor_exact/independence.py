@@ -21,7 +21,8 @@ from nestor_exact.pareto import effective_share, largest_weight, pareto_k
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 #: Largest autocorrelation of kept draws that s may leave.
 DEPENDENCE = 0.01

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from nestor_exact.mixture import Mixture, join
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from nestor.stats.arrays import FloatArray
     from nestor_exact.theta import Theta
 
-    type FloatArray = NDArray[np.float64]
 
 #: Prior draws among which the starting points of the optimizer are chosen.
 _CANDIDATES = 400

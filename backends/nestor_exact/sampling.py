@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.engines.protocol import Phase, ProgressCallback, SamplerConfig
+    from nestor.stats.arrays import FloatArray
     from nestor_exact.mixture import Mixture
     from nestor_exact.theta import Theta
 
-    type FloatArray = NDArray[np.float64]
     type Report = Callable[[Phase, int], None]
 
 #: Fresh points on which a proposal is judged, whatever the warmup.

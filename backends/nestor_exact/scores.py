@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 _HALF_PI = np.pi / 2
 #: Below this angle its tangent is the angle itself, in double precision.

@@ -13,11 +13,8 @@ from nestor_exact.scores import from_scores, to_scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 class Passes(Protocol):

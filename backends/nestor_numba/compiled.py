@@ -14,16 +14,13 @@ from nestor.engines.support import find_start, needs_sampler
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
     from nestor.engines.protocol import ProgressCallback
+    from nestor.stats.arrays import FloatArray
     from nestor_numba.evaluating import Density
     from nestor_nutpie.sampling import Collect, Collected, NutpieRuns
 
-    type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
 
 

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
     from nestor.engines.formulation import Formulation
+    from nestor.stats.arrays import FloatArray
     from nestor_numba.kernels.joint_places import Kind
-
-    type FloatArray = NDArray[np.float64]
 
 
 def stride(n: int) -> int:

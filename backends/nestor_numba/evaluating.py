@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 _DOUBLES = ctypes.POINTER(ctypes.c_double)
 _DENSITY = ctypes.CFUNCTYPE(

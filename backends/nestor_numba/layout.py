@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type IntArray = NDArray[np.int64]
 
 #: What one group costs beside its children, in children of all its families.

@@ -17,12 +17,10 @@ from nestor_nutpie.sampling import Collected
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.engines.protocol import SamplerConfig
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
 
 

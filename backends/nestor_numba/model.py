@@ -16,13 +16,11 @@ from nestor_nutpie.sampling import Collected
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
     from nestor.engines.protocol import SamplerConfig
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
 
 

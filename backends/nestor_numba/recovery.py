@@ -16,12 +16,10 @@ from nestor.engines.support import usable_cores
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.engines.protocol import SamplerConfig
+    from nestor.stats.arrays import FloatArray
     from nestor_numba.marginal import MarginalPosterior
 
-    type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
 
 #: Standard normal numbers at a time: 1 MB, so that they are still in the cache when they are used.

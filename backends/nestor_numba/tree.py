@@ -19,7 +19,8 @@ from nestor_numba.layout import Slots, Tree
 if TYPE_CHECKING:
     from nestor.data.problem import LevelDesign, Problem
     from nestor.data.statistics import LeafStatistics
-    from nestor_numba.layout import FloatArray, IntArray
+    from nestor.stats.arrays import FloatArray
+    from nestor_numba.layout import IntArray
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,12 @@ import numpy as np
 from nestor.data.statistics import merged_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.data.rows import Rows
     from nestor.data.statistics import LeafStatistics, MergedRows
+    from nestor.stats.arrays import FloatArray
     from nestor_numpyro.execution import Execution
     from nestor_numpyro.tree import TreeData
-
-    type FloatArray = NDArray[np.float64]
 
 
 class RowsData(NamedTuple):

@@ -30,11 +30,8 @@ from nestor_numpyro.precision import Left, One, Stage, Two, inner, integrate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from nestor.stats.arrays import FloatArray
     from nestor_numpyro.precision import Entries
-
-    type FloatArray = NDArray[np.float64]
 
 
 def leaf_arrays(root: FloatArray, right: FloatArray) -> dict[str, FloatArray]:

@@ -29,13 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.execution import Execution
     from nestor_numpyro.messages import Up
     from nestor_numpyro.precision import Stage
     from nestor_numpyro.tree import Tree, TreeData
-
-    type FloatArray = NDArray[np.float64]
 
 
 #: Bytes of the intermediate arrays of one chunk of draws.

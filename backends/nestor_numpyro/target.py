@@ -19,15 +19,12 @@ from nestor_numpyro.programs import compile_recovery, unconstrained
 from nestor_numpyro.recovery import ConditionalDraws
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
+    from nestor.stats.arrays import FloatArray
     from nestor_numpyro.compiled import Form
     from nestor_numpyro.data import ModelData
     from nestor_numpyro.execution import Execution
-
-    type FloatArray = NDArray[np.float64]
 
 
 def compile_target_density(

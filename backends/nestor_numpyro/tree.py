@@ -23,12 +23,10 @@ from nestor_numpyro.leaves import leaf_arrays
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Share of a node's own information that keeps its pivot near the fit to all rows where it says nothing.
 _RIDGE = 1e-8

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 #: Share of a column's squares below which what other columns, or leaves, leave of it is not followed.

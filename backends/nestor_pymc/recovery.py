@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import LevelDesign, Problem
+    from nestor.stats.arrays import FloatArray
     from nestor_pymc.data import LeafRows
-
-    type FloatArray = NDArray[np.float64]
 
 
 #: Bytes of the arrays that a chunk of draws keeps at the same time.

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from nestor.data.problem import Problem
     from nestor.data.statistics import LeafStatistics
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type LongArray = NDArray[np.longdouble]
 
 

@@ -33,11 +33,11 @@ from nestor_reference.gaussian import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from nestor.data.problem import Problem, Variable
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Rows, and coefficients, beyond which dense matrices are refused (each takes 70 MB at this size).
 LARGEST = 3000

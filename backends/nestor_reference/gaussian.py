@@ -11,11 +11,10 @@ from nestor.errors import SpecError, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from nestor.data.problem import Problem, Variable
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def require_gaussian(problem: Problem) -> None:

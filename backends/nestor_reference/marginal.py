@@ -12,12 +12,11 @@ from nestor_reference.messages import MessagePassing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
     from nestor_reference.steps import Noise
-
-    type FloatArray = NDArray[np.float64]
 
 
 def log_marginal(problem: Problem, scales: Mapping[str, ArrayLike]) -> FloatArray:

@@ -40,11 +40,9 @@ from nestor_reference.steps import Noise, Step, draw, eliminate, known, whiten
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import LevelDesign, Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Numbers in the largest array of a pass: as fast as more of them, in some 25 MB.
 _LARGEST_ARRAY = 450_000

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def angle(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -10,10 +10,7 @@ import numpy as np
 from nestor_reference.rotations import insert
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
+    from nestor.stats.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

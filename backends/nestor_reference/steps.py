@@ -16,7 +16,8 @@ from nestor_reference.rotations import angle, multiply, rotate, solve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 #: (shape) -> noise of that shape: zeros for means, standard normal numbers for draws.
 Noise = Callable[[tuple[int, ...]], "NDArray[np.float64]"]

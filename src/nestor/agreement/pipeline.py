@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.contender import Contender
     from nestor.engines.protocol import SamplerConfig
+    from nestor.stats.arrays import FloatArray
     from nestor.stats.diagnostics import Gates, Summaries
 
-    type FloatArray = NDArray[np.float64]
 
 _NO_LIMITS = Limits()
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: False-alarm rate of the check of one run: a wrong engine is found by far smaller p-values.
 LEVEL = 1e-6

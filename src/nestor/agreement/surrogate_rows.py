@@ -12,11 +12,8 @@ from nestor.data.statistics.least_squares import semidefinite_root
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def surrogate_rows(problem: Problem) -> Rows:

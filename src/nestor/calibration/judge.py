@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nestor.calibration.tasks import Record
+    from nestor.stats.arrays import FloatArray
     from nestor.stats.ecdf import Band
-
-    type FloatArray = NDArray[np.float64]
 
 
 POWER = 0.9

@@ -12,7 +12,8 @@ from nestor.stats.diagnostics import ess_bulk, ess_tail
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
+
 
 #: Effective draws needed per draw that is kept. Chains like an AR(1) process of integrated time t,
 #: thinned by 2t, keep a correlation of at most exp(-4), 2%, between neighbours.

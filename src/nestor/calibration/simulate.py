@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nestor.data.problem import LevelDesign, Problem
     from nestor.engines.protocol import DType
     from nestor.model.priors import Prior
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type Draw = Callable[..., FloatArray]
 
 

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from nestor.calibration.tasks import StudyJob, Task
     from nestor.data.problem import Problem
     from nestor.engines.protocol import CompiledModel, Draws, SamplerConfig
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 def fit_path(job: StudyJob, block: int) -> Path:

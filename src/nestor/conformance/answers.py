@@ -15,11 +15,9 @@ from nestor.stats.diagnostics import ess_mean, summaries
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from nestor.stats.arrays import FloatArray
     from nestor.stats.diagnostics import Summaries
 
-    type FloatArray = NDArray[np.float64]
 
 #: Where the distribution functions are compared.
 PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -22,12 +22,10 @@ from nestor.conformance.answers import PROBABILITIES, Answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from nestor.data.problem import Problem
     from nestor.model.priors import Prior
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: Points of the grids: population coefficient, scales and family parameters, group coefficients.
 N_BETA, N_SCALE, N_GROUP = 61, 31, 161

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nestor.data.problem import Problem
     from nestor.engines.formulation import Formulation
     from nestor.model.priors import Prior
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
     type Arrays = Mapping[str, FloatArray]
 
 __all__ = [

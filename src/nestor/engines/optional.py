@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from nestor.engines.protocol import (
         CompiledModel,
         Device,
@@ -24,8 +21,7 @@ if TYPE_CHECKING:
         ProgressCallback,
         SamplerConfig,
     )
-
-    type FloatArray = NDArray[np.float64]
+    from nestor.stats.arrays import FloatArray
 
 
 @runtime_checkable

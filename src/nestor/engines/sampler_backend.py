@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from nestor.engines.formulation import Formulation
     from nestor.engines.optional import TargetDensity
     from nestor.engines.protocol import CompiledModel, Device, DType, ProgressCallback
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 #: A point, (d,), to the log density there and its gradient, (d,).
 LogDensity = Callable[["FloatArray"], tuple[float, "FloatArray"]]

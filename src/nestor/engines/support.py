@@ -23,11 +23,9 @@ from nestor.errors import EngineFailed, SpecError, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from nestor.engines.protocol import Phase, ProgressCallback, SamplerConfig
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 __all__ = [
     "ChainReporter",

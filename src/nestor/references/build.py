@@ -30,13 +30,11 @@ from nestor.stats.diagnostics import gates, summaries
 from nestor.stats.diagnostics.estimators import bfmi
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nestor.agreement.engine_result import EngineResult
     from nestor.data.problem import Problem
+    from nestor.stats.arrays import FloatArray
     from nestor.stats.diagnostics import Gates, Summaries
 
-    type FloatArray = NDArray[np.float64]
 
 FOLDER = Path(__file__).parent / "posteriors"
 CHAINS, KEPT, WARMUP, SEED = 10, 1_000, 2_000, 20_261_121

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nestor.stats.arrays import FloatArray, IntArray
     from nestor.stats.diagnostics.summaries import Summaries
 
-    type FloatArray = NDArray[np.float64]
-    type IntArray = NDArray[np.intp]
 
 SHOWN, OPEN, OUTSIDE = "#0072B2", "#E69F00", "#D55E00"
 _MARGIN = "#e8f0e8"

@@ -28,11 +28,11 @@ from nestor.views.plots.text import label_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from nestor.agreement.shape import ShapeResult
+    from nestor.stats.arrays import FloatArray
 
-    type FloatArray = NDArray[np.float64]
 
 LINE, REJECTED = "#0072B2", "#D55E00"
 _INNER, _OUTER = "#d5d5d5", "#ececec"
