@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nestor import ModelSpec, Problem
 from nestor.data.index import NestedIndex, build_index, columns
 from nestor.errors import DataError, SpecError
 
@@ -396,3 +397,14 @@ def test_what_is_no_table_is_refused(table):
 def test_levels_without_a_name_are_refused():
     with pytest.raises(SpecError, match="a level has no name"):
         build_index(pd.DataFrame({"a": [1]}), ["", ""])
+
+
+def test_dates_in_milliseconds_are_days_in_a_table_and_in_batches() -> None:
+    milliseconds = pa.array([1, -1, 0, 86_400_001, None], pa.int64()).view(pa.date64())
+    table = pd.DataFrame({"g": pd.array(milliseconds, dtype=pd.ArrowDtype(pa.date64()))})
+    spec = ModelSpec.from_formula("y ~ 1 + (1 | g)")
+    table["y"] = [1.0, 2.0, 0.5, 3.0, 4.0]
+    whole = build_index(table, ["g"], missing="group").levels[0]
+    assert list(whole.paths) == ["1969-12-31", "1970-01-01", "1970-01-02", "(missing)"]
+    batched = Problem.from_batches(spec, [table.iloc[:2], table.iloc[2:]], missing="group")
+    assert list(batched.index.levels[0].paths) == list(whole.paths)

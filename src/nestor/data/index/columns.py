@@ -93,7 +93,8 @@ def _encode_plain(series: pd.Series[Any], name: str) -> Column:
 def plain_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Turn an Arrow float's NaN into a missing key, as pandas reads it, and minus zero into zero.
 
-    Views of text and floats of 16 bits, for which Arrow has no dictionary, become plain ones.
+    Views of text and floats of 16 bits, for which Arrow has no dictionary, become plain ones. Dates in
+    milliseconds are whole days by their definition: a time within the day is dropped.
     """
     if pa.types.is_dictionary(column.type):
         inner = column.type.value_type
@@ -103,6 +104,9 @@ def plain_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(inner)
     if pa.types.is_string_view(column.type):
         return column.cast(pa.large_string())
+    if pa.types.is_date64(column.type):
+        days = pc.floor_temporal(column.cast(pa.timestamp("ms")), unit="day")
+        return days.cast(pa.date64())
     if not pa.types.is_floating(column.type):
         return column
     if pa.types.is_float16(column.type):
